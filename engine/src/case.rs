@@ -1,0 +1,99 @@
+//! Runs a case: some records through a pipeline's transforms, on this thread, without sources and sinks.
+//!
+//! The same chains and states run here as under timely; only who calls them differs. All records form one epoch, so what a
+//! keyed transform gives is what it would give once that epoch is complete.
+
+use crate::chain::Chain;
+use azud_event::id::Partitioner;
+use azud_event::record::{Origin, Record};
+use azud_event::row::Row;
+use azud_event::time::EventTime;
+use azud_plan::component::{KeyedState, Running};
+use azud_plan::plan::{Pipeline, Reader};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use vrl::value::Value;
+
+/// A record put into a pipeline.
+#[derive(Clone, Debug)]
+pub struct Insert {
+    /// The transform that gets it, by index.
+    pub transform: usize,
+    /// The record.
+    pub value: Value,
+    /// When it happened.
+    pub event_time: EventTime,
+}
+
+/// A record that a transform gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Emitted {
+    /// The transform, by index.
+    pub transform: usize,
+    /// Its output, by index.
+    pub port: usize,
+    /// The record.
+    pub value: Value,
+}
+
+/// What transforms gave, in order.
+pub(crate) type Taps = Rc<RefCell<Vec<Emitted>>>;
+
+/// The secret of cases: any will do, as long as it is always the same.
+const SECRET: [u8; 16] = *b"a case, no enemy";
+
+/// Runs `inserts` through the transforms of `pipeline`; gives everything that any transform gave, in order.
+pub fn run(pipeline: &Pipeline, inserts: &[Insert]) -> Vec<Emitted> {
+    let taps = Taps::default();
+    let partitioner = Partitioner::new(SECRET);
+    let mut record = Record::new();
+    record.set_journaling(true);
+    let mut rows: BTreeMap<usize, Vec<Row>> = BTreeMap::new();
+    for (number, insert) in (0..).zip(inserts) {
+        let mut chain =
+            Chain::for_case(pipeline, Reader::Transform(insert.transform), partitioner, &taps);
+        record.begin_value(insert.value.clone(), origin(insert, number));
+        chain.value(&mut record);
+        chain.take_rows(|index, made| rows.entry(index).or_default().append(made));
+    }
+    let now = inserts.iter().map(|insert| insert.event_time).max().unwrap_or_default();
+    while let Some((index, mut rows_of_index)) = rows.pop_first() {
+        let Running::Keyed { state, .. } = pipeline.transforms[index].spec.build() else { continue };
+        let mut chain = Chain::behind_keyed(pipeline, index, partitioner);
+        chain.tap(&taps);
+        apply(&*state, &mut rows_of_index, now, |value, origin| {
+            let emitted = Emitted { transform: index, port: 0, value: value.clone() };
+            taps.borrow_mut().push(emitted);
+            record.begin_value(value, origin);
+            chain.value(&mut record);
+        });
+        chain.take_rows(|index, made| rows.entry(index).or_default().append(made));
+    }
+    taps.take()
+}
+
+fn origin(insert: &Insert, number: u64) -> Origin {
+    let place = azud_event::row::Place {
+        event_time: insert.event_time,
+        source: 0,
+        stream: azud_event::id::StreamId(0),
+        position: number,
+        index: 0,
+    };
+    Origin::derived(place, insert.event_time, 0)
+}
+
+/// Applies the rows of one epoch to fresh states, group by group, each in canonical order.
+fn apply(
+    make: &dyn Fn() -> Box<dyn KeyedState>,
+    rows: &mut [Row],
+    now: EventTime,
+    mut emit: impl FnMut(Value, Origin),
+) {
+    rows.sort_unstable_by_key(|row| (row.group, row.place));
+    for rows in rows.chunk_by(|a, b| a.group == b.group) {
+        let place = rows[rows.len() - 1].place;
+        make().on_epoch(rows, now, &mut |value| emit(value, Origin::derived(place, now, 0)));
+    }
+}

@@ -1,0 +1,606 @@
+//! A [`Chain`]: everything stateless behind one entry of a pipeline, fused, on one worker.
+//!
+//! A block is framed, and each frame decoded into the one reused record; the record walks depth first through every
+//! transform that reads it, and is encoded straight into the open buffers of sinks or made into a row for a keyed
+//! transform. No event is stored, cloned or sent to be looked at by the next step. Where a record goes several ways, the
+//! undo journal of the record takes back what one way changed before the next begins.
+//!
+//! User code (decoders and programs) runs under guard, a block at a time. If something panics, the buffers are cut back to
+//! where they were before the block, the transforms are built anew, and the block is run once more record by record, so
+//! that only the guilty record is set aside.
+
+use crate::case::{Emitted, Taps};
+use crate::dead_letter;
+use crate::egress::Encoded;
+use crate::limits::{BATCH_BYTES, PARTITIONS_OPEN_MAX};
+use crate::telemetry::ComponentMeter;
+use azud_event::block::{Block, Frame, Layout};
+use azud_event::codec::Decoder;
+use azud_event::codec::framing::frames;
+use azud_event::dead_letter::{Fault, Reason};
+use azud_event::id::Partitioner;
+use azud_event::record::Record;
+use azud_event::row::Row;
+use azud_plan::component::{Encoder, Next, RowMaker, Running, Transform, TransformSpec};
+use azud_plan::plan::{Output, Pipeline, Plan, Reader, SourceInput};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Everything stateless behind one entry of a pipeline, on one worker.
+pub struct Chain {
+    sources: HashMap<u32, SourceEntry>,
+    entry: Vec<Readers>,
+    steps: Vec<Option<Step>>,
+    keyed: Vec<Option<KeyedEnd>>,
+    sinks: Vec<SinkEnd>,
+    /// The place of the dead letters among `sinks`: the last.
+    dead: usize,
+    partitioner: Partitioner,
+    place: Place,
+    /// Where a case looks at what transforms give.
+    taps: Option<Taps>,
+}
+
+/// Who reads a port. Shared, so that the walk can hold it while the chain is borrowed.
+type Readers = Rc<[Reader]>;
+
+/// Whose record is under way: for dead letters.
+#[derive(Default)]
+struct Place {
+    source: Arc<str>,
+}
+
+struct SourceEntry {
+    id: Arc<str>,
+    decoder: Box<dyn Decoder>,
+    event_time: Option<vrl::path::OwnedValuePath>,
+    readers: Readers,
+    meter: ComponentMeter,
+    /// Whether this pipeline is the one that counts what the source received.
+    counts: bool,
+    spec: Arc<dyn azud_plan::component::SourceSpec>,
+}
+
+struct Step {
+    id: Arc<str>,
+    /// Taken out while it runs; missing after a panic.
+    transform: Option<Box<dyn Transform>>,
+    outputs: Vec<Readers>,
+    meter: ComponentMeter,
+    spec: Arc<dyn TransformSpec>,
+}
+
+struct KeyedEnd {
+    id: Arc<str>,
+    maker: Box<dyn RowMaker>,
+    rows: Vec<Row>,
+    meter: ComponentMeter,
+    spec: Arc<dyn TransformSpec>,
+}
+
+/// The open buffers of one sink.
+struct SinkEnd {
+    id: Arc<str>,
+    encoder: Box<dyn Encoder>,
+    buffers: Vec<Buffer>,
+    by_partition: HashMap<Arc<str>, usize>,
+    last: usize,
+    partition: String,
+}
+
+struct Buffer {
+    partition: Arc<str>,
+    bytes: Vec<u8>,
+    records: usize,
+}
+
+/// Where the chain stood before a block.
+#[derive(Default)]
+struct Marks {
+    buffers: Vec<Vec<(usize, usize)>>,
+    rows: Vec<usize>,
+}
+
+impl Chain {
+    /// Builds the chain behind the sources of a pipeline.
+    ///
+    /// `counts` says whether this pipeline counts what a source received, one pipeline for each source.
+    pub fn behind_sources(
+        plan: &Plan,
+        pipeline: &Pipeline,
+        partitioner: Partitioner,
+        counts: impl Fn(&SourceInput) -> bool,
+    ) -> Self {
+        let mut chain = Chain::empty(pipeline, partitioner);
+        for input in &pipeline.sources {
+            let source = &plan.sources[input.source.0 as usize];
+            let readers: Readers = all(&readers(&input.outputs)).collect();
+            for reader in readers.iter() {
+                chain.reach(pipeline, *reader);
+            }
+            let entry = SourceEntry {
+                id: source.id.as_str().into(),
+                decoder: source.spec.decoder(),
+                event_time: source.spec.event_time().cloned(),
+                readers,
+                meter: ComponentMeter::new(&source.id, "source", source.kind, &pipeline.name),
+                counts: counts(input),
+                spec: Arc::clone(&source.spec),
+            };
+            chain.sources.insert(input.source.0, entry);
+        }
+        chain
+    }
+
+    /// Builds the chain behind a keyed transform of a pipeline.
+    pub fn behind_keyed(pipeline: &Pipeline, transform: usize, partitioner: Partitioner) -> Self {
+        let mut chain = Chain::empty(pipeline, partitioner);
+        chain.entry = readers(&pipeline.transforms[transform].outputs);
+        for reader in all(&chain.entry.clone()) {
+            chain.reach(pipeline, reader);
+        }
+        chain
+    }
+
+    /// Builds the chain behind one reader, for a case.
+    pub(crate) fn for_case(
+        pipeline: &Pipeline,
+        reader: Reader,
+        partitioner: Partitioner,
+        taps: &Taps,
+    ) -> Self {
+        let mut chain = Chain::empty(pipeline, partitioner);
+        chain.entry = vec![[reader].as_slice().into()];
+        chain.reach(pipeline, reader);
+        chain.tap(taps);
+        chain
+    }
+
+    /// Notes from now on what transforms give.
+    pub(crate) fn tap(&mut self, taps: &Taps) {
+        self.taps = Some(Rc::clone(taps));
+    }
+
+    fn empty(pipeline: &Pipeline, partitioner: Partitioner) -> Self {
+        let sink = |sink: &azud_plan::plan::SinkNode| SinkEnd::new(&sink.id, sink.spec.encoder());
+        let mut sinks: Vec<_> = pipeline.sinks.iter().map(sink).collect();
+        let dead = sinks.len();
+        sinks.push(SinkEnd::new(dead_letter::COMPONENT, Box::new(dead_letter::NoEncoder)));
+        Chain {
+            sources: HashMap::new(),
+            entry: Vec::new(),
+            steps: pipeline.transforms.iter().map(|_| None).collect(),
+            keyed: pipeline.transforms.iter().map(|_| None).collect(),
+            sinks,
+            dead,
+            partitioner,
+            place: Place::default(),
+            taps: None,
+        }
+    }
+
+    /// Builds everything that a reader leads to, up to keyed transforms.
+    fn reach(&mut self, pipeline: &Pipeline, reader: Reader) {
+        let Reader::Transform(index) = reader else { return };
+        if self.steps[index].is_some() || self.keyed[index].is_some() {
+            return;
+        }
+        let node = &pipeline.transforms[index];
+        let id: Arc<str> = node.id.as_str().into();
+        let meter = ComponentMeter::new(&node.id, "transform", node.kind, &pipeline.name);
+        let spec = Arc::clone(&node.spec);
+        match node.spec.build() {
+            Running::Stateless(transform) => {
+                let outputs = readers(&node.outputs);
+                let step =
+                    Step { id, transform: Some(transform), outputs: outputs.clone(), meter, spec };
+                self.steps[index] = Some(step);
+                for reader in all(&outputs) {
+                    self.reach(pipeline, reader);
+                }
+            }
+            Running::Keyed { rows: maker, .. } => {
+                self.keyed[index] = Some(KeyedEnd { id, maker, rows: Vec::new(), meter, spec });
+            }
+        }
+    }
+
+    /// Whether records must journal their changes: when one record goes several ways, or a program may have to be undone.
+    pub fn journals(&self) -> bool {
+        let fans_out = |readers: &[Reader]| readers.len() > 1;
+        self.sources.values().any(|source| fans_out(&source.readers))
+            || self.entry.iter().any(|readers| fans_out(readers))
+            || self.steps.iter().flatten().any(|step| {
+                step.spec.rolls_back() || all(&step.outputs).count() > 1
+            })
+    }
+
+    /// Works through a block.
+    pub fn block(&mut self, block: &Block, record: &mut Record) {
+        let Some(mut source) = self.sources.remove(&block.source.0) else {
+            // A pipeline reads only its own sources' rings.
+            unreachable!("a block of a source that this pipeline does not read");
+        };
+        self.place.source = Arc::clone(&source.id);
+        if let Layout::Refused(reason) = block.layout {
+            self.refused(block, reason, &mut source);
+        } else if self.guarded(|chain| chain.frames(block, None, record, &mut source)).is_err() {
+            self.frame_by_frame(block, record, &mut source);
+        }
+        self.sources.insert(block.source.0, source);
+    }
+
+    /// Runs a value that a keyed transform gave through what reads it.
+    pub fn value(&mut self, record: &mut Record) {
+        let entry = self.entry.clone();
+        let run = |chain: &mut Chain| {
+            for (port, readers) in entry.iter().enumerate() {
+                let last = port + 1 == entry.len();
+                chain.forward(readers, record, last);
+            }
+        };
+        if self.guarded(run).is_err() {
+            self.rebuild();
+            let fault = Fault::new(Reason::Panic, "a component panicked on a result");
+            self.set_aside("", None, &fault, record);
+        }
+    }
+
+    /// Gives every buffer that is full, or with `all` every buffer that holds anything.
+    pub fn flush(&mut self, all: bool, mut give: impl FnMut(Encoded)) {
+        for (index, sink) in self.sinks.iter_mut().enumerate() {
+            let crowded = sink.buffers.len() > PARTITIONS_OPEN_MAX;
+            for buffer in &mut sink.buffers {
+                let full = all || crowded || buffer.bytes.len() >= BATCH_BYTES;
+                if buffer.records > 0 && full {
+                    let bytes = std::mem::take(&mut buffer.bytes);
+                    let records = std::mem::take(&mut buffer.records);
+                    let partition = Arc::clone(&buffer.partition);
+                    give(Encoded { sink: index, bytes, records, partition });
+                }
+            }
+            if crowded {
+                sink.buffers.clear();
+                sink.by_partition.clear();
+            }
+        }
+    }
+
+    /// Gives the rows made for each keyed transform, by the transform's index.
+    pub fn take_rows(&mut self, mut give: impl FnMut(usize, &mut Vec<Row>)) {
+        for (index, keyed) in self.keyed.iter_mut().enumerate() {
+            if let Some(keyed) = keyed
+                && !keyed.rows.is_empty()
+            {
+                give(index, &mut keyed.rows);
+                keyed.rows.clear();
+            }
+        }
+    }
+
+    /// Lists the keyed transforms that this chain feeds.
+    pub fn feeds(&self) -> Vec<usize> {
+        (0..self.keyed.len()).filter(|index| self.keyed[*index].is_some()).collect()
+    }
+
+    /// Hands what was counted to the recorder.
+    pub fn flush_meters(&mut self) {
+        self.meters().for_each(ComponentMeter::flush);
+    }
+
+    fn meters(&mut self) -> impl Iterator<Item = &mut ComponentMeter> {
+        let sources = self.sources.values_mut().map(|source| &mut source.meter);
+        let steps = self.steps.iter_mut().flatten().map(|step| &mut step.meter);
+        let keyed = self.keyed.iter_mut().flatten().map(|keyed| &mut keyed.meter);
+        sources.chain(steps).chain(keyed)
+    }
+
+    /// Runs `work`; if it panics, cuts buffers, rows and counts back to where they were and says so.
+    fn guarded(&mut self, work: impl FnOnce(&mut Chain)) -> Result<(), ()> {
+        let marks = self.mark();
+        let counted: Vec<_> = self.meters().map(|meter| meter.pending()).collect();
+        let guard = crate::supervise::UserCode::enter();
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(self)));
+        drop(guard);
+        outcome.map_err(|_| {
+            self.cut_back(&marks);
+            self.meters().zip(counted).for_each(|(meter, counted)| meter.rewind(counted));
+        })
+    }
+
+    fn mark(&self) -> Marks {
+        let buffers = self.sinks.iter().map(SinkEnd::mark).collect();
+        let rows = self.keyed.iter().map(|keyed| keyed.as_ref().map_or(0, |k| k.rows.len()));
+        Marks { buffers, rows: rows.collect() }
+    }
+
+    fn cut_back(&mut self, marks: &Marks) {
+        for (sink, marks) in self.sinks.iter_mut().zip(&marks.buffers) {
+            sink.cut_back(marks);
+        }
+        for (keyed, rows) in self.keyed.iter_mut().zip(&marks.rows) {
+            if let Some(keyed) = keyed {
+                keyed.rows.truncate(*rows);
+            }
+        }
+    }
+
+    /// Runs every frame of a block, or only the one of this index.
+    fn frames(
+        &mut self,
+        block: &Block,
+        only: Option<u64>,
+        record: &mut Record,
+        source: &mut SourceEntry,
+    ) {
+        for (number, frame) in (0..).zip(frames(block)) {
+            if only.is_some_and(|only| only != number) {
+                continue;
+            }
+            record.begin(block, &frame);
+            if source.counts {
+                source.meter.received(1);
+            }
+            let SourceEntry { decoder, event_time, readers, meter, .. } = source;
+            let decoded = decoder.decode(block, &frame, record, &mut |record| {
+                if let Some(path) = event_time {
+                    crate::event_time::read(path, record);
+                }
+                meter.sent(1);
+                self.forward(readers, record, true);
+            });
+            if let Err(fault) = decoded {
+                source.meter.dead(fault.reason);
+                record.begin(block, &frame);
+                self.set_aside(&Arc::clone(&source.id), peer_of(block, &frame), &fault, record);
+            }
+        }
+    }
+
+    /// Runs a block that panicked once more, each record under its own guard.
+    fn frame_by_frame(&mut self, block: &Block, record: &mut Record, source: &mut SourceEntry) {
+        self.rebuild();
+        source.decoder = source.spec.decoder();
+        for (number, frame) in (0..).zip(frames(block)) {
+            let run = |chain: &mut Chain| chain.frames(block, Some(number), record, source);
+            if self.guarded(run).is_ok() {
+                continue;
+            }
+            self.rebuild();
+            source.decoder = source.spec.decoder();
+            let fault = Fault::new(Reason::Panic, "a component panicked on this record");
+            if source.counts {
+                source.meter.received(1);
+            }
+            source.meter.dead(fault.reason);
+            record.begin(block, &frame);
+            self.set_aside(&Arc::clone(&source.id), peer_of(block, &frame), &fault, record);
+        }
+    }
+
+    /// Builds anew what a panic may have left half done.
+    fn rebuild(&mut self) {
+        for step in self.steps.iter_mut().flatten() {
+            if let Running::Stateless(transform) = step.spec.build() {
+                step.transform = Some(transform);
+            }
+        }
+        for keyed in self.keyed.iter_mut().flatten() {
+            if let Running::Keyed { rows, .. } = keyed.spec.build() {
+                keyed.maker = rows;
+            }
+        }
+    }
+
+    fn refused(&mut self, block: &Block, reason: Reason, source: &mut SourceEntry) {
+        if source.counts {
+            source.meter.received(1);
+        }
+        source.meter.dead(reason);
+        let peer = block.peers.first().map(|peer| &peer.host[..]);
+        let length = usize::try_from(block.end - block.position).unwrap_or(usize::MAX);
+        let fault = Fault::new(reason, dead_letter::refusal(reason, length));
+        let letter = dead_letter::Letter {
+            received_at: block.received_at,
+            component: &source.id,
+            source: &source.id,
+            peer,
+            fault: &fault,
+            raw: &block.bytes,
+            raw_bytes: length.max(block.bytes.len()),
+        };
+        self.sinks[self.dead].append(1, |out| letter.write(out));
+    }
+
+    /// Sends a record to all readers of a port.
+    fn forward(&mut self, readers: &[Reader], record: &mut Record, last: bool) {
+        for (number, reader) in readers.iter().enumerate() {
+            if last && number + 1 == readers.len() {
+                self.step(*reader, record);
+            } else {
+                let mark = record.mark();
+                self.step(*reader, record);
+                record.undo_to(mark);
+            }
+        }
+    }
+
+    fn step(&mut self, reader: Reader, record: &mut Record) {
+        match reader {
+            Reader::Sink(index) => self.encode(index, record),
+            Reader::Transform(index) if self.keyed[index].is_some() => self.make_row(index, record),
+            Reader::Transform(index) => self.transform(index, record),
+        }
+    }
+
+    fn transform(&mut self, index: usize, record: &mut Record) {
+        let Some(step) = &mut self.steps[index] else { return };
+        step.meter.received(1);
+        let Some(mut transform) = step.transform.take() else {
+            unreachable!("plans have no cycles, and a panic rebuilds every transform");
+        };
+        let outcome = transform.apply(record, &mut Way { chain: self, step: index });
+        if let Some(step) = &mut self.steps[index] {
+            step.transform = Some(transform);
+            if let Err(fault) = outcome {
+                step.meter.dead(fault.reason);
+                let id = Arc::clone(&step.id);
+                self.set_aside_with_peer(&id, &fault, record);
+            }
+        }
+    }
+
+    fn make_row(&mut self, index: usize, record: &mut Record) {
+        let Some(keyed) = &mut self.keyed[index] else { return };
+        keyed.meter.received(1);
+        match keyed.maker.row(record, &self.partitioner) {
+            Ok(Some(row)) => keyed.rows.push(row),
+            Ok(None) => keyed.meter.discarded(),
+            Err(fault) => {
+                keyed.meter.dead(fault.reason);
+                let id = Arc::clone(&keyed.id);
+                self.set_aside_with_peer(&id, &fault, record);
+            }
+        }
+    }
+
+    fn encode(&mut self, index: usize, record: &mut Record) {
+        if let Err(fault) = self.sinks[index].encode(record) {
+            let id = Arc::clone(&self.sinks[index].id);
+            self.set_aside_with_peer(&id, &fault, record);
+        }
+    }
+
+    fn set_aside_with_peer(&mut self, component: &str, fault: &Fault, record: &Record) {
+        let peer = record.peer().map(|peer| peer.host.clone());
+        self.set_aside(component, peer.as_deref(), fault, record);
+    }
+
+    fn set_aside(&mut self, component: &str, peer: Option<&[u8]>, fault: &Fault, record: &Record) {
+        let source = Arc::clone(&self.place.source);
+        let raw = record.raw();
+        let letter = dead_letter::Letter {
+            received_at: record.origin().received_at,
+            component,
+            source: &source,
+            peer,
+            fault,
+            raw,
+            raw_bytes: raw.len(),
+        };
+        self.sinks[self.dead].append(1, |out| letter.write(out));
+    }
+}
+
+/// The way on from one transform.
+struct Way<'a> {
+    chain: &'a mut Chain,
+    step: usize,
+}
+
+impl Next for Way<'_> {
+    fn emit(&mut self, port: usize, record: &mut Record, last: bool) {
+        let Some(step) = &mut self.chain.steps[self.step] else { return };
+        step.meter.sent(1);
+        let readers = Rc::clone(&step.outputs[port]);
+        if let Some(taps) = &self.chain.taps {
+            let value = record.to_value();
+            taps.borrow_mut().push(Emitted { transform: self.step, port, value });
+        }
+        self.chain.forward(&readers, record, last);
+    }
+
+    fn connected(&self, port: usize) -> bool {
+        let step = self.chain.steps[self.step].as_ref();
+        step.and_then(|step| step.outputs.get(port)).is_some_and(|readers| !readers.is_empty())
+    }
+
+    fn discard(&mut self) {
+        if let Some(step) = &mut self.chain.steps[self.step] {
+            step.meter.discarded();
+        }
+    }
+
+    fn error(&mut self, fault: &Fault) {
+        if let Some(step) = &mut self.chain.steps[self.step] {
+            step.meter.error(fault.reason);
+            tracing::debug!(component_id = %step.id, reason = %fault.reason, "{fault}");
+        }
+    }
+}
+
+impl SinkEnd {
+    fn new(id: &str, encoder: Box<dyn Encoder>) -> Self {
+        SinkEnd {
+            id: id.into(),
+            encoder,
+            buffers: Vec::new(),
+            by_partition: HashMap::new(),
+            last: 0,
+            partition: String::new(),
+        }
+    }
+
+    fn encode(&mut self, record: &Record) -> Result<(), Fault> {
+        self.partition.clear();
+        self.encoder.partition(record, &mut self.partition)?;
+        let index = self.open();
+        let buffer = &mut self.buffers[index];
+        let before = buffer.bytes.len();
+        if let Err(fault) = self.encoder.encode(record, &mut buffer.bytes) {
+            buffer.bytes.truncate(before);
+            return Err(fault);
+        }
+        buffer.records += 1;
+        Ok(())
+    }
+
+    fn append(&mut self, records: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.partition.clear();
+        let index = self.open();
+        write(&mut self.buffers[index].bytes);
+        self.buffers[index].records += records;
+    }
+
+    /// Gives the buffer of the partition named in `self.partition`, opening one if need be.
+    fn open(&mut self) -> usize {
+        let same = |buffer: &Buffer| *buffer.partition == *self.partition;
+        if self.buffers.get(self.last).is_some_and(same) {
+            return self.last;
+        }
+        let known = self.by_partition.get(self.partition.as_str()).copied();
+        self.last = known.unwrap_or_else(|| {
+            let partition: Arc<str> = self.partition.as_str().into();
+            self.by_partition.insert(Arc::clone(&partition), self.buffers.len());
+            self.buffers.push(Buffer { partition, bytes: Vec::new(), records: 0 });
+            self.buffers.len() - 1
+        });
+        self.last
+    }
+
+    fn mark(&self) -> Vec<(usize, usize)> {
+        self.buffers.iter().map(|buffer| (buffer.bytes.len(), buffer.records)).collect()
+    }
+
+    fn cut_back(&mut self, marks: &[(usize, usize)]) {
+        for (index, buffer) in self.buffers.iter_mut().enumerate() {
+            let (bytes, records) = marks.get(index).copied().unwrap_or((0, 0));
+            buffer.bytes.truncate(bytes);
+            buffer.records = records;
+        }
+    }
+}
+
+fn readers(outputs: &[Output]) -> Vec<Readers> {
+    outputs.iter().map(|output| output.readers.as_slice().into()).collect()
+}
+
+fn all(outputs: &[Readers]) -> impl Iterator<Item = Reader> {
+    outputs.iter().flat_map(|readers| readers.iter().copied())
+}
+
+fn peer_of<'a>(block: &'a Block, frame: &Frame) -> Option<&'a [u8]> {
+    block.peers.get(frame.peer).map(|peer| &peer.host[..])
+}

@@ -1,0 +1,122 @@
+//! `keyed`: applies rows to the state of their key groups, a whole epoch at once and in canonical order.
+
+use super::{Nothing, Part, PipelineScope, Rows, row_outputs};
+use crate::chain::Chain;
+use crate::doorbell::Doorbell;
+use crate::egress::Egress;
+use crate::feed::Epoch;
+use azud_event::record::{Origin, Record};
+use azud_event::row::Row;
+use azud_event::time::EventTime;
+use azud_plan::component::KeyedState;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use vrl::value::Value;
+
+type MakeState = Box<dyn Fn() -> Box<dyn KeyedState> + Send>;
+
+/// The states of the key groups that this worker owns, made when their first row comes.
+struct Groups {
+    make: MakeState,
+    states: BTreeMap<u8, Box<dyn KeyedState>>,
+}
+
+/// What came of an epoch that is not complete yet, with the right to send results of it, by output.
+struct Pending {
+    capabilities: Vec<Capability<Epoch>>,
+    rows: Vec<Row>,
+}
+
+/// Builds the operator of the keyed transform `index`; adds what it sends to further keyed transforms to `rows`.
+pub fn build<'s>(
+    scope: PipelineScope<'s>,
+    part: &Part,
+    index: usize,
+    make: MakeState,
+    input: Rows<'s>,
+    rows: &mut BTreeMap<usize, Vec<Rows<'s>>>,
+) -> Nothing<'s> {
+    let pipeline = &part.plan.pipelines[part.pipeline];
+    let mut chain = Chain::behind_keyed(pipeline, index, part.partitioner);
+    let mut record = Record::new();
+    record.set_journaling(chain.journals());
+    let feed = Arc::clone(&part.feed);
+    let bell = Doorbell::default();
+    let mut egress = Egress::new(part.queues(), bell.clone(), Arc::clone(&feed));
+    let mut groups = Groups { make, states: BTreeMap::new() };
+    let feeds = chain.feeds();
+
+    let mut builder = OperatorBuilder::new(pipeline.transforms[index].id.clone(), scope);
+    let mut input = builder.new_input(input, Exchange::new(|row: &Row| u64::from(row.group.0)));
+    let (_output, nothing) = builder.new_output::<Vec<()>>();
+    let mut outputs = row_outputs(&mut builder, &feeds, rows);
+    let address = builder.operator_info().address;
+    let waker = scope.worker().sync_activator_for(address.to_vec());
+    bell.connect(move || drop(waker.activate()));
+    let ports = outputs.len() + 1;
+
+    builder.build(move |_initial| {
+        let mut pending: BTreeMap<Epoch, Pending> = BTreeMap::new();
+        move |frontiers| {
+            bell.arm();
+            egress.work();
+            input.for_each_stamp(|capability, batches| {
+                let retain = |port| capability.retain_least(port);
+                let Some(capabilities) = (0..ports).map(retain).collect::<Option<Vec<_>>>() else {
+                    return;
+                };
+                let epoch = *capabilities[0].time();
+                let stash = pending
+                    .entry(epoch)
+                    .or_insert_with(|| Pending { capabilities, rows: Vec::new() });
+                batches.for_each(|batch| stash.rows.append(batch));
+            });
+            while let Some(entry) = pending.first_entry() {
+                let epoch = *entry.key();
+                if frontiers[0].frontier().less_equal(&epoch) {
+                    break;
+                }
+                let Pending { capabilities, rows } = entry.remove();
+                groups.apply(rows, feed.clock_of(epoch), |value, origin| {
+                    record.begin_value(value, origin);
+                    chain.value(&mut record);
+                });
+                chain.flush(true, |encoded| {
+                    egress.send(epoch, encoded, || capabilities[0].clone());
+                });
+                chain.take_rows(|index, rows| {
+                    let port = feeds.iter().position(|fed| *fed == index).unwrap_or_default();
+                    let time = &capabilities[port + 1];
+                    outputs[port].activate().session(time).give_container(rows);
+                });
+                chain.flush_meters();
+            }
+        }
+    });
+    nothing
+}
+
+impl Groups {
+    /// Applies the rows of one epoch, group by group, each in canonical order.
+    fn apply(
+        &mut self,
+        mut rows: Vec<Row>,
+        now: EventTime,
+        mut emit: impl FnMut(Value, Origin),
+    ) {
+        rows.sort_unstable_by(|a, b| (a.group, &a.place).cmp(&(b.group, &b.place)));
+        for rows in rows.chunk_by(|a, b| a.group == b.group) {
+            let make = &self.make;
+            let state = self.states.entry(rows[0].group.0).or_insert_with(make);
+            let place = rows[rows.len() - 1].place;
+            let mut index = 0;
+            state.on_epoch(rows, now, &mut |value| {
+                emit(value, Origin::derived(place, now, index));
+                index += 1;
+            });
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The egress: batches on their way from a worker to sinks. The bridge back to the async world.
+//!
+//! An operator hands batches to its [`Egress`] together with the right to hold up their epoch; the right is given back
+//! when the sink has confirmed the last of them. The worker never waits: what a full queue cannot take stays here, in
+//! order for each sink, and is bounded because every byte of it is charged to the pipeline's credit.
+
+use crate::doorbell::Doorbell;
+use crate::feed::{Epoch, Feed};
+use crate::telemetry::SinkMeter;
+use azud_plan::component::{Batch, Confirmation};
+use futures_channel::mpsc::Sender;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The queue into one sink, as one worker sees it.
+#[derive(Clone)]
+pub struct SinkQueue {
+    /// Where batches go.
+    pub sender: Sender<Batch>,
+    /// What is counted on delivery.
+    pub meter: Arc<SinkMeter>,
+}
+
+/// An encoded buffer, ready to go.
+pub struct Encoded {
+    /// The sink's place in the list of queues.
+    pub sink: usize,
+    /// The records.
+    pub bytes: Vec<u8>,
+    /// How many.
+    pub records: usize,
+    /// Their partition.
+    pub partition: Arc<str>,
+}
+
+/// Epochs confirmed by sinks, on their way back to one operator.
+#[derive(Clone)]
+struct Completions {
+    done: Arc<Mutex<Vec<Epoch>>>,
+    bell: Doorbell,
+}
+
+impl Completions {
+    fn add(&self, epoch: Epoch) {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).push(epoch);
+        self.bell.ring();
+    }
+
+    fn take(&self) -> Vec<Epoch> {
+        std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Batches of one operator on one worker. `Hold` is the right to hold up an epoch, a capability of timely's.
+pub struct Egress<Hold> {
+    queues: Vec<SinkQueue>,
+    waiting: Vec<VecDeque<Batch>>,
+    held: BTreeMap<Epoch, (Hold, usize)>,
+    completions: Completions,
+    feed: Arc<Feed>,
+}
+
+impl<Hold> Egress<Hold> {
+    /// Makes an egress into these queues, which rings `bell` when a sink has confirmed something or has room again.
+    pub fn new(queues: Vec<SinkQueue>, bell: Doorbell, feed: Arc<Feed>) -> Self {
+        let waiting = queues.iter().map(|_| VecDeque::new()).collect();
+        let completions = Completions { done: Arc::default(), bell };
+        Egress { queues, waiting, held: BTreeMap::new(), completions, feed }
+    }
+
+    /// Sends a buffer of `epoch`; `hold` is asked for the right to hold up the epoch if it is not held yet.
+    pub fn send(&mut self, epoch: Epoch, encoded: Encoded, hold: impl FnOnce() -> Hold) {
+        self.feed.charge(epoch, encoded.bytes.len());
+        self.held.entry(epoch).or_insert_with(|| (hold(), 0)).1 += 1;
+        let meter = Arc::clone(&self.queues[encoded.sink].meter);
+        meter.queued(encoded.records);
+        let completions = self.completions.clone();
+        let (records, bytes) = (encoded.records, encoded.bytes.len());
+        let confirmation = Confirmation::new(move || {
+            meter.delivered(records, bytes);
+            completions.add(epoch);
+        });
+        let Encoded { sink, bytes, records, partition } = encoded;
+        self.waiting[sink].push_back(Batch { bytes, records, partition, confirmation });
+        self.offer(sink);
+    }
+
+    /// Takes what sinks have confirmed, and offers again what was waiting. To be called at each activation, after the
+    /// bell was armed.
+    pub fn work(&mut self) {
+        for epoch in self.completions.take() {
+            let Some((_, unconfirmed)) = self.held.get_mut(&epoch) else { continue };
+            *unconfirmed -= 1;
+            if *unconfirmed == 0 {
+                self.held.remove(&epoch);
+            }
+        }
+        (0..self.queues.len()).for_each(|sink| self.offer(sink));
+    }
+
+    /// Whether every batch is confirmed.
+    pub fn is_idle(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Moves waiting batches into a sink's queue while it has room. A full queue is asked again when one of its batches
+    /// is confirmed, which rings the bell.
+    fn offer(&mut self, sink: usize) {
+        let waiting = &mut self.waiting[sink];
+        while let Some(batch) = waiting.pop_front() {
+            let Err(refused) = self.queues[sink].sender.try_send(batch) else { continue };
+            // A sink that has ended unconfirmed is an error of its own, reported by whoever ran it; the batch stays and
+            // holds up its epoch, which is the truth.
+            waiting.push_front(refused.into_inner());
+            return;
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What a pipeline takes, and when: fair over its sources, within its credit, cut into epochs.
+//!
+//! A [`Feed`] is the one place of a pipeline where decisions are made that a later run must repeat: which block goes
+//! into which epoch. Any worker that has nothing to do makes the next decisions, for all workers, under one lock; a
+//! block is a quarter of a megabyte, so the lock is taken some thousand times a second at the most.
+//!
+//! ```text
+//! rings of the sources ──deficit round robin──▶ the open epoch ──by stream──▶ inbox of each worker ──▶ dataflow
+//!                           ▲ credit                                                                    │
+//!                           └──────────────── completed epochs: every worker, every sink ◀──────────────┘
+//! ```
+//!
+//! Invariants, each with its test below:
+//! - A stream always goes to one worker, so its order is kept.
+//! - Bytes taken or made and not yet complete exceed the credit by at most one block for each source, and what one
+//!   activation of each worker makes. Closing an epoch never needs credit.
+//! - A flooded source gets no more than its share while others have data.
+//! - Nothing ticks when there is nothing to do.
+
+use crate::doorbell::Doorbell;
+use crate::intake::{ReaderIndex, Ring};
+use crate::limits::{
+    BLOCKS_PER_ACTIVATION, EPOCH_AGE, EPOCH_BYTES, EPOCHS_IN_FLIGHT_MAX, QUANTUM_BYTES,
+};
+use azud_event::block::Block;
+use azud_event::clock::Clock;
+use azud_event::time::EventTime;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The engine's step of progress, counted per pipeline from 0; timely's timestamp.
+pub type Epoch = u64;
+
+/// Deals blocks of a pipeline's sources to its workers.
+pub struct Feed {
+    state: Mutex<State>,
+    bells: Arc<[Doorbell]>,
+    clock: Clock,
+    credit_bytes: usize,
+}
+
+struct State {
+    lanes: Vec<Lane>,
+    next_lane: usize,
+    inboxes: Vec<VecDeque<(Epoch, Block)>>,
+    /// The epoch that takes blocks now.
+    open: Epoch,
+    /// When the open epoch took its first block, by the monotonic clock.
+    opened_at: Option<Duration>,
+    open_bytes: usize,
+    /// Epochs under way, the open one last when it has blocks.
+    epochs: VecDeque<EpochState>,
+    in_flight_bytes: usize,
+    /// The logged clock: never goes back.
+    now: EventTime,
+    starved: bool,
+}
+
+/// A source as this pipeline takes from it.
+struct Lane {
+    ring: Arc<Ring>,
+    reader: ReaderIndex,
+    deficit_bytes: usize,
+}
+
+/// An epoch under way. What the epoch record of the log will say of it.
+struct EpochState {
+    epoch: Epoch,
+    bytes: usize,
+    /// The clock of the epoch.
+    now: EventTime,
+    /// For each lane, the index behind the last block taken; `None` when none was.
+    taken: Vec<Option<u64>>,
+    opened_at: Duration,
+}
+
+/// What a worker gets from [`Feed::pull`].
+#[derive(Debug)]
+pub struct Pulled {
+    /// Blocks to work on, in order.
+    pub blocks: Vec<(Epoch, Block)>,
+    /// No block of an earlier epoch will ever come to this worker.
+    pub frontier: Epoch,
+    /// Whether there is more to take right now.
+    pub more: bool,
+    /// When the open epoch must be closed, if it is open.
+    pub close_in: Option<Duration>,
+    /// Every source has ended and this worker has got everything.
+    pub ended: bool,
+}
+
+impl Feed {
+    /// Makes the feed of a pipeline with one bell for each worker, and registers it as a reader of `rings`.
+    pub fn new(
+        rings: &[Arc<Ring>],
+        bells: Arc<[Doorbell]>,
+        clock: Clock,
+        credit_bytes: usize,
+    ) -> Self {
+        let lanes = rings.iter().map(|ring| Lane {
+            reader: ring.add_reader(Arc::clone(&bells)),
+            ring: Arc::clone(ring),
+            deficit_bytes: 0,
+        });
+        let state = State {
+            lanes: lanes.collect(),
+            next_lane: 0,
+            inboxes: vec![VecDeque::new(); bells.len()],
+            open: 0,
+            opened_at: None,
+            open_bytes: 0,
+            epochs: VecDeque::new(),
+            in_flight_bytes: 0,
+            now: EventTime::from_nanoseconds(i64::MIN),
+            starved: false,
+        };
+        Feed { state: Mutex::new(state), bells, clock, credit_bytes }
+    }
+
+    /// Gives `worker` its next blocks, deciding over more if its inbox is short.
+    pub fn pull(&self, worker: usize) -> Pulled {
+        let mut state = self.lock();
+        self.close_if_due(&mut state);
+        self.fill(&mut state, worker);
+        let count = state.inboxes[worker].len().min(BLOCKS_PER_ACTIVATION);
+        let blocks: Vec<_> = state.inboxes[worker].drain(..count).collect();
+        let idle = state.inboxes[worker].is_empty();
+        let ended = idle && state.lanes.iter().all(|lane| lane.ring.ended(lane.reader));
+        if ended && state.opened_at.is_some() {
+            self.close(&mut state);
+        }
+        let more = !idle || (!ended && !state.starved && self.available(&state));
+        let close_in = state.opened_at.map(|opened| {
+            (opened + EPOCH_AGE).saturating_sub(self.clock.monotonic())
+        });
+        let frontier = state.inboxes[worker].front().map_or(state.open, |(epoch, _)| *epoch);
+        Pulled { blocks, frontier, more, close_in, ended }
+    }
+
+    /// Charges bytes that were made of an epoch's blocks and wait for sinks.
+    pub fn charge(&self, epoch: Epoch, bytes: usize) {
+        let mut state = self.lock();
+        if let Some(known) = state.epochs.iter_mut().find(|known| known.epoch == epoch) {
+            known.bytes += bytes;
+            state.in_flight_bytes += bytes;
+        }
+    }
+
+    /// Notes that every worker and sink has finished every epoch before `before`: returns their credit and acknowledges
+    /// their blocks.
+    pub fn complete(&self, before: Epoch) {
+        let mut state = self.lock();
+        let mut completed = false;
+        while let Some(done) = state.epochs.pop_front_if(|epoch| epoch.epoch < before) {
+            completed = true;
+            state.in_flight_bytes -= done.bytes;
+            for (lane, taken) in state.lanes.iter().zip(&done.taken) {
+                if let Some(before) = taken {
+                    lane.ring.deliver(lane.reader, *before);
+                }
+            }
+        }
+        if completed && std::mem::take(&mut state.starved) {
+            self.bells.iter().for_each(Doorbell::ring);
+        }
+    }
+
+    /// Gives the clock of an epoch under way: the greatest receive time it has seen, never less than an earlier epoch's.
+    pub fn clock_of(&self, epoch: Epoch) -> EventTime {
+        let state = self.lock();
+        let known = state.epochs.iter().rev().find(|known| known.epoch <= epoch);
+        known.map_or(state.now, |known| known.now)
+    }
+
+    /// Tells how much may still be taken, in bytes, and for how long the oldest epoch has been under way.
+    pub fn gauge(&self) -> (usize, Duration) {
+        let state = self.lock();
+        let age = state.epochs.front().map_or(Duration::ZERO, |epoch| {
+            self.clock.monotonic().saturating_sub(epoch.opened_at)
+        });
+        (self.credit_bytes.saturating_sub(state.in_flight_bytes), age)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn available(&self, state: &State) -> bool {
+        state.lanes.iter().any(|lane| lane.ring.has_more(lane.reader))
+    }
+
+    /// Takes blocks, a round over the sources at a time, until `worker` has enough for one activation.
+    fn fill(&self, state: &mut State, worker: usize) {
+        let mut barren = 0;
+        while state.inboxes[worker].len() < BLOCKS_PER_ACTIVATION && barren < state.lanes.len() {
+            let in_flight = state.epochs.len();
+            let full = in_flight >= EPOCHS_IN_FLIGHT_MAX && state.opened_at.is_none();
+            if full || state.in_flight_bytes >= self.credit_bytes {
+                state.starved = true;
+                return;
+            }
+            let lane = state.next_lane;
+            barren = if self.visit(state, lane, worker) { 0 } else { barren + 1 };
+            state.next_lane = (lane + 1) % state.lanes.len();
+        }
+    }
+
+    /// Gives one lane its turn; says whether it had anything.
+    fn visit(&self, state: &mut State, lane: usize, worker: usize) -> bool {
+        state.lanes[lane].deficit_bytes += QUANTUM_BYTES;
+        let mut any = false;
+        while state.in_flight_bytes < self.credit_bytes {
+            let account = &mut state.lanes[lane];
+            if account.deficit_bytes == 0 {
+                return any;
+            }
+            let Some((index, block)) = account.ring.take(account.reader) else {
+                // An account is for those who wait: whoever has nothing to send saves nothing up.
+                account.deficit_bytes = 0;
+                return any;
+            };
+            account.deficit_bytes = account.deficit_bytes.saturating_sub(block.bytes.len().max(1));
+            self.assign(state, lane, index, block, worker);
+            any = true;
+        }
+        any
+    }
+
+    /// Puts a block into the open epoch and its worker's inbox.
+    fn assign(&self, state: &mut State, lane: usize, index: u64, block: Block, worker: usize) {
+        let bytes = block.bytes.len();
+        if state.opened_at.is_none() {
+            let opened_at = self.clock.monotonic();
+            state.opened_at = Some(opened_at);
+            let epoch = EpochState {
+                epoch: state.open,
+                bytes: 0,
+                now: state.now,
+                taken: vec![None; state.lanes.len()],
+                opened_at,
+            };
+            state.epochs.push_back(epoch);
+        }
+        state.now = state.now.max(block.received_at);
+        let now = state.now;
+        if let Some(epoch) = state.epochs.back_mut() {
+            epoch.bytes += bytes;
+            epoch.now = now;
+            epoch.taken[lane] = Some(index + 1);
+        }
+        state.in_flight_bytes += bytes;
+        state.open_bytes += bytes;
+        let owner = owner(&block, state.inboxes.len());
+        let epoch = state.open;
+        state.inboxes[owner].push_back((epoch, block));
+        if owner != worker {
+            self.bells[owner].ring();
+        }
+        if state.open_bytes >= EPOCH_BYTES {
+            self.close(state);
+        }
+    }
+
+    fn close_if_due(&self, state: &mut State) {
+        let age = state.opened_at.map(|opened| self.clock.monotonic().saturating_sub(opened));
+        if age.is_some_and(|age| age >= EPOCH_AGE) {
+            self.close(state);
+        }
+    }
+
+    fn close(&self, state: &mut State) {
+        state.open += 1;
+        state.open_bytes = 0;
+        state.opened_at = None;
+        // Every worker must move its frontier, or the epoch could not complete.
+        self.bells.iter().for_each(Doorbell::ring);
+    }
+}
+
+/// Gives the worker that has a block's stream, as long as the program runs.
+fn owner(block: &Block, workers: usize) -> usize {
+    let mixed = (block.stream.0 ^ (u64::from(block.source.0) << 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 32) as usize % workers
+}

@@ -1,0 +1,421 @@
+//! Starting, watching and ending a plan.
+//!
+//! Order of start: rings and feeds, then sinks, then workers, then sources, so that nothing is taken in before it has
+//! somewhere to go. The end goes with the flow: sources stop and hand over what they have, their rings close, workers
+//! finish what was taken, queues close, sinks confirm and end.
+
+use crate::dataflow::{Part, worker};
+use crate::dead_letter;
+use crate::doorbell::Doorbell;
+use crate::egress::SinkQueue;
+use crate::feed::Feed;
+use crate::intake::Ring;
+use crate::limits::SINK_QUEUE_BATCHES;
+use crate::telemetry::SinkMeter;
+use azud_event::clock::Clock;
+use azud_event::id::{Partitioner, SourceIndex};
+use azud_plan::component::{
+    Acknowledged, Batches, Intake, RunError, SinkTask, SourceContext, SourceTask,
+};
+use azud_plan::plan::{Pipeline, Plan};
+use azud_plan::telemetry::{
+    CREDIT_AVAILABLE_BYTES, EPOCH_AGE_SECONDS, INTAKE_BYTES, SourceMeter, component_labels,
+};
+use futures_channel::mpsc;
+use futures_util::FutureExt;
+use metrics::gauge;
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+/// How often gauges are set.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// A sink that has owed an answer for this long makes the instance not ready.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// What an instance gives its engine.
+pub struct Settings {
+    /// How many workers.
+    pub threads: usize,
+    /// The credit of each pipeline, in bytes.
+    pub credit_bytes: usize,
+    /// The budget of each source's ring, in bytes.
+    pub intake_bytes: usize,
+    /// The folder of dead letters.
+    pub dead_letters: PathBuf,
+    /// The budget of each pipeline's dead letters, in bytes.
+    pub dead_letter_bytes: u64,
+    /// The secret by which keys are spread over key groups.
+    pub partition_secret: [u8; 16],
+    /// The time.
+    pub clock: Clock,
+}
+
+/// The built components of a plan, in the plan's order.
+pub struct Built {
+    /// One for each source.
+    pub sources: Vec<Box<dyn SourceTask>>,
+    /// For each pipeline, one for each sink.
+    pub sinks: Vec<Vec<Box<dyn SinkTask>>>,
+}
+
+/// A running plan.
+pub struct Engine {
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    state: Arc<State>,
+    ended: watch::Receiver<Option<Result<(), EngineError>>>,
+}
+
+/// What is known of a running plan.
+struct State {
+    plan: Arc<Plan>,
+    feeds: Vec<Arc<Feed>>,
+    sinks: Vec<(String, Arc<SinkMeter>)>,
+    /// What has gone wrong and not come right again.
+    troubles: Mutex<Vec<String>>,
+}
+
+/// Why a plan ended that should not have.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The worker threads ended badly.
+    #[error("the workers ended: {0}")]
+    Workers(String),
+    /// A sink ended with batches unconfirmed.
+    #[error("sink `{id}` ended: {message}")]
+    Sink {
+        /// The sink.
+        id: String,
+        /// What it said.
+        message: String,
+    },
+    /// Not everything was delivered in time.
+    #[error("not everything was delivered within {0:?}")]
+    NotDrained(Duration),
+}
+
+impl Engine {
+    /// Starts a plan. Must be called within a tokio runtime.
+    pub fn start(plan: Plan, built: Built, settings: Settings) -> Engine {
+        install_panic_hook();
+        let plan = Arc::new(plan);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = stopped.map(drop).boxed().shared();
+        let (rings, contexts) = intake(&plan, &settings, &shutdown);
+        let mut starter = Starter::new(Arc::clone(&plan), &settings, &rings);
+        starter.sinks(built.sinks);
+        let Starter { parts, tasks, meters, feeds, .. } = starter;
+        let state = State { plan, feeds, sinks: meters, troubles: Mutex::default() };
+        let state = Arc::new(state);
+        let sources = run_sources(built.sources, contexts, rings, &state);
+        let (report, ended) = watch::channel(None);
+        tokio::spawn(upkeep(Arc::clone(&state), ended.clone()));
+        let threads = settings.threads;
+        let workers = tokio::task::spawn_blocking(move || worker::run(threads, parts));
+        tokio::spawn(supervise(workers, sources, tasks, report));
+        Engine { stop: Mutex::new(Some(stop)), state, ended }
+    }
+
+    /// Lists why the instance is not ready; empty when it is.
+    pub fn not_ready(&self) -> Vec<String> {
+        let troubles = self.state.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let stalled = self.state.sinks.iter().filter(|(_, meter)| meter.stalled_for() > STALLED);
+        let stalled = stalled.map(|(id, meter)| {
+            format!("sink `{id}` has confirmed nothing for {} s", meter.stalled_for().as_secs())
+        });
+        let mut reasons: Vec<_> = troubles.iter().cloned().chain(stalled).collect();
+        if let Some(ended) = &*self.ended.borrow() {
+            reasons.push(match ended {
+                Ok(()) => "every source has ended".to_owned(),
+                Err(error) => error.to_string(),
+            });
+        }
+        reasons
+    }
+
+    /// Gives the running plan.
+    pub fn plan(&self) -> &Plan {
+        &self.state.plan
+    }
+
+    /// Waits until the plan has ended: because every source has, or because something broke.
+    ///
+    /// # Errors
+    /// When it ended otherwise than by the end of its sources.
+    pub async fn ended(&self) -> Result<(), EngineError> {
+        let mut ended = self.ended.clone();
+        let outcome = ended.wait_for(Option::is_some).await;
+        outcome.ok().and_then(|outcome| outcome.clone()).unwrap_or_else(|| {
+            Err(EngineError::Workers("their supervisor is gone".to_owned()))
+        })
+    }
+
+    /// Ends the plan: sources stop, and everything taken in is delivered, within `timeout`.
+    ///
+    /// # Errors
+    /// When not everything could be delivered.
+    pub async fn shut_down(&self, timeout: Duration) -> Result<(), EngineError> {
+        drop(self.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
+        match tokio::time::timeout(timeout, self.ended()).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(EngineError::NotDrained(timeout)),
+        }
+    }
+
+    /// Lists how many records each sink has delivered, by id.
+    pub fn delivered(&self) -> Vec<(String, u64)> {
+        let sinks = self.state.sinks.iter();
+        sinks.map(|(id, meter)| (id.clone(), meter.delivered_total())).collect()
+    }
+}
+
+/// Makes the ring of each source, and what its task works with.
+fn intake(
+    plan: &Plan,
+    settings: &Settings,
+    shutdown: &azud_plan::component::Shutdown,
+) -> (Vec<Arc<Ring>>, Vec<SourceContext>) {
+    let sources = (0..).zip(&plan.sources).map(|(index, source)| {
+        let readers = plan.pipelines.iter().filter(|pipeline| reads(pipeline, index));
+        let pipeline = readers.map(|pipeline| pipeline.name.as_str()).next().unwrap_or_default();
+        let labels = component_labels(&source.id, "source", source.kind, pipeline);
+        let acknowledged = Arc::new(Acknowledged::default());
+        let bytes = gauge!(INTAKE_BYTES, labels.clone());
+        let ring = Ring::new(settings.intake_bytes, Arc::clone(&acknowledged), bytes);
+        let ring = Arc::new(ring);
+        let context = SourceContext {
+            source: SourceIndex(index),
+            intake: Arc::clone(&ring) as Arc<dyn Intake>,
+            acknowledged,
+            shutdown: shutdown.clone(),
+            clock: settings.clock.clone(),
+            meter: Arc::new(SourceMeter::new(labels)),
+        };
+        (ring, context)
+    });
+    sources.unzip()
+}
+
+fn reads(pipeline: &Pipeline, source: u32) -> bool {
+    pipeline.sources.iter().any(|input| input.source.0 == source)
+}
+
+/// Gathers what the workers need while sinks are started.
+struct Starter<'a> {
+    plan: Arc<Plan>,
+    settings: &'a Settings,
+    feeds: Vec<Arc<Feed>>,
+    bells: Vec<Arc<[Doorbell]>>,
+    parts: Vec<Vec<Part>>,
+    tasks: JoinSet<Result<(), EngineError>>,
+    meters: Vec<(String, Arc<SinkMeter>)>,
+}
+
+impl<'a> Starter<'a> {
+    fn new(plan: Arc<Plan>, settings: &'a Settings, rings: &[Arc<Ring>]) -> Self {
+        let mut starter = Starter {
+            plan: Arc::clone(&plan),
+            settings,
+            feeds: Vec::new(),
+            bells: Vec::new(),
+            parts: (0..settings.threads).map(|_| Vec::new()).collect(),
+            tasks: JoinSet::new(),
+            meters: Vec::new(),
+        };
+        for pipeline in &plan.pipelines {
+            let bells: Arc<[Doorbell]> =
+                (0..settings.threads).map(|_| Doorbell::default()).collect();
+            let inputs = pipeline.sources.iter();
+            let rings: Vec<_> =
+                inputs.map(|input| Arc::clone(&rings[input.source.0 as usize])).collect();
+            let clock = settings.clock.clone();
+            let feed = Feed::new(&rings, Arc::clone(&bells), clock, settings.credit_bytes);
+            starter.feeds.push(Arc::new(feed));
+            starter.bells.push(bells);
+        }
+        starter
+    }
+
+    /// Starts the sinks of every pipeline and gives each worker its part.
+    fn sinks(&mut self, built: Vec<Vec<Box<dyn SinkTask>>>) {
+        let plan = Arc::clone(&self.plan);
+        let mut counted = BTreeSet::new();
+        for (index, (pipeline, sinks)) in plan.pipelines.iter().zip(built).enumerate() {
+            let mut queues = Vec::new();
+            for (node, task) in pipeline.sinks.iter().zip(sinks) {
+                let queue = self.sink(&node.id, node.kind, pipeline, |batches| task.run(batches));
+                queues.push(queue);
+            }
+            let folder = self.settings.dead_letters.join(&pipeline.name);
+            let writer = dead_letter::Writer::new(folder, self.settings.dead_letter_bytes);
+            let id = dead_letter::COMPONENT;
+            queues.push(self.sink(id, id, pipeline, |batches| writer.run(batches).boxed()));
+            // A source that two pipelines read is counted by the first.
+            let sources = pipeline.sources.iter().map(|input| input.source.0);
+            let counted: Vec<u32> = sources.filter(|source| counted.insert(*source)).collect();
+            for worker in 0..self.settings.threads {
+                let part = self.part(index, worker, &queues, counted.clone());
+                self.parts[worker].push(part);
+            }
+        }
+    }
+
+    fn part(&self, pipeline: usize, worker: usize, queues: &[SinkQueue], counted: Vec<u32>) -> Part {
+        Part {
+            plan: Arc::clone(&self.plan),
+            pipeline,
+            feed: Arc::clone(&self.feeds[pipeline]),
+            bell: self.bells[pipeline][worker].clone(),
+            queues: queues.to_vec(),
+            partitioner: Partitioner::new(self.settings.partition_secret),
+            clock: self.settings.clock.clone(),
+            counted,
+        }
+    }
+
+    fn sink(
+        &mut self,
+        id: &str,
+        r#type: &'static str,
+        pipeline: &Pipeline,
+        run: impl FnOnce(Batches) -> futures_util::future::BoxFuture<'static, Result<(), RunError>>,
+    ) -> SinkQueue {
+        let (sender, batches) = mpsc::channel(SINK_QUEUE_BATCHES);
+        let clock = self.settings.clock.clone();
+        let meter = Arc::new(SinkMeter::new(id, r#type, &pipeline.name, clock));
+        self.meters.push((id.to_owned(), Arc::clone(&meter)));
+        let id = id.to_owned();
+        let ended = run(batches).map(|outcome| {
+            outcome.map_err(|error| EngineError::Sink { id, message: error.message })
+        });
+        self.tasks.spawn(ended);
+        SinkQueue { sender, meter }
+    }
+}
+
+/// Runs the sources; each one's ring closes when its task has ended, however it ended.
+fn run_sources(
+    built: Vec<Box<dyn SourceTask>>,
+    contexts: Vec<SourceContext>,
+    rings: Vec<Arc<Ring>>,
+    state: &Arc<State>,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    for (index, ((task, context), ring)) in built.into_iter().zip(contexts).zip(rings).enumerate() {
+        let state = Arc::clone(state);
+        tasks.spawn(async move {
+            let id = &state.plan.sources[index].id;
+            // Its own task, so that a panic in it ends this source and closes its ring.
+            let ended = match tokio::spawn(task.run(context)).await {
+                Ok(outcome) => outcome.map_err(|error| error.message),
+                Err(died) => Err(died.to_string()),
+            };
+            if let Err(message) = ended {
+                tracing::error!(component_id = %id, "source ended: {message}");
+                let mut troubles = state.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+                troubles.push(format!("source `{id}` ended: {message}"));
+            }
+            ring.close();
+        });
+    }
+    tasks
+}
+
+/// Waits for everything to end, and reports how it did.
+async fn supervise(
+    workers: tokio::task::JoinHandle<Result<(), String>>,
+    mut sources: JoinSet<()>,
+    mut sinks: JoinSet<Result<(), EngineError>>,
+    report: watch::Sender<Option<Result<(), EngineError>>>,
+) {
+    let mut outcome = Ok(());
+    tokio::pin!(workers);
+    let mut working = true;
+    while working || !sinks.is_empty() {
+        tokio::select! {
+            ended = &mut workers, if working => {
+                working = false;
+                let ended = ended.unwrap_or_else(|died| Err(died.to_string()));
+                outcome = outcome.and(ended.map_err(EngineError::Workers));
+            }
+            Some(ended) = sinks.join_next() => {
+                let died = |error: tokio::task::JoinError| Err(EngineError::Workers(error.to_string()));
+                if let Err(error) = ended.unwrap_or_else(died) {
+                    // Its epochs can never complete: end now, and say why, rather than stand still.
+                    outcome = outcome.and(Err(error));
+                    break;
+                }
+            }
+        }
+    }
+    if outcome.is_ok() {
+        while sources.join_next().await.is_some() {}
+    }
+    report.send_replace(Some(outcome));
+}
+
+/// Sets the gauges until the plan has ended.
+async fn upkeep(
+    state: Arc<State>,
+    mut ended: watch::Receiver<Option<Result<(), EngineError>>>,
+) {
+    let mut timer = tokio::time::interval(UPKEEP);
+    while tokio::time::timeout(Duration::ZERO, ended.wait_for(Option::is_some)).await.is_err() {
+        timer.tick().await;
+        for (pipeline, feed) in state.plan.pipelines.iter().zip(&state.feeds) {
+            let (credit_bytes, age) = feed.gauge();
+            let name = pipeline.name.clone();
+            gauge!(CREDIT_AVAILABLE_BYTES, "pipeline" => name.clone()).set(credit_bytes as f64);
+            gauge!(EPOCH_AGE_SECONDS, "pipeline" => name).set(age.as_secs_f64());
+        }
+        state.sinks.iter().for_each(|(_, meter)| meter.upkeep());
+    }
+}
+
+thread_local! {
+    static IN_USER_CODE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks that this thread runs user code, whose panics are caught and set aside.
+pub struct UserCode(());
+
+impl UserCode {
+    /// Marks it until the guard is dropped.
+    pub fn enter() -> Self {
+        IN_USER_CODE.set(true);
+        UserCode(())
+    }
+}
+
+impl Drop for UserCode {
+    fn drop(&mut self) {
+        IN_USER_CODE.set(false);
+    }
+}
+
+/// Makes a panic of a worker outside user code end the process.
+///
+/// Timely leaves the other workers waiting for ever when one is gone; a process that is down is started again, one that
+/// hangs is not. Panics in user code are caught by the chain, which sets the record aside; they are logged here.
+fn install_panic_hook() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let default = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if IN_USER_CODE.get() {
+                tracing::error!("a component panicked on a record, which is set aside: {panic}");
+                return;
+            }
+            default(panic);
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            if name.starts_with(worker::THREAD_PREFIX) {
+                std::process::abort();
+            }
+        }));
+    });
+}

@@ -1,0 +1,325 @@
+//! JSON: records out of documents, documents out of records.
+//!
+//! A document is read once. The scan checks all of its grammar and leaves a node for every field of every object,
+//! with the range of its text; it makes no value and copies nothing. Values are made where somebody asks for one,
+//! and what nobody changed is written out as it came in.
+
+mod decode;
+mod encode;
+mod scan;
+
+pub use encode::{encode_json, encode_string, encode_time, encode_value};
+
+pub(crate) use decode::{key_string, scan_value, value_of};
+pub(crate) use encode::encode_node;
+pub(crate) use scan::{Flaw, Lexer, unescape};
+
+use crate::block::{Block, Frame};
+use crate::codec::Decoder;
+use crate::dead_letter::Fault;
+use crate::record::Record;
+
+/// Reads JSON documents, one a frame.
+///
+/// An object is one record. An array is its elements, each a record by itself. Whatever else stands as a document or
+/// as an element becomes the `message` of a record. An array is checked as a whole before its first record is
+/// emitted, so that it is decoded or set aside, never both.
+#[derive(Clone, Debug, Default)]
+pub struct JsonDecoder {}
+
+impl JsonDecoder {
+    /// Makes a decoder.
+    pub fn new() -> Self {
+        JsonDecoder {}
+    }
+
+    /// Reads the elements of the array at `frame`, each into a record of its own.
+    fn decode_array(
+        &self,
+        block: &Block,
+        frame: &Frame,
+        record: &mut Record,
+        emit: &mut dyn FnMut(&mut Record),
+    ) -> Result<(), Fault> {
+        let text = &block.bytes[..frame.range.end];
+        let fault = |flaw: Flaw| flaw.fault(frame.range.start);
+        let mut whole = Lexer::new(text, frame.range.start);
+        whole.skip_value(0).and_then(|()| whole.end()).map_err(fault)?;
+        whole.check_utf8(frame.range.start).map_err(fault)?;
+        let mut lexer = Lexer::new(text, frame.range.start);
+        lexer.take(b'[', "an array").map_err(fault)?;
+        while lexer.peek() != b']' {
+            if lexer.peek() == b',' {
+                lexer.at += 1;
+                lexer.peek();
+            }
+            let start = lexer.at;
+            record.begin(block, frame);
+            lexer.at = record.decode_element(start, frame.range.end).map_err(fault)?;
+            self.finish(record, emit);
+        }
+        Ok(())
+    }
+
+    fn finish(&self, record: &mut Record, emit: &mut dyn FnMut(&mut Record)) {
+        emit(record);
+    }
+}
+
+impl Decoder for JsonDecoder {
+    fn decode(
+        &mut self,
+        block: &Block,
+        frame: &Frame,
+        record: &mut Record,
+        emit: &mut dyn FnMut(&mut Record),
+    ) -> Result<(), Fault> {
+        let text = &block.bytes[..frame.range.end];
+        match Lexer::new(text, frame.range.start).peek() {
+            b'{' => record.decode_json(frame.range.clone())?,
+            b'[' => return self.decode_array(block, frame, record, emit),
+            _ => record.decode_message(frame.range.clone())?,
+        }
+        self.finish(record, emit);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead_letter::Reason;
+    use crate::limits::JSON_DEPTH_MAX;
+    use crate::record::model::{block_of, document, record_of};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use vrl::path::parse_value_path;
+    use vrl::value::Value;
+
+    fn decode(text: &[u8]) -> (Vec<(String, Vec<u8>)>, Result<(), Fault>) {
+        let (block, frame) = block_of(text);
+        let mut record = Record::new();
+        record.begin(&block, &frame);
+        let mut records = Vec::new();
+        let result = JsonDecoder::new().decode(&block, &frame, &mut record, &mut |record| {
+            let mut out = Vec::new();
+            encode_json(record, &mut out);
+            records.push((String::from_utf8(out).unwrap(), record.raw().to_vec()));
+        });
+        (records, result)
+    }
+
+    fn refusal(text: &[u8]) -> Fault {
+        let (records, result) = decode(text);
+        assert_eq!(records, [], "nothing is emitted of a document that is not JSON");
+        result.unwrap_err()
+    }
+
+    #[test]
+    fn an_object_is_one_record() {
+        let (records, result) = decode(br#"{"a": {"b": [1, 2.0]}}"#);
+        result.unwrap();
+        let text = r#"{"a": {"b": [1, 2.0]}}"#;
+        assert_eq!(records, [(text.to_owned(), text.as_bytes().to_vec())]);
+    }
+
+    #[test]
+    fn an_array_is_its_elements_each_with_its_own_raw_bytes_and_place() {
+        let (block, frame) = block_of(br#" [ {"a":1} , [2] , "x\n" ,{}]"#);
+        let mut record = Record::new();
+        record.begin(&block, &frame);
+        let mut seen = Vec::new();
+        let mut emit = |record: &mut Record| {
+            let raw = String::from_utf8(record.raw().to_vec()).unwrap();
+            seen.push((record.to_value().to_string(), raw, record.origin().index));
+        };
+        JsonDecoder::new().decode(&block, &frame, &mut record, &mut emit).unwrap();
+        let texts: Vec<_> = seen.iter().map(|(value, raw, _)| (&value[..], &raw[..])).collect();
+        assert_eq!(
+            texts,
+            [
+                (r#"{ "a": 1 }"#, r#"{"a":1}"#),
+                (r#"{ "message": [2] }"#, "[2]"),
+                (r#"{ "message": "x\n" }"#, r#""x\n""#),
+                ("{  }", "{}"),
+            ]
+        );
+        assert!(seen.is_sorted_by(|(.., one), (.., other)| one < other));
+    }
+
+    #[test]
+    fn any_other_document_is_a_message() {
+        for (text, expected) in [
+            ("1e999", r#"{"message":1e999}"#),
+            (" \"é\" ", r#"{"message":"é"}"#),
+            ("null", r#"{"message":null}"#),
+        ] {
+            let (records, result) = decode(text.as_bytes());
+            result.unwrap();
+            assert_eq!(records[0].0, expected);
+        }
+        assert_eq!(decode(b"[]"), (Vec::new(), Ok(())));
+    }
+
+    #[test]
+    fn a_fault_says_where_and_what() {
+        for (text, message) in [
+            (&b""[..], "expected a value at byte 0"),
+            (b"{\"a\" 1}", "expected a colon after the name of a member at byte 5"),
+            (b"{\"a\":1 \"b\":2}", "expected a comma or a closing brace at byte 7"),
+            (b"{\"a\":1,}", "expected the name of a member at byte 7"),
+            (b"[{\"a\":1},]", "expected a value at byte 9"),
+            (b"[{\"a\":1}, {\"b\":}]", "expected a value at byte 15"),
+            (b"{\"a\":\"x\ny\"}", "expected a control character to be escaped at byte 7"),
+            (b"{\"a\":\"\\ud800\"}", "expected the second half of a surrogate pair at byte 12"),
+            (b"{\"a\":\"long enough \xff\"}", "expected UTF-8 at byte 18"),
+            (b"{\"a\":01}", "expected no digit after a leading zero at byte 6"),
+            (b"{} {}", "expected the end of the document at byte 3"),
+        ] {
+            let fault = refusal(text);
+            assert_eq!(fault.message, format!("not JSON: {message}"));
+            assert_eq!(fault.reason, Reason::Malformed);
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded_in_objects_and_arrays_alike() {
+        let nested = |open: &str, close: &str, depth: usize| {
+            [&open.repeat(depth), "1", &close.repeat(depth)].concat()
+        };
+        for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[{\"a\":", "}]"), ("{\"a\":[", "]}")]
+        {
+            let levels = if open.len() == 1 || open.len() == 5 { 1 } else { 2 };
+            let (records, result) = decode(nested(open, close, JSON_DEPTH_MAX / levels).as_bytes());
+            assert_eq!((records.len(), result), (1, Ok(())));
+            let fault = refusal(nested(open, close, JSON_DEPTH_MAX / levels + 1).as_bytes());
+            assert_eq!(fault.reason, Reason::TooDeep);
+            let fault = refusal(open.repeat(100_000).as_bytes());
+            assert_eq!(fault.reason, Reason::TooDeep);
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_the_range_is_kept_and_read_as_the_largest() {
+        let mut record = record_of(br#"{"a":1e400,"b":-1E+999,"c":[1e400],"d":1}"#);
+        let get = |record: &Record, path| record.get(&parse_value_path(path).unwrap()).cloned();
+        assert_eq!(get(&record, "a"), Some(Value::from_f64_or_zero(f64::MAX)));
+        assert_eq!(get(&record, "b"), Some(Value::from_f64_or_zero(f64::MIN)));
+        assert_eq!(get(&record, "c[0]"), Some(Value::from_f64_or_zero(f64::MAX)));
+        record.remove(&parse_value_path("d").unwrap(), false);
+        let mut out = Vec::new();
+        encode_json(&record, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), r#"{"a":1e400,"b":-1E+999,"c":[1e400]}"#);
+    }
+
+    #[test]
+    fn line_breaks_between_tokens_are_not_written() {
+        let mut record = record_of(b"{\r\n\"a\": {\n\"x\" : [1,\n2]},\n \"b\":\"\\n\"\n}");
+        let mut out = Vec::new();
+        encode_json(&record, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), r#"{"a": {"x" : [1,2]}, "b":"\n"}"#);
+        record.insert(&parse_value_path("c").unwrap(), Value::Null);
+        let mut out = Vec::new();
+        encode_json(&record, &mut out);
+        let expected = r#"{"a": {"x" : [1,2]}, "b":"\n","c":null}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_repeated_name_has_its_last_value_wherever_it_is_looked_at() {
+        let mut record = record_of(br#"{"a":{"x":1},"b":2,"\u0061":{"y":3},"c":4}"#);
+        let a = parse_value_path("a").unwrap();
+        assert_eq!(record.get(&a).unwrap().to_string(), r#"{ "y": 3 }"#);
+        record.insert(&a, Value::Null);
+        let mut out = Vec::new();
+        encode_json(&record, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), r#"{"a":null,"b":2,"c":4}"#);
+    }
+
+    #[test]
+    fn strings_that_are_not_utf8_are_written_with_replacements() {
+        for text in [&b"\xff"[..], b"ab\xe6\xbc\"\xe6\xbc\xa2 1234567 \xf0\x9f", b"12345678\x80\n"]
+        {
+            let mut out = Vec::new();
+            encode_string(text, &mut out);
+            let expected = serde_json::to_string(&String::from_utf8_lossy(text)).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    /// Tells what serde_json says, `None` where we mean to differ.
+    fn accepted_by_serde_json(text: &[u8]) -> Option<bool> {
+        match serde_json::from_slice::<Value>(text) {
+            Ok(_) => Some(true),
+            Err(error) => {
+                let error = error.to_string();
+                let differs = ["number out of range", "recursion limit exceeded"];
+                (!differs.iter().any(|words| error.starts_with(words))).then_some(false)
+            }
+        }
+    }
+
+    fn agree(text: &[u8]) -> Result<(), TestCaseError> {
+        let (block, frame) = block_of(text);
+        let mut record = Record::new();
+        record.begin(&block, &frame);
+        let ours = record.decode_json(frame.range);
+        if let Some(theirs) = accepted_by_serde_json(text) {
+            prop_assert_eq!(ours.is_ok(), theirs, "{:?}", ours);
+        }
+        // Neither makes a difference to the other: with nodes, without, as an element.
+        let (mut lexer, start) = (Lexer::new(text, 0), 0);
+        let skipped = lexer.skip_value(0).and_then(|()| lexer.end());
+        prop_assert_eq!(skipped.and_then(|()| lexer.check_utf8(start)).is_ok(), ours.is_ok());
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn damaged_documents_are_refused_as_serde_json_refuses_them(
+            text in document(),
+            damages in vec((any::<prop::sample::Index>(), 0..3, any::<u8>()), 1..3),
+        ) {
+            let mut text = text.into_bytes();
+            for (at, kind, byte) in damages {
+                let at = at.index(text.len() + 1);
+                match kind {
+                    0 if at < text.len() => text[at] = byte,
+                    1 if at < text.len() => drop(text.remove(at)),
+                    _ => text.insert(at, byte),
+                }
+            }
+            agree(&text)?;
+        }
+
+        #[test]
+        fn random_tokens_are_judged_as_serde_json_judges_them(
+            tokens in vec(proptest::sample::select(vec![
+                "{", "}", "[", "]", ",", ":", "\"a\"", "\"", "\\", "\\u00", "\\ud83d", "\\ude00", "é",
+                "1", "0", "-", ".", "e", "E+", "true", "nul", "l", " ", "\n", "\u{1}", "\u{80}",
+            ]), 0..12),
+        ) {
+            agree(tokens.concat().as_bytes())?;
+        }
+
+        #[test]
+        fn any_bytes_are_judged_as_serde_json_judges_them(text in vec(any::<u8>(), 0..24)) {
+            agree(&text)?;
+            agree(&[b"\"", &text[..], b"\""].concat())?;
+        }
+
+        #[test]
+        fn the_decoder_takes_whole_documents_or_none(text in document()) {
+            let array = format!("[{text},{text} ]");
+            let one = decode(text.as_bytes());
+            let two = decode(array.as_bytes());
+            prop_assert_eq!(two.1, Ok(()));
+            prop_assert_eq!(two.0.len(), 2);
+            if text.trim_start().starts_with('{') {
+                prop_assert_eq!(&two.0[1].0, &one.0[0].0);
+            }
+        }
+    }
+}

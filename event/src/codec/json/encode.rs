@@ -1,0 +1,285 @@
+//! Records and values as JSON text.
+//!
+//! What was not changed is copied as it came, spacing included; neighbours in one piece. What was changed is written
+//! as `serde_json` writes the value of VRL: the same numbers, the same escapes, times in RFC 3339 with as many digits
+//! as they need. Bytes that are not UTF-8 become U+FFFD. There is never a line break in the text.
+
+use super::scan::{has_high_bytes, special_bytes, word_at};
+use crate::record::Record;
+use crate::record::tree::{Kind, NONE, Node, ROOT};
+use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
+use vrl::value::Value;
+
+/// Appends the event of `record` to `out` as one JSON text, without a line break.
+pub fn encode_json(record: &Record, out: &mut Vec<u8>) {
+    encode_node(record, ROOT, out);
+}
+
+/// Appends what one node holds.
+pub(crate) fn encode_node(record: &Record, index: u32, out: &mut Vec<u8>) {
+    let node = record.tree.node(index);
+    let text = || &record.bytes[node.range()];
+    match node.kind {
+        Kind::Object if node.dirty => encode_members(record, index, out),
+        Kind::Object | Kind::Array | Kind::Wide => copy_text(record, node.range(), out),
+        Kind::Integer | Kind::Float => out.extend_from_slice(text()),
+        Kind::String | Kind::Escaped => {
+            out.push(b'"');
+            out.extend_from_slice(text());
+            out.push(b'"');
+        }
+        Kind::Text => encode_string(text(), out),
+        Kind::True => out.extend_from_slice(b"true"),
+        Kind::False => out.extend_from_slice(b"false"),
+        Kind::Null => out.extend_from_slice(b"null"),
+        Kind::Owned => {
+            let value = record.tree.cells[index as usize].get();
+            encode_value(value.expect("an owned node has its value"), out);
+        }
+    }
+}
+
+/// Appends JSON text of the block. Line breaks are white space between tokens wherever they stand, and left out.
+fn copy_text(record: &Record, range: std::ops::Range<usize>, out: &mut Vec<u8>) {
+    let mut text = &record.bytes[range];
+    if record.tree.newline {
+        while let Some(at) = memchr::memchr2(b'\n', b'\r', text) {
+            out.extend_from_slice(&text[..at]);
+            text = &text[at + 1..];
+        }
+    }
+    out.extend_from_slice(text);
+}
+
+fn encode_members(record: &Record, parent: u32, out: &mut Vec<u8>) {
+    let tree = &record.tree;
+    out.push(b'{');
+    let mut first = true;
+    let scattered = tree.node(parent).scattered;
+    let mut index = tree.node(parent).first_child;
+    while index != NONE {
+        let node = tree.node(index);
+        if node.absent {
+            index = node.next;
+            continue;
+        }
+        if !first {
+            out.push(b',');
+        }
+        first = false;
+        if let Some((start, mut end)) = verbatim(node)
+            && !scattered
+        {
+            // As long as members stand in the block as they stand here, one copy serves them all.
+            index = node.next;
+            while index != NONE {
+                let next = tree.node(index);
+                let Some((_, next_end)) = verbatim(next) else { break };
+                if next.absent {
+                    break;
+                }
+                end = next_end;
+                index = next.next;
+            }
+            copy_text(record, start..end, out);
+            continue;
+        }
+        match node.name.in_block() {
+            // It came without escapes, so it needs none.
+            Some((start, end)) => out.extend_from_slice(&record.bytes[start - 1..end + 1]),
+            None => encode_string(tree.name(&record.bytes, node.name), out),
+        }
+        out.push(b':');
+        encode_node(record, index, out);
+        index = node.next;
+    }
+    out.push(b'}');
+}
+
+/// Gives where the whole member stands in the block, from the quote of its name to the end of its value, when it is
+/// still what came in.
+fn verbatim(node: &Node) -> Option<(usize, usize)> {
+    let (start, _) = node.name.in_block()?;
+    let end = node.end as usize;
+    match node.kind {
+        Kind::Owned | Kind::Text => None,
+        Kind::Object if node.dirty => None,
+        Kind::String | Kind::Escaped => Some((start - 1, end + 1)),
+        _ => Some((start - 1, end)),
+    }
+}
+
+/// Appends a value as one JSON text, without a line break.
+pub fn encode_value(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Bytes(bytes) => encode_string(bytes, out),
+        Value::String(string) => encode_string(string.as_bytes(), out),
+        Value::Regex(regex) => encode_string(regex.as_str().as_bytes(), out),
+        Value::Integer(number) => encode_integer(*number, out),
+        Value::Float(number) => encode_float(number.into_inner(), out),
+        Value::Boolean(true) => out.extend_from_slice(b"true"),
+        Value::Boolean(false) => out.extend_from_slice(b"false"),
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Timestamp(time) => {
+            out.push(b'"');
+            encode_time(time, out);
+            out.push(b'"');
+        }
+        Value::Array(values) => {
+            out.push(b'[');
+            for (place, value) in values.iter().enumerate() {
+                if place > 0 {
+                    out.push(b',');
+                }
+                encode_value(value, out);
+            }
+            out.push(b']');
+        }
+        Value::Object(members) => {
+            out.push(b'{');
+            for (place, (name, value)) in members.iter().enumerate() {
+                if place > 0 {
+                    out.push(b',');
+                }
+                encode_string(name.as_bytes(), out);
+                out.push(b':');
+                encode_value(value, out);
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+/// Appends `text` as a JSON string: with quotes and escapes, U+FFFD for what is not UTF-8.
+pub fn encode_string(text: &[u8], out: &mut Vec<u8>) {
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    let mut copied = 0;
+    let mut at = 0;
+    let mut high = false;
+    while at < text.len() {
+        match word_at(text, at) {
+            Some(word) => {
+                high |= has_high_bytes(word);
+                let marks = special_bytes(word);
+                if marks == 0 {
+                    at += 8;
+                    continue;
+                }
+                at += marks.trailing_zeros() as usize / 8;
+            }
+            None => high |= !text[at].is_ascii(),
+        }
+        if let Some(escape) = escape_of(text[at]) {
+            append_run(&text[copied..at], &mut high, out);
+            append_escape(escape, text[at], out);
+            copied = at + 1;
+        }
+        at += 1;
+    }
+    append_run(&text[copied..], &mut high, out);
+    out.push(b'"');
+}
+
+/// Appends bytes that need no escapes; `high` says whether some may be outside ASCII.
+fn append_run(run: &[u8], high: &mut bool, out: &mut Vec<u8>) {
+    // Escapes are ASCII, so cutting at them cuts no character: each run can be looked at by itself. A run read
+    // together with the next in one word may have marked bytes of that: the mark stays, it only costs a look.
+    if !*high || simdutf8::basic::from_utf8(run).is_ok() {
+        out.extend_from_slice(run);
+        return;
+    }
+    for chunk in run.utf8_chunks() {
+        out.extend_from_slice(chunk.valid().as_bytes());
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+/// Gives the letter of the escape that `byte` needs, `u` for one by number.
+fn escape_of(byte: u8) -> Option<u8> {
+    match byte {
+        b'"' | b'\\' => Some(byte),
+        b'\n' => Some(b'n'),
+        b'\r' => Some(b'r'),
+        b'\t' => Some(b't'),
+        0x08 => Some(b'b'),
+        0x0c => Some(b'f'),
+        0..0x20 => Some(b'u'),
+        _ => None,
+    }
+}
+
+fn append_escape(escape: u8, byte: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[b'\\', escape]);
+    if escape == b'u' {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let (high, low) = (DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]);
+        out.extend_from_slice(&[b'0', b'0', high, low]);
+    }
+}
+
+fn encode_integer(number: i64, out: &mut Vec<u8>) {
+    // The longest, `i64::MIN`, has twenty signs.
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    let mut rest = number.unsigned_abs();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        first -= 1;
+        digits[first] = b'-';
+    }
+    out.extend_from_slice(&digits[first..]);
+}
+
+fn encode_float(number: f64, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, &number).expect("writing into memory does not fail");
+}
+
+/// Appends a time in RFC 3339, UTC, with no, three, six or nine digits of a second, as few as say all.
+pub fn encode_time(time: &DateTime<Utc>, out: &mut Vec<u8>) {
+    let nanoseconds = time.nanosecond();
+    let Ok(year @ 0..=9999) = u32::try_from(time.year()) else {
+        return out.extend_from_slice(rfc3339(time).as_bytes());
+    };
+    if nanoseconds >= 1_000_000_000 {
+        // A leap second: chrono knows how to write it.
+        return out.extend_from_slice(rfc3339(time).as_bytes());
+    }
+    let mut text = *b"0000-00-00T00:00:00.000000000";
+    for (at, digits, number) in [
+        (0, 4, year),
+        (5, 2, time.month()),
+        (8, 2, time.day()),
+        (11, 2, time.hour()),
+        (14, 2, time.minute()),
+        (17, 2, time.second()),
+        (20, 9, nanoseconds),
+    ] {
+        let mut rest = number;
+        for digit in text[at..at + digits].iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+    }
+    let length = match nanoseconds {
+        0 => 19,
+        n if n % 1_000_000 == 0 => 23,
+        n if n % 1_000 == 0 => 26,
+        _ => 29,
+    };
+    out.extend_from_slice(&text[..length]);
+    out.push(b'Z');
+}
+
+fn rfc3339(time: &DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}

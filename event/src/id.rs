@@ -1,0 +1,107 @@
+//! Identities: what outlives the process is hashed by a named function, never by one that may change.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::hash::Hasher;
+
+/// A source's place in the running plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SourceIndex(pub u32);
+
+/// A connection, file, peer table or API within a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StreamId(pub u64);
+
+impl StreamId {
+    /// Derives the identity of a stream from what names it for good: a file's fingerprint, a socket's address.
+    pub fn named(name: &[u8]) -> Self {
+        let hash = blake3::hash(name);
+        let mut first = [0; 8];
+        first.copy_from_slice(&hash.as_bytes()[..8]);
+        StreamId(u64::from_le_bytes(first))
+    }
+}
+
+/// How many key groups there are: the unit in which keyed state is owned by workers, bounded and moved. Fixed, so
+/// that neither bounds nor eviction depend on the number of workers.
+pub const KEY_GROUPS: usize = 256;
+
+/// One of [`KEY_GROUPS`] groups of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct KeyGroup(pub u8);
+
+/// Assigns keys to key groups by SipHash-2-4 under a secret: senders choose keys, and must not be able to aim them all
+/// at one group.
+#[derive(Clone, Copy, Debug)]
+pub struct Partitioner {
+    secret: (u64, u64),
+}
+
+impl Partitioner {
+    /// Makes the partitioner of an instance from its stored secret.
+    pub fn new(secret: [u8; 16]) -> Self {
+        let number = u128::from_le_bytes(secret);
+        Partitioner { secret: (number as u64, (number >> 64) as u64) }
+    }
+
+    /// Gives the group that owns `key`.
+    pub fn group(&self, key: &[u8]) -> KeyGroup {
+        let mut hasher = siphasher::sip::SipHasher24::new_with_keys(self.secret.0, self.secret.1);
+        hasher.write(key);
+        KeyGroup((hasher.finish() >> 56) as u8)
+    }
+}
+
+/// A 128-bit identity by BLAKE3, written as 32 hexadecimal digits: of an alert, of a record.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Id([u8; 16]);
+
+impl Id {
+    /// Hashes `parts`, each with its length before it, so that no two lists of parts collide by concatenation.
+    pub fn of(parts: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        Id(id)
+    }
+
+    /// Gives the 16 bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_do_not_run_together() {
+        assert_ne!(Id::of(&[b"ab", b"c"]), Id::of(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn the_group_of_a_key_is_fixed_by_the_secret() {
+        let one = Partitioner::new([1; 16]);
+        assert_eq!(one.group(b"203.0.113.9"), Partitioner::new([1; 16]).group(b"203.0.113.9"));
+        let spread = (0..1_000u32).map(|n| one.group(&n.to_le_bytes()));
+        let groups: std::collections::BTreeSet<_> = spread.collect();
+        assert!(groups.len() > 200, "{} groups", groups.len());
+    }
+}

@@ -1,0 +1,316 @@
+//! Records against their model: the [`Value`] that `serde_json` makes of the same text, changed by VRL's own functions.
+
+use super::{Mark, Record};
+use crate::block::{Block, Frame, Layout};
+use crate::codec::json::{encode_json, encode_value};
+use crate::id::{SourceIndex, StreamId};
+use crate::time::EventTime;
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::sync::Arc;
+use vrl::compiler::Target;
+use vrl::path::{OwnedSegment, OwnedTargetPath, PathPrefix};
+use vrl::value::Value;
+
+/// Makes a block of one frame, `text`, with other bytes before and behind it.
+pub(crate) fn block_of(text: &[u8]) -> (Block, Frame) {
+    let bytes = [b"\"before\x80", text, b"\"behind"].concat();
+    let block = Block {
+        source: SourceIndex(3),
+        stream: StreamId(5),
+        position: 7,
+        end: 8,
+        received_at: EventTime::from_nanoseconds(11),
+        bytes: Bytes::from(bytes),
+        layout: Layout::Heads,
+        peers: Arc::from([]),
+    };
+    (block, Frame { range: 8..8 + text.len(), peer: 0, received_delta_us: 0 })
+}
+
+/// Makes a record of a JSON document.
+pub(crate) fn record_of(text: &[u8]) -> Record {
+    let (block, frame) = block_of(text);
+    let mut record = Record::new();
+    record.begin(&block, &frame);
+    record.decode_json(frame.range).unwrap();
+    record
+}
+
+fn encoded(record: &Record) -> String {
+    let mut out = Vec::new();
+    encode_json(record, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+/// What is left of a value after a way through JSON.
+fn through_json(value: &Value) -> Value {
+    serde_json::from_slice(&serde_json::to_vec(value).unwrap()).unwrap()
+}
+
+const NAMES: [&str; 6] = ["a", "b", "c", "d e", "é", "q\"\n"];
+
+fn spacing() -> impl Strategy<Value = &'static str> {
+    prop_oneof![6 => Just(""), 2 => Just(" "), 1 => Just("\t  ")]
+}
+
+fn name_text() -> impl Strategy<Value = String> {
+    const TEXTS: &[&str] =
+        &["a", "b", "c", "d e", "é", r#"q\"\n"#, r"\u0061", r"\u00e9", "b\\u0020"];
+    proptest::sample::select(TEXTS).prop_map(|name| format!("\"{name}\""))
+}
+
+fn scalar_text() -> impl Strategy<Value = String> {
+    let plain = [
+        "null",
+        "true",
+        "false",
+        "0",
+        "-0",
+        "-0.0",
+        "1e3",
+        "1E-400",
+        "0.1",
+        "-12.5e+10",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "9223372036854775808",
+        "18446744073709551616",
+        "123456789012345678901234567890",
+        "2.2250738585072011e-308",
+        r#""""#,
+        r#""a \" \\ \/ \b \f \n \r \t é""#,
+        r#""\u00e9 \ud83d\ude00 \u0000 x""#,
+        "\"\u{7f} 漢字 😀 and some more plain text\"",
+    ];
+    prop_oneof![
+        proptest::sample::select(plain.map(str::to_owned).to_vec()),
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<f64>()
+            .prop_filter("JSON has no other numbers", |number| number.is_finite())
+            .prop_map(|number| serde_json::to_string(&number).unwrap()),
+        "[ -~é\u{0}-\u{20}]{0,20}".prop_map(|text| serde_json::to_string(&text).unwrap()),
+    ]
+}
+
+fn object_text(value: BoxedStrategy<String>) -> BoxedStrategy<String> {
+    let member = (spacing(), name_text(), spacing(), spacing(), value, spacing())
+        .prop_map(|(a, name, b, c, value, d)| format!("{a}{name}{b}:{c}{value}{d}"))
+        .boxed();
+    let narrow = (spacing(), vec(member.clone(), 0..6)).prop_map(|(space, members)| {
+        let members = members.join(",");
+        format!("{{{space}{members}}}")
+    });
+    // Wider than nodes are made for.
+    let wide = vec(member, 1..3).prop_map(|members| {
+        let others: Vec<_> = (0..128).map(|n| format!("\"w{n}\":{n}")).collect();
+        format!("{{{},{},{}}}", others[..64].join(","), members.join(","), others[64..].join(","))
+    });
+    prop_oneof![15 => narrow, 1 => wide].boxed()
+}
+
+fn value_text() -> BoxedStrategy<String> {
+    scalar_text()
+        .prop_recursive(4, 24, 4, |inner| {
+            let array =
+                (spacing(), vec((inner.clone(), spacing()), 0..4)).prop_map(|(a, values)| {
+                    let values: Vec<_> =
+                        values.into_iter().map(|(v, b)| format!("{b}{v}{b}")).collect();
+                    format!("[{a}{}]", values.join(","))
+                });
+            prop_oneof![2 => object_text(inner.boxed()), 1 => array]
+        })
+        .boxed()
+}
+
+/// JSON documents, mostly objects, with spacing around them.
+pub(crate) fn document() -> BoxedStrategy<String> {
+    let root = prop_oneof![9 => object_text(value_text()), 1 => value_text()];
+    (spacing(), root, spacing()).prop_map(|(a, root, b)| format!("{a}{root}{b}")).boxed()
+}
+
+fn path() -> impl Strategy<Value = OwnedTargetPath> {
+    let segment = prop_oneof![
+        5 => proptest::sample::select(&NAMES[..]).prop_map(OwnedSegment::field),
+        1 => (-3isize..4).prop_map(OwnedSegment::Index),
+    ];
+    let prefix = prop_oneof![9 => Just(PathPrefix::Event), 1 => Just(PathPrefix::Metadata)];
+    (prefix, vec(segment, 0..5))
+        .prop_map(|(prefix, segments)| OwnedTargetPath { prefix, path: segments.into() })
+}
+
+fn value() -> BoxedStrategy<Value> {
+    let time = any::<i64>().prop_map(|time| EventTime::from_nanoseconds(time).to_chrono().into());
+    let json = value_text().prop_map(|text| serde_json::from_str(&text).unwrap());
+    prop_oneof![4 => json, 1 => time].boxed()
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Get(OwnedTargetPath),
+    GetMut(OwnedTargetPath, Value),
+    Insert(OwnedTargetPath, Value),
+    Remove(OwnedTargetPath, bool),
+    Encode,
+    Mark,
+    Undo(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => path().prop_map(Step::Get),
+        1 => (path(), value()).prop_map(|(path, value)| Step::GetMut(path, value)),
+        4 => (path(), value()).prop_map(|(path, value)| Step::Insert(path, value)),
+        4 => (path(), any::<bool>()).prop_map(|(path, compact)| Step::Remove(path, compact)),
+        1 => Just(Step::Encode),
+        2 => Just(Step::Mark),
+        1 => any::<usize>().prop_map(Step::Undo),
+    ];
+    vec(step, 0..20)
+}
+
+/// The event and its metadata.
+type Model = [Value; 2];
+
+fn part<'a>(model: &'a mut Model, path: &OwnedTargetPath) -> &'a mut Value {
+    &mut model[usize::from(path.prefix == PathPrefix::Metadata)]
+}
+
+/// Takes the same step with both and compares what it gives.
+fn take(
+    step: Step,
+    record: &mut Record,
+    model: &mut Model,
+    marks: &mut Vec<(Mark, Model)>,
+) -> Result<(), TestCaseError> {
+    match step {
+        Step::Get(path) => {
+            let expected = part(model, &path).get(&path.path);
+            prop_assert_eq!(record.get_target(&path), expected);
+            if path.prefix == PathPrefix::Event {
+                let text = expected.map(|value| match value {
+                    Value::Bytes(_) | Value::String(_) => value.coerce_to_bytes(),
+                    other => serde_json::to_vec(&other).unwrap().into(),
+                });
+                let bytes = record.get_bytes(&path.path);
+                prop_assert_eq!(bytes.is_some(), text.is_some());
+                if expected.is_some_and(Value::is_bytes) {
+                    prop_assert_eq!(bytes.as_deref(), text.as_deref());
+                }
+            }
+        }
+        Step::GetMut(path, value) => {
+            let expected = part(model, &path).get_mut(&path.path);
+            let place = record.target_get_mut(&path).unwrap();
+            prop_assert_eq!(&place, &expected);
+            if let (Some(place), Some(expected)) = (place, expected) {
+                *place = value.clone();
+                *expected = value;
+            }
+        }
+        Step::Insert(path, value) => {
+            part(model, &path).insert(&path.path, value.clone());
+            record.insert_target(&path, value);
+        }
+        Step::Remove(path, compact) => {
+            let expected = part(model, &path).remove(&path.path, compact);
+            prop_assert_eq!(record.remove_target(&path, compact), expected);
+        }
+        Step::Encode => {
+            let text = encoded(record);
+            prop_assert!(!text.contains(['\n', '\r']));
+            let value: Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(value, through_json(&model[0]), "{}", text);
+        }
+        Step::Mark => marks.push((record.mark(), model.clone())),
+        Step::Undo(which) if !marks.is_empty() => {
+            marks.truncate(which % marks.len() + 1);
+            let (mark, before) = marks.last().unwrap();
+            record.undo_to(*mark);
+            model.clone_from(before);
+        }
+        Step::Undo(_) => {}
+    }
+    Ok(())
+}
+
+/// Compares everything that can be told of a record.
+fn compare(record: &Record, model: &Model) -> Result<(), TestCaseError> {
+    let text = encoded(record);
+    prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), through_json(&model[0]));
+    prop_assert_eq!(record.to_value(), model[0].clone());
+    prop_assert_eq!(record.root_is_object(), model[0].is_object());
+    for name in NAMES {
+        let has = model[0].as_object().is_some_and(|members| members.contains_key(name));
+        prop_assert_eq!(record.has(name), has);
+    }
+    let metadata = OwnedTargetPath::metadata_root();
+    prop_assert_eq!(record.get_target(&metadata), Some(&model[1]));
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_record_reads_and_changes_as_a_value_does(text in document(), steps in steps()) {
+        let mut record = record_of(text.as_bytes());
+        let mut model = [serde_json::from_str(&text).unwrap(), Value::Object(Default::default())];
+        compare(&record, &model)?;
+        let mut marks = Vec::new();
+        for step in steps {
+            take(step, &mut record, &mut model, &mut marks)?;
+        }
+        compare(&record, &model)?;
+        while let Some((mark, before)) = marks.pop() {
+            record.undo_to(mark);
+            compare(&record, &before)?;
+        }
+    }
+
+    #[test]
+    fn changes_without_a_journal_are_the_same(text in document(), steps in steps()) {
+        let mut record = record_of(text.as_bytes());
+        record.set_journaling(false);
+        let mut model = [serde_json::from_str(&text).unwrap(), Value::Object(Default::default())];
+        for step in steps {
+            if !matches!(step, Step::Mark | Step::Undo(_)) {
+                take(step, &mut record, &mut model, &mut Vec::new())?;
+            }
+        }
+        compare(&record, &model)?;
+    }
+
+    #[test]
+    fn what_is_only_read_is_written_as_it_came(text in document(), paths in vec(path(), 0..9)) {
+        let record = record_of(text.as_bytes());
+        let raw = text.trim_matches([' ', '\t']).to_owned();
+        prop_assert_eq!(encoded(&record), raw.clone());
+        for path in paths {
+            record.get_target(&path);
+            prop_assert_eq!(encoded(&record), raw.clone());
+        }
+    }
+
+    #[test]
+    fn what_is_undone_is_written_as_it_came(text in document(), steps in steps()) {
+        let mut record = record_of(text.as_bytes());
+        let before = encoded(&record);
+        let mark = record.mark();
+        let mut model = [serde_json::from_str(&text).unwrap(), Value::Object(Default::default())];
+        for step in steps {
+            take(step, &mut record, &mut model, &mut Vec::new())?;
+        }
+        record.undo_to(mark);
+        prop_assert_eq!(encoded(&record), before);
+    }
+
+    #[test]
+    fn values_are_written_as_serde_json_writes_them(value in value()) {
+        let mut out = Vec::new();
+        encode_value(&value, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        prop_assert_eq!(text, serde_json::to_string(&value).unwrap());
+    }
+}

@@ -1,0 +1,156 @@
+//! Reading a record: by path, as values and as bytes.
+
+use super::Record;
+use super::tree::{Kind, METADATA, ROOT};
+use crate::codec::json::{encode_node, encode_value, key_string, unescape, value_of};
+use std::borrow::Cow;
+use vrl::path::{OwnedSegment, OwnedTargetPath, OwnedValuePath, PathPrefix};
+use vrl::value::{ObjectMap, Value};
+
+/// Where a path leads.
+pub(super) enum Found {
+    /// To a node.
+    Node(u32),
+    /// Into the value of a node, by the segments from this one on; they may lead to nothing there.
+    Within(u32, usize),
+}
+
+impl Record {
+    /// Gives what is at `path` of the event, or `None`. The value is made when first asked for and kept until it
+    /// changes; asking changes nothing in what is written out.
+    pub fn get(&self, path: &OwnedValuePath) -> Option<&Value> {
+        self.get_within(ROOT, &path.segments)
+    }
+
+    /// Gives what is at `path` of the event or its metadata, or `None`.
+    pub fn get_target(&self, path: &OwnedTargetPath) -> Option<&Value> {
+        self.get_within(root_of(path), &path.path.segments)
+    }
+
+    /// Gives the bytes of the string at `path` of the event; of anything else there its JSON text. `None` when
+    /// nothing is there. No value is made of what still is text.
+    pub fn get_bytes(&self, path: &OwnedValuePath) -> Option<Cow<'_, [u8]>> {
+        match self.find(ROOT, &path.segments)? {
+            Found::Within(node, depth) => {
+                self.value(node).get(&path.segments[depth..]).map(bytes_of)
+            }
+            Found::Node(index) => {
+                let node = self.tree.node(index);
+                Some(match node.kind {
+                    Kind::String | Kind::Text => Cow::Borrowed(&self.bytes[node.range()]),
+                    Kind::Owned => bytes_of(self.value(index)),
+                    Kind::Escaped => {
+                        let mut plain = Vec::with_capacity(node.range().len());
+                        unescape(&self.bytes[node.range()], &mut plain);
+                        Cow::Owned(plain)
+                    }
+                    _ => {
+                        let mut text = Vec::new();
+                        encode_node(self, index, &mut text);
+                        Cow::Owned(text)
+                    }
+                })
+            }
+        }
+    }
+
+    /// Tells whether the event is an object that has a member `name`.
+    pub fn has(&self, name: &str) -> bool {
+        match self.tree.node(ROOT).kind {
+            Kind::Object => self.live_child(ROOT, name).is_some(),
+            _ => self.value(ROOT).as_object().is_some_and(|members| members.contains_key(name)),
+        }
+    }
+
+    /// Tells whether the event is an object, as it is unless a program made it something else.
+    pub fn root_is_object(&self) -> bool {
+        match self.tree.node(ROOT).kind {
+            Kind::Object | Kind::Wide => true,
+            Kind::Owned => self.value(ROOT).is_object(),
+            _ => false,
+        }
+    }
+
+    /// Gives the whole event as a value.
+    pub fn to_value(&self) -> Value {
+        self.copy(ROOT)
+    }
+
+    pub(super) fn get_within(&self, root: u32, segments: &[OwnedSegment]) -> Option<&Value> {
+        match self.find(root, segments)? {
+            Found::Node(node) => Some(self.value(node)),
+            Found::Within(node, depth) => self.value(node).get(&segments[depth..]),
+        }
+    }
+
+    /// Follows `segments` from `root` as far as there are nodes.
+    pub(super) fn find(&self, root: u32, segments: &[OwnedSegment]) -> Option<Found> {
+        let mut node = root;
+        for (depth, segment) in segments.iter().enumerate() {
+            node = match (self.tree.node(node).kind, segment) {
+                (Kind::Object, OwnedSegment::Field(name)) => self.live_child(node, name)?,
+                (Kind::Owned | Kind::Array | Kind::Wide, _) => {
+                    return Some(Found::Within(node, depth));
+                }
+                _ => return None,
+            };
+        }
+        Some(Found::Node(node))
+    }
+
+    pub(super) fn live_child(&self, parent: u32, name: &str) -> Option<u32> {
+        let child = self.tree.child(&self.bytes, parent, name.as_bytes())?;
+        (!self.tree.node(child).absent).then_some(child)
+    }
+
+    /// Gives the value of a node, making it if it is not there.
+    pub(super) fn value(&self, index: u32) -> &Value {
+        self.tree.cells[index as usize].get_or_init(|| self.build(index))
+    }
+
+    /// Gives a copy of the value of a node, without keeping one that has to be made.
+    fn copy(&self, index: u32) -> Value {
+        match self.tree.cells[index as usize].get() {
+            Some(value) => value.clone(),
+            None => self.build(index),
+        }
+    }
+
+    /// Makes the value of a node from its text or its children.
+    pub(super) fn build(&self, index: u32) -> Value {
+        let node = self.tree.node(index);
+        if node.kind != Kind::Object {
+            return value_of(&self.bytes, node.kind, node.start as usize, node.end as usize);
+        }
+        let members = self.tree.children(index).map(|child| {
+            let name = self.tree.node(child).name;
+            (key_string(self.tree.name(&self.bytes, name)), self.copy(child))
+        });
+        Value::Object(members.collect::<ObjectMap>())
+    }
+
+    /// Tells whether an object has no member.
+    pub(super) fn is_childless(&self, index: u32) -> bool {
+        self.tree.children(index).next().is_none()
+    }
+}
+
+pub(super) fn root_of(path: &OwnedTargetPath) -> u32 {
+    match path.prefix {
+        PathPrefix::Event => ROOT,
+        PathPrefix::Metadata => METADATA,
+    }
+}
+
+/// Gives the bytes of a string, of anything else its JSON text.
+fn bytes_of(value: &Value) -> Cow<'_, [u8]> {
+    match value {
+        Value::Bytes(bytes) => Cow::Borrowed(bytes),
+        Value::String(string) => Cow::Borrowed(string.as_bytes()),
+        other => {
+            let mut text = Vec::new();
+            encode_value(other, &mut text);
+            Cow::Owned(text)
+        }
+    }
+}

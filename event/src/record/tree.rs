@@ -1,0 +1,249 @@
+//! The arena in which a record keeps its fields: plain nodes, and beside each a cell for its value.
+
+use std::cell::OnceCell;
+use vrl::value::Value;
+
+/// The root of the event, `.` in programs.
+pub(crate) const ROOT: u32 = 0;
+
+/// The root of the metadata, `%` in programs.
+pub(crate) const METADATA: u32 = 1;
+
+/// No node.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// How many nodes one record may have before further objects are held whole instead of as nodes.
+///
+/// A document of [`crate::limits::RECORD_BYTES_MAX`] bytes could otherwise make millions of nodes, each many times
+/// larger than its text. No event that a person would write comes near it.
+pub(crate) const NODES_LAZY_MAX: usize = 16_384;
+
+/// How many nodes one record may have before its objects are turned into values to be written to. Programs with loops
+/// could otherwise make nodes without end.
+pub(crate) const NODES_FULL: usize = 4 * NODES_LAZY_MAX;
+
+/// What a node holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An object whose members are child nodes. While clean, its JSON text is `start..end`.
+    Object,
+    /// A value that is no part of the block: the node's cell holds it, always.
+    Owned,
+    /// Plain bytes of a line at `start..end`: a string that may not be UTF-8.
+    Text,
+    /// A JSON string without escapes; `start..end` is between its quotes.
+    String,
+    /// The same with escapes.
+    Escaped,
+    /// The text of a JSON number without fraction and exponent.
+    Integer,
+    /// The text of any other JSON number.
+    Float,
+    /// `true`
+    True,
+    /// `false`
+    False,
+    /// `null`
+    Null,
+    /// The text of a JSON array.
+    Array,
+    /// The text of a JSON object that is too wide to be held as nodes.
+    Wide,
+}
+
+/// The name of a member: a range of the block's bytes, or of [`Tree::names`] when the top bit of `length` is set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name {
+    start: u32,
+    length: u32,
+}
+
+const APART: u32 = 1 << 31;
+
+impl Name {
+    /// Names a root, which has none.
+    pub(crate) const EMPTY: Name = Name { start: 0, length: 0 };
+
+    /// Makes the name that stands at a range of the block.
+    pub(crate) fn within_block(start: usize, end: usize) -> Self {
+        Name { start: start as u32, length: (end - start) as u32 }
+    }
+
+    /// Gives where the name stands in the block, if it does.
+    pub(crate) fn in_block(self) -> Option<(usize, usize)> {
+        let start = self.start as usize;
+        (self.length & APART == 0).then(|| (start, start + self.length as usize))
+    }
+
+    /// Gives the length in bytes.
+    pub(crate) fn len(self) -> usize {
+        (self.length & !APART) as usize
+    }
+}
+
+/// A field, or a root. Plain data of 36 bytes, so that scanning, saving and restoring are copies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node {
+    pub(crate) name: Name,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    pub(crate) parent: u32,
+    pub(crate) first_child: u32,
+    pub(crate) last_child: u32,
+    pub(crate) next: u32,
+    pub(crate) kind: Kind,
+    /// Removed. It stays linked, so that a member that comes and goes uses up no second node.
+    pub(crate) absent: bool,
+    /// An object whose text is no longer, or never was, what it holds.
+    pub(crate) dirty: bool,
+    /// An object in whose text a name comes twice, so that its members' texts are not those of its nodes in a row.
+    pub(crate) scattered: bool,
+}
+
+impl Node {
+    /// Makes a node that is no child yet and holds `null`.
+    pub(crate) fn new(name: Name, parent: u32) -> Self {
+        Node {
+            name,
+            start: 0,
+            end: 0,
+            parent,
+            first_child: NONE,
+            last_child: NONE,
+            next: NONE,
+            kind: Kind::Null,
+            absent: false,
+            dirty: false,
+            scattered: false,
+        }
+    }
+
+    /// Gives where the node's text stands in the block.
+    pub(crate) fn range(&self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    /// Makes it an object without members that has no text.
+    pub(crate) fn become_empty_object(&mut self) {
+        self.kind = Kind::Object;
+        self.first_child = NONE;
+        self.last_child = NONE;
+        self.dirty = true;
+        self.scattered = false;
+    }
+}
+
+/// The nodes of one record, reused for the next.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    pub(crate) nodes: Vec<Node>,
+    /// A cell for each node, and empty ones beyond: what a node holds (when [`Kind::Owned`]), else its value as last
+    /// asked for.
+    pub(crate) cells: Vec<OnceCell<Value>>,
+    /// The text of names that do not stand in the block.
+    pub(crate) names: Vec<u8>,
+    /// Whether JSON text in this record has line breaks between its tokens.
+    pub(crate) newline: bool,
+}
+
+impl Tree {
+    /// Drops everything and leaves two empty roots.
+    pub(crate) fn clear(&mut self) {
+        self.truncate(0);
+        self.names.clear();
+        self.newline = false;
+        for _ in [ROOT, METADATA] {
+            let index = self.push(Node::new(Name::EMPTY, NONE));
+            self.nodes[index as usize].become_empty_object();
+        }
+    }
+
+    /// Drops the nodes from `count` on.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        for cell in &mut self.cells[count..self.nodes.len()] {
+            // Looked at first: most cells are empty, and to write each would cost more than to read it.
+            if cell.get().is_some() {
+                cell.take();
+            }
+        }
+        self.nodes.truncate(count);
+    }
+
+    /// Adds a node without linking it.
+    #[inline]
+    pub(crate) fn push(&mut self, node: Node) -> u32 {
+        let index = self.nodes.len();
+        if self.cells.len() == index {
+            self.cells.push(OnceCell::new());
+        }
+        self.nodes.push(node);
+        index as u32
+    }
+
+    /// Makes `child`, just pushed, the last child of `parent`, behind `last`.
+    #[inline]
+    pub(crate) fn link(&mut self, parent: u32, last: u32, child: u32) {
+        match last {
+            NONE => self.nodes[parent as usize].first_child = child,
+            last => self.nodes[last as usize].next = child,
+        }
+        self.nodes[parent as usize].last_child = child;
+    }
+
+    /// Keeps `name` beside the block.
+    pub(crate) fn intern(&mut self, name: &[u8]) -> Name {
+        let start = self.names.len() as u32;
+        self.names.extend_from_slice(name);
+        Name { start, length: name.len() as u32 | APART }
+    }
+
+    /// Gives the node at `index`.
+    #[inline]
+    pub(crate) fn node(&self, index: u32) -> &Node {
+        &self.nodes[index as usize]
+    }
+
+    /// Gives the node at `index` for change.
+    #[inline]
+    pub(crate) fn node_mut(&mut self, index: u32) -> &mut Node {
+        &mut self.nodes[index as usize]
+    }
+
+    /// Gives the bytes of a name.
+    #[inline]
+    pub(crate) fn name<'a>(&'a self, block: &'a [u8], name: Name) -> &'a [u8] {
+        let start = name.start as usize;
+        let text = if name.length & APART == 0 { block } else { &self.names };
+        &text[start..start + name.len()]
+    }
+
+    /// Finds the child of that name, be it absent or not.
+    #[inline]
+    pub(crate) fn child(&self, block: &[u8], parent: u32, name: &[u8]) -> Option<u32> {
+        let mut index = self.node(parent).first_child;
+        while index != NONE {
+            let node = self.node(index);
+            if node.name.len() == name.len() && self.name(block, node.name) == name {
+                return Some(index);
+            }
+            index = node.next;
+        }
+        None
+    }
+
+    /// Lists the children that are there, in order.
+    pub(crate) fn children(&self, parent: u32) -> impl Iterator<Item = u32> + '_ {
+        let mut index = self.node(parent).first_child;
+        std::iter::from_fn(move || {
+            while index != NONE {
+                let child = index;
+                let node = self.node(child);
+                index = node.next;
+                if !node.absent {
+                    return Some(child);
+                }
+            }
+            None
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! The contract of a component: where the rooms `sources`, `transforms`, `sinks` and the engine meet.
+//!
+//! A component goes through four phases, a type each (DESIGN §8):
+//!
+//! | phase | type | may do |
+//! |---|---|---|
+//! | written | the [`Options`] of its table | nothing |
+//! | checked | [`SourceSpec`], [`TransformSpec`], [`SinkSpec`] | be cloned into each worker; it cannot be wrong |
+//! | built | [`SourceTask`], [`SinkTask`] | hold open sockets and files; no task runs |
+//! | running | the future of `run` | everything, until told to stop |
+//!
+//! So only the outside world can fail a document that passed its check, and a refused reload leaves nothing behind.
+
+mod option;
+mod sink;
+mod source;
+mod transform;
+
+pub use option::{Default, Options, OptionKind, OptionSpec};
+pub use sink::{Batch, Batches, Confirmation, Encoder, SinkFactory, SinkSpec, SinkTask};
+pub use source::{
+    Acknowledged, Intake, SourceContext, SourceFactory, SourceSpec, SourceTask, Shutdown,
+};
+pub use transform::{KeyedState, Next, RowMaker, Running, Transform, TransformFactory, TransformSpec};
+
+use azud_event::clock::Clock;
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a port carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Log events.
+    Log,
+    /// Metrics.
+    Metric,
+    /// Alerts, each a revision of one identity.
+    Alert,
+}
+
+impl Kind {
+    /// Gives the word for it in documents and diagnostics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Log => "log",
+            Kind::Metric => "metric",
+            Kind::Alert => "alert",
+        }
+    }
+}
+
+/// Whether what flows over an edge is final, or may be revised by its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Each record stands for itself.
+    Append,
+    /// A record replaces an earlier one of the same id.
+    Revised,
+}
+
+/// An output of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its name behind the dot (`dropped` in `shape.dropped`); `None` for the component's own output.
+    pub name: Option<String>,
+    /// What it carries.
+    pub kind: Kind,
+    /// Whether its records are revised.
+    pub change: Change,
+    /// Whether it may stay without a reader without a warning: what is not read is set aside or counted.
+    pub optional: bool,
+}
+
+impl Port {
+    /// Makes the unnamed output of append-only logs, the most common one.
+    pub fn logs() -> Self {
+        Port { name: None, kind: Kind::Log, change: Change::Append, optional: false }
+    }
+}
+
+/// An example of a component: shown in the reference, run by the tests.
+#[derive(Clone, Copy, Debug)]
+pub struct Example {
+    /// What it shows, a short sentence.
+    pub title: &'static str,
+    /// The component's table, without its header.
+    pub toml: &'static str,
+    /// Input records, one JSON document a line; of a source the raw bytes. Empty where a component takes none.
+    pub input: &'static str,
+    /// Output records, one JSON document a line, as its readers see them.
+    pub output: &'static str,
+}
+
+/// What a component may use when it is built.
+#[derive(Clone)]
+pub struct BuildContext {
+    /// The id of the component in its document.
+    pub id: String,
+    /// The instance's folder; a component keeps its own files below it.
+    pub data_dir: PathBuf,
+    /// The time.
+    pub clock: Clock,
+    /// Services of the instance, by type.
+    pub services: Arc<Services>,
+}
+
+/// Services of the instance that components may ask for by type: the store, for one.
+#[derive(Default)]
+pub struct Services(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
+
+impl Services {
+    /// Adds a service; one of the same type is replaced.
+    pub fn add<T: Any + Send + Sync>(&mut self, service: Arc<T>) {
+        self.0.insert(TypeId::of::<T>(), service);
+    }
+
+    /// Gives the service of this type.
+    pub fn find<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.0.get(&TypeId::of::<T>()).and_then(|service| Arc::clone(service).downcast().ok())
+    }
+}
+
+/// Something of the outside that a component will hold: shown at start, and tried by `validate`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// A TCP port it listens on.
+    TcpPort(std::net::SocketAddr),
+    /// A UDP port it listens on.
+    UdpPort(std::net::SocketAddr),
+    /// A file or folder that it reads.
+    Reads(PathBuf),
+    /// A file or folder that it writes.
+    Writes(PathBuf),
+}
+
+/// Why a component that passed its check could not be built: always the outside world.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct BuildError {
+    /// What went wrong, with the place (address, path) and the system's answer.
+    pub message: String,
+    /// What a person can do about it.
+    pub help: Option<String>,
+}
+
+/// Why a running component ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct RunError {
+    /// What went wrong.
+    pub message: String,
+}

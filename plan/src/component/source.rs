@@ -1,0 +1,135 @@
+//! Sources: where records come from.
+
+use super::{BuildContext, BuildError, Example, OptionSpec, Options, Port, Resource, RunError};
+use crate::diagnostic::Checker;
+use azud_event::block::Block;
+use azud_event::clock::Clock;
+use azud_event::codec::Decoder;
+use azud_event::id::{SourceIndex, StreamId};
+use futures_util::future::{BoxFuture, Shared};
+use std::sync::Arc;
+use vrl::path::OwnedValuePath;
+
+/// A kind of source, as the registry lists it. The reference page, the schema and the example tests are made from it.
+#[derive(Debug)]
+pub struct SourceFactory {
+    /// The `type` in documents.
+    pub name: &'static str,
+    /// One sentence, for lists.
+    pub summary: &'static str,
+    /// Some paragraphs of Markdown for the reference.
+    pub description: &'static str,
+    /// Its options.
+    pub options: &'static [OptionSpec],
+    /// Checks a table. Pure: no file, no socket, no clock, no task.
+    pub check: fn(&Options<'_>, &mut Checker) -> Option<Box<dyn SourceSpec>>,
+    /// At least one.
+    pub examples: &'static [Example],
+}
+
+/// A checked source.
+///
+/// The contract:
+/// - `decoder` and `outputs` are pure (checked by the example tests, which run them without building).
+/// - `build` opens what the source listens on or reads, and spawns nothing.
+pub trait SourceSpec: Send + Sync {
+    /// Gives its outputs; the first is the unnamed one.
+    fn outputs(&self) -> Vec<Port> {
+        vec![Port::logs()]
+    }
+
+    /// Gives a decoder of its blocks, for one worker.
+    fn decoder(&self) -> Box<dyn Decoder>;
+
+    /// Gives where the event time is read from, when the author said so; else it is what the codec knows.
+    fn event_time(&self) -> Option<&OwnedValuePath> {
+        None
+    }
+
+    /// Lists what it will hold of the outside.
+    fn resources(&self) -> Vec<Resource>;
+
+    /// Opens the source.
+    ///
+    /// # Errors
+    /// When the outside world refuses: a port in use, a file that cannot be read.
+    fn build(&self, context: &BuildContext) -> Result<Box<dyn SourceTask>, BuildError>;
+}
+
+/// A built source, ready to run.
+pub trait SourceTask: Send {
+    /// Runs until the context says to stop, or the source is at its end for good (`stdin` closed).
+    ///
+    /// On shutdown it stops taking in new data, hands over what it has already taken in, and returns soon; it never
+    /// drops a record it has acknowledged to its sender.
+    fn run(self: Box<Self>, context: SourceContext) -> BoxFuture<'static, Result<(), RunError>>;
+}
+
+/// What a running source works with.
+#[derive(Clone)]
+pub struct SourceContext {
+    /// Its index in the plan, to be written into its blocks.
+    pub source: SourceIndex,
+    /// Where its blocks go.
+    pub intake: Arc<dyn Intake>,
+    /// What has been delivered of it.
+    pub acknowledged: Arc<Acknowledged>,
+    /// Resolves when the source must stop.
+    pub shutdown: Shutdown,
+    /// The time.
+    pub clock: Clock,
+    /// Its counters.
+    pub meter: Arc<crate::telemetry::SourceMeter>,
+}
+
+/// Resolves when it is time to stop; clones resolve together. `peek().is_some()` asks without waiting.
+pub type Shutdown = Shared<BoxFuture<'static, ()>>;
+
+/// The way into the engine, as a source sees it.
+pub trait Intake: Send + Sync {
+    /// Hands over a block; resolves once the engine has it. Waits while the source's budget is used up: a source that
+    /// awaits this before it reads on pushes back on its sender.
+    fn submit(&self, block: Block) -> BoxFuture<'_, ()>;
+
+    /// Hands over a block if there is room now.
+    ///
+    /// # Errors
+    /// Gives the block back when the source's budget is used up.
+    fn try_submit(&self, block: Block) -> Result<(), Block>;
+}
+
+/// What has been delivered of a source, by stream: the highest [`Block::end`] up to which every block is complete in
+/// every pipeline and sink.
+///
+/// The engine writes, the source takes. Bounded by the number of streams that the source has open.
+#[derive(Default)]
+pub struct Acknowledged {
+    ends: std::sync::Mutex<std::collections::HashMap<StreamId, u64>>,
+    waker: futures_util::task::AtomicWaker,
+}
+
+impl Acknowledged {
+    /// Notes that everything of `stream` before `end` is delivered.
+    pub fn note(&self, stream: StreamId, end: u64) {
+        let mut ends = self.ends.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = ends.entry(stream).or_insert(0);
+        *known = (*known).max(end);
+        drop(ends);
+        self.waker.wake();
+    }
+
+    /// Takes what was noted since the last call.
+    pub fn take(&self) -> Vec<(StreamId, u64)> {
+        let mut ends = self.ends.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ends.drain().collect()
+    }
+
+    /// Waits until something was noted, and takes it. One waiter at a time.
+    pub fn changed(&self) -> impl Future<Output = Vec<(StreamId, u64)>> + '_ {
+        std::future::poll_fn(|context| {
+            self.waker.register(context.waker());
+            let noted = self.take();
+            if noted.is_empty() { std::task::Poll::Pending } else { std::task::Poll::Ready(noted) }
+        })
+    }
+}

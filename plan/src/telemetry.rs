@@ -1,0 +1,130 @@
+//! Our own metrics: every name in one table, and the handles that components count with.
+//!
+//! Names are Vector's with `azud_` before them wherever Vector has the same thing; labels are bounded by the plan
+//! (components, pipelines, reasons), never by data.
+
+use metrics::{Counter, Gauge, Label, counter, describe_counter, describe_gauge, gauge};
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// A metric that `/metrics` may show.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: MetricKind,
+    /// What it counts, with its unit.
+    pub help: &'static str,
+}
+
+macro_rules! metrics_table {
+    ($($kind:ident $constant:ident $name:literal $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: &str = $name;)*
+        /// Every metric, sorted by name.
+        pub const METRICS: &[Metric] = &[
+            $(Metric { name: $name, kind: MetricKind::$kind, help: $help }),*
+        ];
+    };
+}
+
+metrics_table! {
+    Counter ALERTS "azud_alerts_total" "Revisions of alerts that a rule gave, by rule, severity and change.";
+    Gauge BUILD_INFO "azud_build_info" "Always 1; its labels say the version.";
+    Counter DISCARDED_EVENTS "azud_component_discarded_events_total" "Events that a component let go, by whether its author asked for it.";
+    Counter ERRORS "azud_component_errors_total" "Errors of a component, by kind of error.";
+    Counter RECEIVED_BYTES "azud_component_received_bytes_total" "Bytes that a component received from the outside.";
+    Counter RECEIVED_EVENTS "azud_component_received_events_total" "Events that a component received.";
+    Counter SENT_BYTES "azud_component_sent_bytes_total" "Bytes that a sink delivered.";
+    Counter SENT_EVENTS "azud_component_sent_events_total" "Events that a component gave on; of a sink, delivered.";
+    Gauge CREDIT_AVAILABLE_BYTES "azud_credit_available_bytes" "Bytes that a pipeline may still take before its sinks confirm some.";
+    Counter DEAD_LETTERS "azud_dead_letters_total" "Records set aside, by component and reason.";
+    Gauge EPOCH_AGE_SECONDS "azud_epoch_age_seconds" "How long the oldest epoch of a pipeline has been under way.";
+    Gauge INTAKE_BYTES "azud_intake_bytes" "Bytes of a source that wait to be taken by a pipeline.";
+    Gauge OPEN_CONNECTIONS "azud_open_connections" "Connections that a source has open.";
+    Gauge SINK_QUEUE_BATCHES "azud_sink_queue_batches" "Batches that wait for a sink.";
+    Gauge SINK_UNCONFIRMED_SECONDS "azud_sink_unconfirmed_seconds" "How long the oldest batch of a sink has waited for its delivery.";
+    Counter UDP_KERNEL_DROPS "azud_udp_kernel_drops_total" "Datagrams that the kernel dropped because the socket's buffer was full.";
+    Gauge UPTIME_SECONDS "azud_uptime_seconds" "How long this process has run.";
+    Counter WORKER_BUSY_SECONDS "azud_worker_busy_seconds_total" "Time that a worker was busy.";
+}
+
+/// Tells the recorder what every metric of the table is. Called once, after the recorder is installed.
+pub fn describe() {
+    for metric in METRICS {
+        match metric.kind {
+            MetricKind::Counter => describe_counter!(metric.name, metric.help),
+            MetricKind::Gauge => describe_gauge!(metric.name, metric.help),
+        }
+    }
+}
+
+/// Gives the labels of a component.
+pub fn component_labels(
+    id: &str,
+    kind: &'static str,
+    r#type: &'static str,
+    pipeline: &str,
+) -> Vec<Label> {
+    vec![
+        Label::new("component_id", id.to_owned()),
+        Label::new("component_kind", kind),
+        Label::new("component_type", r#type),
+        Label::new("pipeline", pipeline.to_owned()),
+    ]
+}
+
+/// The counters of a source that its own task moves; the rest the engine counts.
+pub struct SourceMeter {
+    labels: Vec<Label>,
+    /// Connections open now.
+    pub open_connections: Gauge,
+    /// Datagrams the kernel dropped.
+    pub kernel_drops: Counter,
+}
+
+impl SourceMeter {
+    /// Makes the counters of the source with these labels (see [`component_labels`]).
+    pub fn new(labels: Vec<Label>) -> Self {
+        SourceMeter {
+            open_connections: gauge!(OPEN_CONNECTIONS, labels.clone()),
+            kernel_drops: counter!(UDP_KERNEL_DROPS, labels.clone()),
+            labels,
+        }
+    }
+
+    /// Counts an error of this kind: `handshake`, `accept`, `connection_limit`, `read`.
+    pub fn error(&self, kind: &'static str) {
+        let mut labels = self.labels.clone();
+        labels.push(Label::new("error_type", kind));
+        counter!(ERRORS, labels).increment(1);
+    }
+
+    /// Counts datagrams or records let go by a policy that the author wrote.
+    pub fn discarded(&self, records: u64) {
+        let mut labels = self.labels.clone();
+        labels.push(Label::new("intentional", "false"));
+        counter!(DISCARDED_EVENTS, labels).increment(records);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_well_named() {
+        assert!(METRICS.is_sorted_by(|a, b| a.name < b.name), "sort the table by name");
+        for metric in METRICS {
+            let counter = metric.kind == MetricKind::Counter;
+            assert_eq!(counter, metric.name.ends_with("_total"), "{}", metric.name);
+        }
+    }
+}
