@@ -283,3 +283,137 @@ fn owner(block: &Block, workers: usize) -> usize {
     let mixed = (block.stream.0 ^ (u64::from(block.source.0) << 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed >> 32) as usize % workers
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use azud_event::block::Layout;
+    use azud_event::id::{SourceIndex, StreamId};
+    use azud_plan::component::{Acknowledged, Intake};
+    use bytes::Bytes;
+    use metrics::Gauge;
+
+    const BLOCK: usize = 1_000;
+
+    fn block(source: u32, stream: u64, end: u64) -> Block {
+        Block {
+            source: SourceIndex(source),
+            stream: StreamId(stream),
+            position: end - 1,
+            end,
+            received_at: EventTime::from_nanoseconds(end as i64),
+            bytes: Bytes::from(vec![b'x'; BLOCK]),
+            layout: Layout::Lines,
+            peers: Arc::new([]),
+        }
+    }
+
+    struct Fixture {
+        feed: Feed,
+        rings: Vec<Arc<Ring>>,
+        acknowledged: Vec<Arc<Acknowledged>>,
+        clock: Clock,
+    }
+
+    fn fixture(sources: usize, workers: usize, credit_bytes: usize) -> Fixture {
+        let acknowledged: Vec<_> = (0..sources).map(|_| Arc::new(Acknowledged::default())).collect();
+        let ring = |acknowledged: &Arc<Acknowledged>| {
+            Arc::new(Ring::new(usize::MAX, Arc::clone(acknowledged), Gauge::noop()))
+        };
+        let rings: Vec<_> = acknowledged.iter().map(ring).collect();
+        let clock = Clock::manual(EventTime::EPOCH);
+        let bells = (0..workers).map(|_| Doorbell::default()).collect();
+        let feed = Feed::new(&rings, bells, clock.clone(), credit_bytes);
+        Fixture { feed, rings, acknowledged, clock }
+    }
+
+    #[test]
+    fn a_stream_stays_with_its_worker_and_in_order() {
+        let fixture = fixture(1, 4, usize::MAX);
+        for end in 1..=40 {
+            fixture.rings[0].try_submit(block(0, end % 10, end)).unwrap();
+        }
+        let mut seen: Vec<Vec<(u64, u64)>> = Vec::new();
+        for worker in 0..4 {
+            let mut mine = Vec::new();
+            while let Pulled { blocks, more: true, .. } | Pulled { blocks, more: false, .. } =
+                fixture.feed.pull(worker)
+            {
+                if blocks.is_empty() {
+                    break;
+                }
+                mine.extend(blocks.iter().map(|(_, block)| (block.stream.0, block.end)));
+            }
+            seen.push(mine);
+        }
+        assert_eq!(seen.iter().map(Vec::len).sum::<usize>(), 40);
+        for stream in 0..10 {
+            let of_stream = |seen: &Vec<(u64, u64)>| {
+                seen.iter().filter(|(found, _)| *found == stream).map(|(_, end)| *end).collect()
+            };
+            let owners: Vec<Vec<u64>> = seen.iter().map(of_stream).filter(|ends: &Vec<u64>| !ends.is_empty()).collect();
+            assert_eq!(owners.len(), 1, "one worker has stream {stream}");
+            assert!(owners[0].is_sorted());
+        }
+    }
+
+    #[test]
+    fn without_credit_nothing_is_taken_until_an_epoch_completes() {
+        let fixture = fixture(1, 1, 3 * BLOCK);
+        for end in 1..=10 {
+            fixture.rings[0].try_submit(block(0, 0, end)).unwrap();
+        }
+        assert_eq!(fixture.feed.pull(0).blocks.len(), 3);
+        let starved = fixture.feed.pull(0);
+        assert!(starved.blocks.is_empty() && !starved.more);
+        fixture.clock.advance(EPOCH_AGE);
+        assert_eq!(fixture.feed.pull(0).frontier, 1, "closing an epoch needs no credit");
+        fixture.feed.complete(1);
+        assert_eq!(fixture.acknowledged[0].take(), [(StreamId(0), 3)]);
+        assert_eq!(fixture.feed.pull(0).blocks.len(), 3);
+    }
+
+    #[test]
+    fn what_is_made_is_charged_too() {
+        let fixture = fixture(1, 1, 10 * BLOCK);
+        fixture.rings[0].try_submit(block(0, 0, 1)).unwrap();
+        let epoch = fixture.feed.pull(0).blocks[0].0;
+        fixture.feed.charge(epoch, 9 * BLOCK);
+        fixture.rings[0].try_submit(block(0, 0, 2)).unwrap();
+        assert!(fixture.feed.pull(0).blocks.is_empty());
+        assert_eq!(fixture.feed.gauge().0, 0);
+    }
+
+    #[test]
+    fn a_flood_gets_no_more_than_its_share() {
+        let fixture = fixture(2, 1, usize::MAX);
+        for end in 1..=2_000 {
+            fixture.rings[0].try_submit(block(0, 0, end)).unwrap();
+        }
+        fixture.rings[1].try_submit(block(1, 0, 1)).unwrap();
+        let mut before = 0;
+        while let Some(position) = {
+            let pulled = fixture.feed.pull(0);
+            let other = pulled.blocks.iter().position(|(_, block)| block.source.0 == 1);
+            before += pulled.blocks.len();
+            Some(other)
+        } {
+            if position.is_some() {
+                break;
+            }
+        }
+        assert!(before * BLOCK <= 2 * QUANTUM_BYTES, "{before} blocks came first");
+    }
+
+    #[test]
+    fn an_idle_feed_has_no_timer() {
+        let fixture = fixture(1, 1, usize::MAX);
+        let idle = fixture.feed.pull(0);
+        assert!(idle.close_in.is_none() && !idle.more && !idle.ended);
+        fixture.rings[0].try_submit(block(0, 0, 1)).unwrap();
+        assert!(fixture.feed.pull(0).close_in.is_some());
+        fixture.rings[0].close();
+        let last = fixture.feed.pull(0);
+        assert!(last.ended && last.close_in.is_none());
+    }
+}

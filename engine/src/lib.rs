@@ -19,3 +19,6 @@ mod supervise;
 mod telemetry;
 
 pub use supervise::{Built, Engine, EngineError, Settings};
+
+#[cfg(test)]
+mod flow_tests;

@@ -116,7 +116,9 @@ impl Engine {
         let (report, ended) = watch::channel(None);
         tokio::spawn(upkeep(Arc::clone(&state), ended.clone()));
         let threads = settings.threads;
-        let workers = tokio::task::spawn_blocking(move || worker::run(threads, parts));
+        // A thread of its own, not one of the runtime's: a plan that cannot drain must not keep the runtime from ending.
+        let (workers_ended, workers) = oneshot::channel();
+        std::thread::spawn(move || workers_ended.send(worker::run(threads, parts)));
         tokio::spawn(supervise(workers, sources, tasks, report));
         Engine { stop: Mutex::new(Some(stop)), state, ended }
     }
@@ -328,7 +330,7 @@ fn run_sources(
 
 /// Waits for everything to end, and reports how it did.
 async fn supervise(
-    workers: tokio::task::JoinHandle<Result<(), String>>,
+    workers: oneshot::Receiver<Result<(), String>>,
     mut sources: JoinSet<()>,
     mut sinks: JoinSet<Result<(), EngineError>>,
     report: watch::Sender<Option<Result<(), EngineError>>>,

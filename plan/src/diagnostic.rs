@@ -1,5 +1,9 @@
 //! A [`Diagnostic`]: what a person wrote wrong, with the place, the reason and the remedy; all of them at once.
 
+pub mod codes;
+
+pub use codes::{CODES, Explanation};
+
 use std::ops::Range;
 
 /// A place in a document.
@@ -111,5 +115,34 @@ impl Checker {
     /// Whether anything found so far keeps the plan from running.
     pub fn failed(&self) -> bool {
         self.diagnostics.iter().any(|found| found.severity == Severity::Error)
+    }
+}
+
+/// Gives the word of `known` that was probably meant by `word`; the first of several that are equally near.
+///
+/// Near is at most a third of the letters wrong, swapped, missing or too many.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // A word that nobody would mistype for a name of ours must not cost the product of both lengths.
+    let length = word.chars().count().min(128);
+    let word: String = word.chars().take(length).collect::<String>().to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&word, &name.to_lowercase()), name))
+        .filter(|(distance, _)| *distance <= (length / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_near() {
+        let known = ["size", "slide", "type"];
+        assert_eq!(nearest("slidde", known), Some("slide"));
+        assert_eq!(nearest("Type", known), Some("type"));
+        assert_eq!(nearest("banana", known), None);
+        assert_eq!(nearest("", known), None);
     }
 }

@@ -1,1 +1,47 @@
-fn main(){}
+//! `azud`: the program.
+
+mod alerts;
+mod api;
+mod cases;
+mod cli;
+mod documents;
+mod graph;
+mod health;
+mod listing;
+mod logging;
+mod outcome;
+mod run;
+mod wiring;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use outcome::Outcome;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let Cli { command, global } = Cli::parse();
+    let outcome = match command {
+        Command::Run(arguments) => run::run(&arguments, &global),
+        Command::Validate(arguments) => documents::validate(&arguments, &global),
+        Command::Test(arguments) => cases::test(&arguments, &global),
+        Command::Graph(arguments) => graph(&arguments, &global),
+        Command::Schema => listing::schema(),
+        Command::List(arguments) => listing::list(&arguments),
+        Command::Explain(arguments) => listing::explain(&arguments),
+        Command::Alerts(arguments) => alerts::alerts(&arguments, &global),
+        Command::Health(arguments) => health::health(arguments.address),
+        Command::Reference { folder } => listing::write_reference(&folder),
+    };
+    outcome.into()
+}
+
+fn graph(arguments: &cli::Graph, global: &cli::Global) -> Outcome {
+    let Some(loaded) = documents::load_or_explain(&arguments.documents, global) else {
+        return Outcome::Faults;
+    };
+    print!("{}", graph::draw(&loaded.plan, arguments.format));
+    Outcome::Well
+}

@@ -2,7 +2,10 @@
 
 pub mod framing;
 pub mod json;
+pub mod source_fields;
 pub mod syslog;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod text;
 
 use crate::block::{Block, Frame};

@@ -50,7 +50,7 @@ pub use journal::Mark;
 pub use target::ProgramTarget;
 
 use crate::block::{Block, Frame, Peer};
-use crate::codec::json::{Flaw, Lexer, scan_value};
+use crate::codec::json::{Flaw, check_end, scan_value};
 use crate::dead_letter::Fault;
 use crate::id::{SourceIndex, StreamId};
 use crate::time::EventTime;
@@ -211,7 +211,7 @@ impl Record {
     fn decode_document(&mut self, node: u32, range: Range<usize>) -> Result<(), Fault> {
         let text = &self.bytes[..range.end];
         let scanned = scan_value(text, range.start, &mut self.tree, node);
-        let whole = scanned.and_then(|end| Lexer::new(text, end).end());
+        let whole = scanned.and_then(|end| check_end(text, end));
         whole.map_err(|flaw| {
             // Nodes of half a document would lead to text that is not there.
             self.tree.clear();

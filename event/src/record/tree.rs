@@ -1,5 +1,6 @@
 //! The arena in which a record keeps its fields: plain nodes, and beside each a cell for its value.
 
+use crate::codec::json::{short_word, word_at};
 use std::cell::OnceCell;
 use vrl::value::Value;
 
@@ -52,21 +53,32 @@ pub(crate) enum Kind {
 }
 
 /// The name of a member: a range of the block's bytes, or of [`Tree::names`] when the top bit of `length` is set.
+///
+/// It carries its first eight bytes along, zeros behind a shorter one, so that names are told apart without going to
+/// where they stand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Name {
     start: u32,
     length: u32,
+    prefix: u64,
 }
 
 const APART: u32 = 1 << 31;
 
 impl Name {
     /// Names a root, which has none.
-    pub(crate) const EMPTY: Name = Name { start: 0, length: 0 };
+    pub(crate) const EMPTY: Name = Name { start: 0, length: 0, prefix: 0 };
 
     /// Makes the name that stands at a range of the block.
-    pub(crate) fn within_block(start: usize, end: usize) -> Self {
-        Name { start: start as u32, length: (end - start) as u32 }
+    #[inline]
+    pub(crate) fn within_block(block: &[u8], start: u32, end: u32) -> Self {
+        let length = end - start;
+        let prefix = match word_at(block, start as usize) {
+            Some(word) if length >= 8 => word,
+            Some(word) => word & ((1 << (8 * length)) - 1),
+            None => short_word(&block[start as usize..end as usize]),
+        };
+        Name { start, length, prefix }
     }
 
     /// Gives where the name stands in the block, if it does.
@@ -76,12 +88,26 @@ impl Name {
     }
 
     /// Gives the length in bytes.
+    #[inline]
     pub(crate) fn len(self) -> usize {
         (self.length & !APART) as usize
     }
+
+    /// Gives one of 64 bits, by a multiplicative hash of the prefix and the length.
+    #[inline]
+    pub(crate) fn bit(self) -> u64 {
+        let mixed = self.prefix.wrapping_add(self.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        1 << (mixed >> 58)
+    }
 }
 
-/// A field, or a root. Plain data of 36 bytes, so that scanning, saving and restoring are copies.
+/// Gives the first eight bytes of a name as a word, zeros behind a shorter one.
+#[inline]
+fn prefix_of(name: &[u8]) -> u64 {
+    word_at(name, 0).unwrap_or_else(|| short_word(name))
+}
+
+/// A field, or a root. Plain data of 48 bytes, so that scanning, saving and restoring are copies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
     pub(crate) name: Name,
@@ -180,6 +206,13 @@ impl Tree {
         index as u32
     }
 
+    /// Gives every node a cell, where nodes were added without.
+    pub(crate) fn add_cells(&mut self) {
+        if self.cells.len() < self.nodes.len() {
+            self.cells.resize_with(self.nodes.len(), OnceCell::new);
+        }
+    }
+
     /// Makes `child`, just pushed, the last child of `parent`, behind `last`.
     #[inline]
     pub(crate) fn link(&mut self, parent: u32, last: u32, child: u32) {
@@ -194,7 +227,7 @@ impl Tree {
     pub(crate) fn intern(&mut self, name: &[u8]) -> Name {
         let start = self.names.len() as u32;
         self.names.extend_from_slice(name);
-        Name { start, length: name.len() as u32 | APART }
+        Name { start, length: name.len() as u32 | APART, prefix: prefix_of(name) }
     }
 
     /// Gives the node at `index`.
@@ -220,10 +253,14 @@ impl Tree {
     /// Finds the child of that name, be it absent or not.
     #[inline]
     pub(crate) fn child(&self, block: &[u8], parent: u32, name: &[u8]) -> Option<u32> {
+        let prefix = prefix_of(name);
         let mut index = self.node(parent).first_child;
         while index != NONE {
             let node = self.node(index);
-            if node.name.len() == name.len() && self.name(block, node.name) == name {
+            if node.name.prefix == prefix
+                && node.name.len() == name.len()
+                && (name.len() <= 8 || self.name(block, node.name) == name)
+            {
                 return Some(index);
             }
             index = node.next;

@@ -1,7 +1,7 @@
 //! Transforms: what happens to records.
 
 use super::{Example, OptionSpec, Options, Port};
-use crate::diagnostic::Checker;
+use crate::diagnostic::{Checker, Span};
 use azud_event::dead_letter::Fault;
 use azud_event::id::Partitioner;
 use azud_event::record::Record;
@@ -36,6 +36,12 @@ pub trait TransformSpec: Send + Sync {
     /// Whether a program of it may fail or end early, so that its changes must be undone: then the record journals.
     fn rolls_back(&self) -> bool {
         false
+    }
+
+    /// Gives the rule whose alerts it makes, and where its name stands. A rule's name is unique in an instance, because
+    /// it is part of the identity of its alerts.
+    fn rule(&self) -> Option<(&str, Span)> {
+        None
     }
 }
 

@@ -1,6 +1,6 @@
 //! JSON into a record: the lexer's tokens as nodes, and single values where somebody asks for one.
 
-use super::scan::{Flaw, Lexer, Scalar, Text, unescape};
+use super::scan::{Flaw, Lexer, Refused, Scalar, Text, unescape};
 use crate::limits::OBJECT_FIELDS_LAZY_MAX;
 use crate::record::tree::{Kind, NODES_LAZY_MAX, NONE, Name, Node, Tree};
 use bytes::Bytes;
@@ -9,22 +9,23 @@ use vrl::value::{KeyString, ObjectMap, Value};
 
 /// Reads the value that begins at or behind `at` into the node `into`, and gives where it ends.
 ///
-/// Objects become nodes to any depth, arrays stay text. `into` must be without children.
+/// Objects become nodes to any depth, arrays stay text. `into` must be without children. After an error the tree has
+/// two empty roots.
 pub(crate) fn scan_value(
     text: &[u8],
     at: usize,
     tree: &mut Tree,
     into: u32,
 ) -> Result<usize, Flaw> {
-    let mut builder = Builder { lexer: Lexer::new(text, at), tree, open: SmallVec::new() };
-    builder.lexer.peek();
-    let start = builder.lexer.at;
-    builder.value(into)?;
-    while !builder.open.is_empty() {
-        builder.member()?;
-    }
-    builder.lexer.check_utf8(start)?;
+    let here = Open { node: into, last: NONE, members: 0, names: 0 };
+    let mut builder = Builder { lexer: Lexer::new(text, at), tree, here, around: SmallVec::new() };
+    let scanned = builder.document(into);
     let Builder { lexer, tree, .. } = builder;
+    tree.add_cells();
+    if scanned.is_err() {
+        tree.clear();
+        return Err(lexer.flaw());
+    }
     tree.newline |= lexer.newline;
     Ok(lexer.at)
 }
@@ -32,148 +33,173 @@ pub(crate) fn scan_value(
 /// An object whose closing brace has not been seen.
 struct Open {
     node: u32,
+    /// Its last child so far.
+    last: u32,
     members: usize,
-    /// A bit for each name, by [`name_bit`]: a new name whose bit is not set is no repetition.
+    /// The bits of its names ([`Name::bit`]): a new name whose bit is not set is no repetition.
     names: u64,
+}
+
+/// A value as the lexer found it. Of an object only the opening brace was read.
+struct Token {
+    kind: Kind,
+    start: u32,
+    end: u32,
 }
 
 struct Builder<'a> {
     lexer: Lexer<'a>,
     tree: &'a mut Tree,
-    open: SmallVec<[Open; 8]>,
+    /// The innermost open object, while any is open.
+    here: Open,
+    /// The open objects around it.
+    around: SmallVec<[Open; 8]>,
 }
 
 impl Builder<'_> {
-    /// Reads a value into the node `into`; an object is opened only.
-    #[inline]
-    fn value(&mut self, into: u32) -> Result<(), Flaw> {
-        let first = self.lexer.peek();
+    fn document(&mut self, into: u32) -> Result<(), Refused> {
+        self.lexer.peek();
         let start = self.lexer.at;
-        let (kind, start, end) = match first {
+        let token = self.token(0)?;
+        self.put(into, &token);
+        if token.kind == Kind::Object {
+            while !self.member()? {}
+        }
+        self.lexer.check_utf8(start)
+    }
+
+    /// Reads a value within `depth` open objects.
+    #[inline(always)]
+    fn token(&mut self, depth: usize) -> Result<Token, Refused> {
+        let first = self.lexer.peek();
+        let start = self.lexer.at as u32;
+        let kind = match first {
             b'"' => {
                 let Text { start, end, escaped } = self.lexer.string()?;
-                (if escaped { Kind::Escaped } else { Kind::String }, start, end)
+                let kind = if escaped { Kind::Escaped } else { Kind::String };
+                return Ok(Token { kind, start, end });
             }
-            b'{' if self.tree.nodes.len() < NODES_LAZY_MAX => return self.open_object(into),
+            b'{' if self.tree.nodes.len() < NODES_LAZY_MAX => {
+                self.lexer.enter(depth)?;
+                self.lexer.at += 1;
+                Kind::Object
+            }
             b'{' | b'[' => {
-                self.lexer.skip_value(self.open.len())?;
-                (if first == b'{' { Kind::Wide } else { Kind::Array }, start, self.lexer.at)
+                self.lexer.skip_value(depth)?;
+                if first == b'{' { Kind::Wide } else { Kind::Array }
             }
-            _ => {
-                let kind = kind_of(self.lexer.scalar(first)?);
-                (kind, start, self.lexer.at)
-            }
+            _ => kind_of(self.lexer.scalar(first)?),
         };
-        let node = self.tree.node_mut(into);
-        node.kind = kind;
-        node.start = start as u32;
-        node.end = end as u32;
-        Ok(())
+        Ok(Token { kind, start, end: self.lexer.at as u32 })
     }
 
-    fn open_object(&mut self, into: u32) -> Result<(), Flaw> {
-        self.lexer.enter(self.open.len())?;
-        let node = self.tree.node_mut(into);
-        node.kind = Kind::Object;
-        node.dirty = false;
-        node.scattered = false;
-        node.start = self.lexer.at as u32;
-        self.lexer.at += 1;
-        self.open.push(Open { node: into, members: 0, names: 0 });
-        Ok(())
-    }
-
-    /// Reads one member of the innermost open object, or closes it.
-    #[inline]
-    fn member(&mut self) -> Result<(), Flaw> {
-        let depth = self.open.len();
-        let Some(open) = self.open.last_mut() else { return Ok(()) };
-        let mut next = self.lexer.peek();
-        if next == b',' && open.members > 0 {
-            self.lexer.at += 1;
-            next = self.lexer.peek();
-        } else if next == b'}' {
-            self.lexer.at += 1;
-            self.tree.node_mut(open.node).end = self.lexer.at as u32;
-            self.open.pop();
-            return Ok(());
-        } else if open.members > 0 {
-            return self.lexer.expected("a comma or a closing brace");
-        }
-        if next != b'"' {
-            return self.lexer.expected("the name of a member");
-        }
-        open.members += 1;
-        if open.members > OBJECT_FIELDS_LAZY_MAX {
-            let node = open.node;
-            return self.hold_whole(node, depth);
+    /// Reads one member of the innermost open object, or closes that. Gives `true` when it was the last.
+    #[inline(always)]
+    fn member(&mut self) -> Result<bool, Refused> {
+        match self.lexer.peek() {
+            b'}' => {
+                self.lexer.at += 1;
+                return Ok(self.close());
+            }
+            b',' if self.here.members > 0 => self.lexer.at += 1,
+            _ if self.here.members > 0 => {
+                return self.lexer.expected("a comma or a closing brace");
+            }
+            _ => {}
         }
         let name = self.lexer.name()?;
-        let child = self.child(name);
-        self.value(child)
-    }
-
-    /// Gives the node for the member `name` of the innermost open object: a new one, or, when the name was there
-    /// before, that one made empty, because the last value of a name is the one that counts.
-    #[inline]
-    fn child(&mut self, name: Text) -> u32 {
-        let open = self.open.last_mut().expect("a member is in an object");
-        let text = self.lexer.text(name);
-        let name = if name.escaped {
-            let mut plain = Vec::with_capacity(text.len());
-            unescape(text, &mut plain);
-            self.tree.intern(&plain)
-        } else {
-            Name::within_block(name.start, name.end)
-        };
-        let bytes = self.tree.name(self.lexer.whole(), name);
-        let bit = name_bit(bytes);
-        if open.names & bit != 0
-            && let Some(child) = self.tree.child(self.lexer.whole(), open.node, bytes)
-        {
-            let node = self.tree.node_mut(child);
-            *node = Node { next: node.next, ..Node::new(node.name, node.parent) };
-            self.tree.node_mut(open.node).scattered = true;
-            return child;
+        let depth = self.around.len() + 1;
+        self.here.members += 1;
+        if self.here.members > OBJECT_FIELDS_LAZY_MAX {
+            return self.hold_whole(depth);
         }
-        open.names |= bit;
-        let last = self.tree.node(open.node).last_child;
-        let child = self.tree.push(Node::new(name, open.node));
-        self.tree.link(open.node, last, child);
-        child
+        let name = self.name(name);
+        let bit = name.bit();
+        if self.here.names & bit != 0
+            && let Some(child) = self.repeated(name)
+        {
+            let token = self.token(depth)?;
+            self.put(child, &token);
+            self.enter(child, &token);
+            return Ok(false);
+        }
+        self.here.names |= bit;
+        let token = self.token(depth)?;
+        let child = self.tree.nodes.len() as u32;
+        let (kind, start, end) = (token.kind, token.start, token.end);
+        self.tree.nodes.push(Node { kind, start, end, ..Node::new(name, self.here.node) });
+        self.tree.link(self.here.node, self.here.last, child);
+        self.here.last = child;
+        self.enter(child, &token);
+        Ok(false)
     }
 
-    /// Gives up the nodes of an object that turned out too wide, and passes the rest of its text. The next byte
-    /// begins the name of a member.
+    /// Goes into the value of a member when it is an object.
+    #[inline]
+    fn enter(&mut self, child: u32, token: &Token) {
+        if token.kind == Kind::Object {
+            let inner = Open { node: child, last: NONE, members: 0, names: 0 };
+            self.around.push(std::mem::replace(&mut self.here, inner));
+        }
+    }
+
+    fn put(&mut self, index: u32, token: &Token) {
+        let node = self.tree.node_mut(index);
+        node.kind = token.kind;
+        node.start = token.start;
+        node.end = token.end;
+        node.dirty = false;
+    }
+
+    /// Goes back to the object around this one; gives `true` when there is none.
+    #[inline]
+    fn close(&mut self) -> bool {
+        self.tree.node_mut(self.here.node).end = self.lexer.at as u32;
+        match self.around.pop() {
+            Some(outer) => {
+                self.here = outer;
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// Keeps the name of a member: where it stands, or without its escapes beside the block.
+    #[inline]
+    fn name(&mut self, name: Text) -> Name {
+        if !name.escaped {
+            return Name::within_block(self.lexer.whole(), name.start, name.end);
+        }
+        let mut plain = Vec::new();
+        unescape(self.lexer.text(name), &mut plain);
+        self.tree.intern(&plain)
+    }
+
+    /// Gives the node of a member whose name was there before, made empty: the last value of a name is the one that
+    /// counts.
+    fn repeated(&mut self, name: Name) -> Option<u32> {
+        let block = self.lexer.whole();
+        let child = self.tree.child(block, self.here.node, self.tree.name(block, name))?;
+        self.tree.node_mut(self.here.node).scattered = true;
+        let node = self.tree.node_mut(child);
+        *node = Node { next: node.next, ..Node::new(node.name, node.parent) };
+        Some(child)
+    }
+
+    /// Gives up the nodes of an object that turned out too wide, and passes the rest of its text, from behind the
+    /// name of a member on.
     #[cold]
-    fn hold_whole(&mut self, node: u32, depth: usize) -> Result<(), Flaw> {
-        // Its members and theirs are the last nodes: nothing else was scanned since its first.
-        let first = self.tree.node(node).first_child;
-        self.tree.truncate(first as usize);
-        self.lexer.name()?;
+    fn hold_whole(&mut self, depth: usize) -> Result<bool, Refused> {
+        let node = self.tree.node_mut(self.here.node);
+        let first = std::mem::replace(&mut node.first_child, NONE);
+        node.last_child = NONE;
+        node.kind = Kind::Wide;
+        // Its members and theirs are the last nodes: nothing else was scanned since its first. None has a cell yet.
+        self.tree.nodes.truncate(first as usize);
         self.lexer.skip_value(depth)?;
         self.lexer.skip_members(depth)?;
-        self.open.pop();
-        let node = self.tree.node_mut(node);
-        node.kind = Kind::Wide;
-        node.first_child = NONE;
-        node.last_child = NONE;
-        node.end = self.lexer.at as u32;
-        Ok(())
+        Ok(self.close())
     }
-}
-
-/// Gives one of 64 bits for a name, by a multiplicative hash of its first bytes and its length.
-#[inline]
-fn name_bit(name: &[u8]) -> u64 {
-    let length = name.len() as u64;
-    let word = match name.split_first_chunk::<8>() {
-        Some((first, _)) => u64::from_le_bytes(*first),
-        None => name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
-    };
-    let last = u64::from(name.last().copied().unwrap_or_default());
-    let mixed = (word ^ length << 56 ^ last << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    1 << (mixed >> 58)
 }
 
 /// Makes the value of JSON text that the lexer accepted: `start..end` of `block`, of a kind other than an object of
@@ -208,14 +234,14 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn value(&mut self) -> Result<Value, Flaw> {
+    fn value(&mut self) -> Result<Value, Refused> {
         let first = self.lexer.peek();
         let start = self.lexer.at;
         let kind = match first {
             b'"' => {
                 let Text { start, end, escaped } = self.lexer.string()?;
                 let kind = if escaped { Kind::Escaped } else { Kind::String };
-                return Ok(value_of(self.block, kind, start, end));
+                return Ok(value_of(self.block, kind, start as usize, end as usize));
             }
             b'[' => return self.array(),
             b'{' => return self.object(),
@@ -224,7 +250,7 @@ impl Reader<'_> {
         Ok(value_of(self.block, kind, start, self.lexer.at))
     }
 
-    fn array(&mut self) -> Result<Value, Flaw> {
+    fn array(&mut self) -> Result<Value, Refused> {
         let mut values = Vec::new();
         self.lexer.at += 1;
         while self.lexer.peek() != b']' {
@@ -237,7 +263,7 @@ impl Reader<'_> {
         Ok(Value::Array(values))
     }
 
-    fn object(&mut self) -> Result<Value, Flaw> {
+    fn object(&mut self) -> Result<Value, Refused> {
         let mut members = ObjectMap::new();
         self.lexer.at += 1;
         while self.lexer.peek() != b'}' {

@@ -4,7 +4,7 @@
 //! as `serde_json` writes the value of VRL: the same numbers, the same escapes, times in RFC 3339 with as many digits
 //! as they need. Bytes that are not UTF-8 become U+FFFD. There is never a line break in the text.
 
-use super::scan::{has_high_bytes, special_bytes, word_at};
+use super::scan::{has_high_bytes, padded_word, special_bytes, word_at};
 use crate::record::Record;
 use crate::record::tree::{Kind, NONE, Node, ROOT};
 use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
@@ -158,36 +158,34 @@ pub fn encode_string(text: &[u8], out: &mut Vec<u8>) {
     let mut at = 0;
     let mut high = false;
     while at < text.len() {
-        match word_at(text, at) {
-            Some(word) => {
-                high |= has_high_bytes(word);
-                let marks = special_bytes(word);
-                if marks == 0 {
-                    at += 8;
-                    continue;
-                }
-                at += marks.trailing_zeros() as usize / 8;
-            }
-            None => high |= !text[at].is_ascii(),
+        let word = word_at(text, at).unwrap_or_else(|| padded_word(&text[at..]));
+        high |= has_high_bytes(word);
+        let marks = special_bytes(word);
+        if marks == 0 {
+            at += 8;
+            continue;
         }
-        if let Some(escape) = escape_of(text[at]) {
-            append_run(&text[copied..at], &mut high, out);
-            append_escape(escape, text[at], out);
-            copied = at + 1;
-        }
+        at += marks.trailing_zeros() as usize / 8;
+        append_run(&text[copied..at], high, out);
+        append_escape(text[at], out);
         at += 1;
+        copied = at;
     }
-    append_run(&text[copied..], &mut high, out);
+    append_run(&text[copied..], high, out);
     out.push(b'"');
 }
 
 /// Appends bytes that need no escapes; `high` says whether some may be outside ASCII.
-fn append_run(run: &[u8], high: &mut bool, out: &mut Vec<u8>) {
-    // Escapes are ASCII, so cutting at them cuts no character: each run can be looked at by itself. A run read
-    // together with the next in one word may have marked bytes of that: the mark stays, it only costs a look.
-    if !*high || simdutf8::basic::from_utf8(run).is_ok() {
-        out.extend_from_slice(run);
-        return;
+#[inline]
+fn append_run(run: &[u8], high: bool, out: &mut Vec<u8>) {
+    if high { append_lossy(run, out) } else { out.extend_from_slice(run) }
+}
+
+/// Appends bytes of which some may be no UTF-8. Escapes are ASCII, so cutting at them cuts no character: each run can
+/// be looked at by itself.
+fn append_lossy(run: &[u8], out: &mut Vec<u8>) {
+    if simdutf8::basic::from_utf8(run).is_ok() {
+        return out.extend_from_slice(run);
     }
     for chunk in run.utf8_chunks() {
         out.extend_from_slice(chunk.valid().as_bytes());
@@ -197,27 +195,21 @@ fn append_run(run: &[u8], high: &mut bool, out: &mut Vec<u8>) {
     }
 }
 
-/// Gives the letter of the escape that `byte` needs, `u` for one by number.
-fn escape_of(byte: u8) -> Option<u8> {
-    match byte {
-        b'"' | b'\\' => Some(byte),
-        b'\n' => Some(b'n'),
-        b'\r' => Some(b'r'),
-        b'\t' => Some(b't'),
-        0x08 => Some(b'b'),
-        0x0c => Some(b'f'),
-        0..0x20 => Some(b'u'),
-        _ => None,
-    }
-}
-
-fn append_escape(escape: u8, byte: u8, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[b'\\', escape]);
-    if escape == b'u' {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let (high, low) = (DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]);
-        out.extend_from_slice(&[b'0', b'0', high, low]);
-    }
+fn append_escape(byte: u8, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let letter = match byte {
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        0..0x20 => {
+            let (high, low) = (DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]);
+            return out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+        }
+        other => other,
+    };
+    out.extend_from_slice(&[b'\\', letter]);
 }
 
 fn encode_integer(number: i64, out: &mut Vec<u8>) {

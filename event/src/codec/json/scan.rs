@@ -11,8 +11,13 @@
 use crate::dead_letter::{Fault, Reason};
 use crate::limits::JSON_DEPTH_MAX;
 
-/// Where a text stops being JSON. Small, because it travels through every function of the lexer; [`Flaw::fault`]
-/// makes words of it.
+/// Says that the text is not JSON; [`Lexer::flaw`] says where and why.
+///
+/// Without content, so that what the functions of the lexer give fits in registers: they are called for each token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused;
+
+/// Where a text stops being JSON; [`Flaw::fault`] makes words of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// Something else was expected at this position.
@@ -41,13 +46,14 @@ impl Flaw {
     }
 }
 
-/// A string between its quotes.
+/// A string between its quotes. Positions are 32 bits wide, as in nodes; that a block's bytes are so few is checked
+/// where a record begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Text {
     /// Where its first byte is, after the quote.
-    pub(crate) start: usize,
+    pub(crate) start: u32,
     /// Where its closing quote is.
-    pub(crate) end: usize,
+    pub(crate) end: u32,
     /// Whether it holds escapes.
     pub(crate) escaped: bool,
 }
@@ -76,6 +82,8 @@ pub(crate) struct Lexer<'a> {
     seen: u64,
     /// Whether a line break stood between tokens.
     pub(crate) newline: bool,
+    /// What was found when something was refused.
+    flaw: Flaw,
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -104,10 +112,31 @@ pub(crate) fn word_at(text: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*word))
 }
 
+/// Reads a text of up to seven bytes into a word, with zeros above.
+pub(crate) fn short_word(text: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        let shift = 8 * (text.len() - 4);
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return u64::from(first) | u64::from(last) << shift;
+    }
+    let [first, ..] = text else { return 0 };
+    // Of one byte these three are the same, of two the last two.
+    let (middle, last) = (text.len() / 2, text.len() - 1);
+    u64::from(*first)
+        | u64::from(text[middle]) << (8 * middle)
+        | u64::from(text[last]) << (8 * last)
+}
+
+/// Reads a text of up to seven bytes into a word, with spaces above, which are not special.
+pub(crate) fn padded_word(text: &[u8]) -> u64 {
+    short_word(text) | (ONES * 0x20) << (8 * text.len())
+}
+
 impl<'a> Lexer<'a> {
     /// Makes a lexer of `text` that begins to read at `at`.
     pub(crate) fn new(text: &'a [u8], at: usize) -> Self {
-        Lexer { text, at, seen: 0, newline: false }
+        let flaw = Flaw::Expected("JSON", at);
+        Lexer { text, at, seen: 0, newline: false, flaw }
     }
 
     /// Whether strings may have held bytes outside ASCII; never `false` when they did.
@@ -122,12 +151,30 @@ impl<'a> Lexer<'a> {
 
     /// Gives what stands between the quotes of a string.
     pub(crate) fn text(&self, text: Text) -> &'a [u8] {
-        &self.text[text.start..text.end]
+        &self.text[text.start as usize..text.end as usize]
     }
 
     /// Passes white space and gives the byte behind it without taking it; 0, which begins no token, at the end.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek(&mut self) -> u8 {
+        // Nothing or one space, as most writers of JSON have it, is seen to here.
+        if let Some(&byte) = self.text.get(self.at) {
+            if byte > b' ' {
+                return byte;
+            }
+            if byte == b' '
+                && let Some(&byte) = self.text.get(self.at + 1)
+                && byte > b' '
+            {
+                self.at += 1;
+                return byte;
+            }
+        }
+        self.peek_far()
+    }
+
+    #[inline(never)]
+    fn peek_far(&mut self) -> u8 {
         loop {
             match self.text.get(self.at) {
                 Some(b' ' | b'\t') => self.at += 1,
@@ -142,76 +189,102 @@ impl<'a> Lexer<'a> {
     }
 
     /// Says that `what` should be at the present position.
+    pub(crate) fn expected<T>(&mut self, what: &'static str) -> Result<T, Refused> {
+        self.expected_at(what, self.at)
+    }
+
     #[cold]
-    pub(crate) fn expected<T>(&self, what: &'static str) -> Result<T, Flaw> {
-        Err(Flaw::Expected(what, self.at))
+    fn expected_at<T>(&mut self, what: &'static str, at: usize) -> Result<T, Refused> {
+        self.flaw = Flaw::Expected(what, at);
+        Err(Refused)
+    }
+
+    /// Tells why the text was refused.
+    pub(crate) fn flaw(&self) -> Flaw {
+        self.flaw
     }
 
     /// Passes a string whose opening quote is the next byte.
-    #[inline]
-    pub(crate) fn string(&mut self) -> Result<Text, Flaw> {
+    #[inline(always)]
+    pub(crate) fn string(&mut self) -> Result<Text, Refused> {
         let start = self.at + 1;
+        // Most strings end within sixteen bytes: so far without a loop, and without a call.
         let mut at = start;
+        for _ in 0..2 {
+            let Some(word) = word_at(self.text, at) else { break };
+            self.seen |= word;
+            let marks = special_bytes(word);
+            if marks == 0 {
+                at += 8;
+                continue;
+            }
+            at += marks.trailing_zeros() as usize / 8;
+            if self.text[at] == b'"' {
+                self.at = at + 1;
+                return Ok(Text { start: start as u32, end: at as u32, escaped: false });
+            }
+            break;
+        }
+        self.string_rest(start, at)
+    }
+
+    /// Passes the rest of a string that began at `start`, of which the bytes before `at` are plain.
+    #[inline(never)]
+    fn string_rest(&mut self, start: usize, plain: usize) -> Result<Text, Refused> {
+        let mut at = plain;
         let mut escaped = false;
         loop {
-            let stop = match word_at(self.text, at) {
-                Some(word) => {
-                    self.seen |= word;
-                    let marks = special_bytes(word);
-                    if marks == 0 {
-                        at += 8;
-                        continue;
-                    }
-                    at += marks.trailing_zeros() as usize / 8;
-                    self.text[at]
+            if let Some(word) = word_at(self.text, at) {
+                self.seen |= word;
+                let marks = special_bytes(word);
+                if marks == 0 {
+                    at += 8;
+                    continue;
                 }
-                // Fewer than eight bytes are left: they are read one by one.
-                None => match self.text.get(at) {
-                    Some(&byte) if byte >= 0x20 && byte != b'"' && byte != b'\\' => {
-                        self.seen |= u64::from(byte);
-                        at += 1;
-                        continue;
-                    }
-                    Some(&byte) => byte,
-                    None => return Err(Flaw::Expected("the end of a string", at)),
-                },
-            };
-            match stop {
-                b'"' => {
+                at += marks.trailing_zeros() as usize / 8;
+            }
+            // Near the end of the text fewer than eight bytes are left: they are read one by one.
+            match self.text.get(at) {
+                Some(b'"') => {
                     self.at = at + 1;
-                    return Ok(Text { start, end: at, escaped });
+                    return Ok(Text { start: start as u32, end: at as u32, escaped });
                 }
-                b'\\' => {
+                Some(b'\\') => {
                     escaped = true;
                     at = self.escape(at)?;
                 }
-                _ => return Err(Flaw::Expected("a control character to be escaped", at)),
+                Some(0..0x20) => {
+                    return self.expected_at("a control character to be escaped", at);
+                }
+                Some(&byte) => {
+                    self.seen |= u64::from(byte);
+                    at += 1;
+                }
+                None => return self.expected_at("the end of a string", at),
             }
         }
     }
 
     /// Passes the escape whose backslash is at `at`, and gives where it ends. A surrogate counts only as a pair.
-    fn escape(&self, at: usize) -> Result<usize, Flaw> {
+    fn escape(&mut self, at: usize) -> Result<usize, Refused> {
         match self.text.get(at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
             Some(b'u') => match hex_escape(self.text, at) {
                 Some(0xd800..=0xdbff) => match hex_escape(self.text, at + 6) {
                     Some(0xdc00..=0xdfff) => Ok(at + 12),
-                    _ => Err(Flaw::Expected("the second half of a surrogate pair", at + 6)),
+                    _ => self.expected_at("the second half of a surrogate pair", at + 6),
                 },
-                Some(0xdc00..=0xdfff) => {
-                    Err(Flaw::Expected("the first half of a surrogate pair", at))
-                }
+                Some(0xdc00..=0xdfff) => self.expected_at("the first half of a surrogate pair", at),
                 Some(_) => Ok(at + 6),
-                None => Err(Flaw::Expected("four hexadecimal digits", at + 2)),
+                None => self.expected_at("four hexadecimal digits", at + 2),
             },
-            _ => Err(Flaw::Expected("an escape", at)),
+            _ => self.expected_at("an escape", at),
         }
     }
 
     /// Passes a number, `true`, `false` or `null` that begins with the next byte, which is `first`.
     #[inline]
-    pub(crate) fn scalar(&mut self, first: u8) -> Result<Scalar, Flaw> {
+    pub(crate) fn scalar(&mut self, first: u8) -> Result<Scalar, Refused> {
         match first {
             b'-' | b'0'..=b'9' => self.number(first),
             b't' => self.word(b"true", Scalar::True),
@@ -221,7 +294,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn word(&mut self, word: &[u8], scalar: Scalar) -> Result<Scalar, Flaw> {
+    fn word(&mut self, word: &[u8], scalar: Scalar) -> Result<Scalar, Refused> {
         if !self.text[self.at..].starts_with(word) {
             return self.expected("a value");
         }
@@ -229,7 +302,7 @@ impl<'a> Lexer<'a> {
         Ok(scalar)
     }
 
-    fn number(&mut self, first: u8) -> Result<Scalar, Flaw> {
+    fn number(&mut self, first: u8) -> Result<Scalar, Refused> {
         if first == b'-' {
             self.at += 1;
         }
@@ -259,7 +332,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Passes one or more digits.
-    fn digits(&mut self) -> Result<(), Flaw> {
+    fn digits(&mut self) -> Result<(), Refused> {
         let first = self.at;
         while let Some(b'0'..=b'9') = self.text.get(self.at) {
             self.at += 1;
@@ -269,7 +342,7 @@ impl<'a> Lexer<'a> {
 
     /// Takes the byte `byte`, the next after white space.
     #[inline]
-    pub(crate) fn take(&mut self, byte: u8, what: &'static str) -> Result<(), Flaw> {
+    pub(crate) fn take(&mut self, byte: u8, what: &'static str) -> Result<(), Refused> {
         if self.peek() != byte {
             return self.expected(what);
         }
@@ -279,7 +352,7 @@ impl<'a> Lexer<'a> {
 
     /// Passes the name of a member and its colon.
     #[inline]
-    pub(crate) fn name(&mut self) -> Result<Text, Flaw> {
+    pub(crate) fn name(&mut self) -> Result<Text, Refused> {
         if self.peek() != b'"' {
             return self.expected("the name of a member");
         }
@@ -289,7 +362,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Passes a whole value of any kind, within `depth` open containers.
-    pub(crate) fn skip_value(&mut self, depth: usize) -> Result<(), Flaw> {
+    pub(crate) fn skip_value(&mut self, depth: usize) -> Result<(), Refused> {
         let mut open = Kinds::default();
         loop {
             match self.peek() {
@@ -319,13 +392,17 @@ impl<'a> Lexer<'a> {
 
     /// Checks that the container at the next byte may open within `depth` others.
     #[inline]
-    pub(crate) fn enter(&self, depth: usize) -> Result<(), Flaw> {
-        if depth < JSON_DEPTH_MAX { Ok(()) } else { Err(Flaw::TooDeep(self.at)) }
+    pub(crate) fn enter(&mut self, depth: usize) -> Result<(), Refused> {
+        if depth < JSON_DEPTH_MAX {
+            return Ok(());
+        }
+        self.flaw = Flaw::TooDeep(self.at);
+        Err(Refused)
     }
 
     /// Passes what stands between a value and the next: closing brackets, a comma, a name. Gives `false` when no
     /// container is open any more.
-    fn skip_to_next(&mut self, open: &mut Kinds) -> Result<bool, Flaw> {
+    fn skip_to_next(&mut self, open: &mut Kinds) -> Result<bool, Refused> {
         while open.count > 0 {
             match self.peek() {
                 b',' => {
@@ -347,7 +424,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Passes the rest of an object behind one of its values, when `depth` containers are open.
-    pub(crate) fn skip_members(&mut self, depth: usize) -> Result<(), Flaw> {
+    pub(crate) fn skip_members(&mut self, depth: usize) -> Result<(), Refused> {
         loop {
             match self.peek() {
                 b',' => {
@@ -365,7 +442,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Checks that nothing but white space is left.
-    pub(crate) fn end(&mut self) -> Result<(), Flaw> {
+    pub(crate) fn end(&mut self) -> Result<(), Refused> {
         self.peek();
         if self.at < self.text.len() {
             return self.expected("the end of the document");
@@ -374,15 +451,28 @@ impl<'a> Lexer<'a> {
     }
 
     /// Checks that what was read since `start` is UTF-8, if it may not be.
-    pub(crate) fn check_utf8(&self, start: usize) -> Result<(), Flaw> {
+    pub(crate) fn check_utf8(&mut self, start: usize) -> Result<(), Refused> {
         if !self.saw_high_bytes() {
             return Ok(());
         }
         match simdutf8::compat::from_utf8(&self.text[start..self.at]) {
             Ok(_) => Ok(()),
-            Err(error) => Err(Flaw::Expected("UTF-8", start + error.valid_up_to())),
+            Err(error) => self.expected_at("UTF-8", start + error.valid_up_to()),
         }
     }
+}
+
+/// Checks that the text from `start` on is one JSON document.
+pub(crate) fn check_document(text: &[u8], start: usize) -> Result<(), Flaw> {
+    let mut lexer = Lexer::new(text, start);
+    let checked = lexer.skip_value(0).and_then(|()| lexer.check_utf8(start));
+    checked.and_then(|()| lexer.end()).map_err(|Refused| lexer.flaw())
+}
+
+/// Checks that the text from `at` on is nothing but white space.
+pub(crate) fn check_end(text: &[u8], at: usize) -> Result<(), Flaw> {
+    let mut lexer = Lexer::new(text, at);
+    lexer.end().map_err(|Refused| lexer.flaw())
 }
 
 /// The kinds of the open containers, a bit each: [`JSON_DEPTH_MAX`] of them fit.

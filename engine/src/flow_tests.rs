@@ -1,0 +1,452 @@
+//! Whole flows through the engine, with components made for it: real workers, real queues, no sockets.
+
+use crate::supervise::{Built, Engine, Settings};
+use azud_event::block::{Block, Frame, Layout};
+use azud_event::clock::Clock;
+use azud_event::codec::Decoder;
+use azud_event::dead_letter::{Fault, Reason};
+use azud_event::id::{Partitioner, SourceIndex, StreamId};
+use azud_event::record::Record;
+use azud_event::row::{Place, Row};
+use azud_event::time::EventTime;
+use azud_plan::component::{
+    Batches, BuildContext, BuildError, Encoder, KeyedState, Kind, Next, Port, Resource, RowMaker,
+    RunError, Running, SinkSpec, SinkTask, SourceContext, SourceSpec, SourceTask, Transform,
+    TransformSpec,
+};
+use azud_plan::plan::{Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, TransformNode};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use vrl::owned_value_path;
+use vrl::value::Value;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A source that has everything it will ever send: for each stream its lines, cut into blocks of so many lines.
+#[derive(Clone)]
+struct Script {
+    streams: Vec<Vec<String>>,
+    cuts: Vec<usize>,
+    submitted: Arc<AtomicUsize>,
+}
+
+impl SourceSpec for Script {
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(Lines)
+    }
+    fn resources(&self) -> Vec<Resource> {
+        Vec::new()
+    }
+    fn build(&self, _: &BuildContext) -> Result<Box<dyn SourceTask>, BuildError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl SourceTask for Script {
+    fn run(self: Box<Self>, context: SourceContext) -> BoxFuture<'static, Result<(), RunError>> {
+        async move {
+            let mut cuts = self.cuts.iter().cycle();
+            let mut rest: Vec<&[String]> = self.streams.iter().map(Vec::as_slice).collect();
+            let mut ends = vec![0; rest.len()];
+            while rest.iter().any(|lines| !lines.is_empty()) {
+                for (stream, lines) in rest.iter_mut().enumerate() {
+                    let cut = (*cuts.next().expect("a script has cuts")).min(lines.len());
+                    let (now, later) = lines.split_at(cut);
+                    *lines = later;
+                    if now.is_empty() {
+                        continue;
+                    }
+                    let bytes = Bytes::from(now.join("\n") + "\n");
+                    let position = ends[stream];
+                    ends[stream] += bytes.len() as u64;
+                    let block = Block {
+                        source: context.source,
+                        stream: StreamId(stream as u64),
+                        position,
+                        end: ends[stream],
+                        received_at: EventTime::EPOCH,
+                        layout: Layout::Lines,
+                        peers: Arc::new([]),
+                        bytes,
+                    };
+                    self.submitted.fetch_add(block.bytes.len(), SeqCst);
+                    context.intake.submit(block).await;
+                }
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// Each line is `.message`.
+struct Lines;
+
+impl Decoder for Lines {
+    fn decode(
+        &mut self,
+        _: &Block,
+        frame: &Frame,
+        record: &mut Record,
+        emit: &mut dyn FnMut(&mut Record),
+    ) -> Result<(), Fault> {
+        record.push_text("message", frame.range.clone());
+        if record.raw() == b"malformed" {
+            return Err(Fault::new(Reason::Malformed, "as asked for"));
+        }
+        emit(record);
+        Ok(())
+    }
+}
+
+/// Sets a field, unless the message tells it to do something else.
+#[derive(Clone)]
+struct Mark(&'static str);
+
+impl TransformSpec for Mark {
+    fn outputs(&self, _: &Port) -> Vec<Port> {
+        vec![Port::logs()]
+    }
+    fn build(&self) -> Running {
+        Running::Stateless(Box::new(self.clone()))
+    }
+}
+
+impl Transform for Mark {
+    fn apply(&mut self, record: &mut Record, next: &mut dyn Next) -> Result<(), Fault> {
+        let message = message(record);
+        assert_ne!(message, "panic", "as asked for");
+        if message == "fail" {
+            return Err(Fault::new(Reason::ProgramFailed, "as asked for"));
+        }
+        record.insert(&owned_value_path!(self.0), Value::from(true));
+        next.emit(0, record, true);
+        Ok(())
+    }
+}
+
+/// Counts messages by their first letter.
+struct Count;
+
+impl TransformSpec for Count {
+    fn outputs(&self, _: &Port) -> Vec<Port> {
+        vec![Port::logs()]
+    }
+    fn build(&self) -> Running {
+        Running::Keyed { rows: Box::new(Count), state: Box::new(|| Box::new(Counts::default())) }
+    }
+}
+
+impl RowMaker for Count {
+    fn row(&mut self, record: &Record, groups: &Partitioner) -> Result<Option<Row>, Fault> {
+        let message = message(record);
+        let key = message.as_bytes()[..1].to_vec();
+        let origin = record.origin();
+        let place = Place {
+            event_time: record.event_time(),
+            source: u64::from(origin.source.0),
+            stream: origin.stream,
+            position: origin.position,
+            index: origin.index,
+        };
+        Ok(Some(Row { group: groups.group(&key), place, key, payload: message.into_bytes() }))
+    }
+}
+
+#[derive(Default)]
+struct Counts(BTreeMap<Vec<u8>, (u64, Vec<u8>)>);
+
+impl KeyedState for Counts {
+    fn on_epoch(&mut self, rows: &[Row], _: EventTime, emit: &mut dyn FnMut(Value)) {
+        assert!(rows.is_sorted_by_key(|row| row.place), "rows come in canonical order");
+        let mut touched = BTreeMap::new();
+        for row in rows {
+            let known = self.0.entry(row.key.clone()).or_default();
+            known.0 += 1;
+            known.1.clone_from(&row.payload);
+            touched.insert(row.key.clone(), known.clone());
+        }
+        for (key, (count, last)) in touched {
+            emit(vrl::value!({
+                "key": (Value::from(Bytes::from(key))),
+                "count": (count as i64),
+                "last": (Value::from(Bytes::from(last))),
+            }));
+        }
+    }
+    fn snapshot(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn restore(&mut self, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Keeps what it gets, and confirms while its gate is open.
+#[derive(Clone)]
+struct Keep {
+    kept: Arc<Mutex<Vec<String>>>,
+    gate: watch::Receiver<bool>,
+}
+
+impl SinkSpec for Keep {
+    fn encoder(&self) -> Box<dyn Encoder> {
+        Box::new(Json)
+    }
+    fn resources(&self) -> Vec<Resource> {
+        Vec::new()
+    }
+    fn build(&self, _: &BuildContext) -> Result<Box<dyn SinkTask>, BuildError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl SinkTask for Keep {
+    fn run(self: Box<Self>, mut batches: Batches) -> BoxFuture<'static, Result<(), RunError>> {
+        async move {
+            let mut gate = self.gate.clone();
+            while let Some(batch) = batches.next().await {
+                let _ = gate.wait_for(|open| *open).await;
+                let text = String::from_utf8(batch.bytes).unwrap();
+                assert_eq!(text.lines().count(), batch.records);
+                self.kept.lock().unwrap().extend(text.lines().map(str::to_owned));
+                batch.confirmation.confirm();
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+struct Json;
+
+impl Encoder for Json {
+    fn encode(&mut self, record: &Record, out: &mut Vec<u8>) -> Result<(), Fault> {
+        out.extend(format!("{}\n", serde_json::to_string(&record.to_value()).unwrap()).into_bytes());
+        Ok(())
+    }
+}
+
+fn message(record: &Record) -> String {
+    let value = record.get(&owned_value_path!("message"));
+    value.and_then(Value::as_bytes).map_or_else(String::new, |bytes| {
+        String::from_utf8_lossy(bytes).into_owned()
+    })
+}
+
+fn reads(readers: &[Reader]) -> Vec<Output> {
+    vec![Output { port: Port::logs(), readers: readers.to_vec() }]
+}
+
+/// `lines → { a → kept 0, b → kept 1, count → kept 2 }`: one record three ways, two of which change it.
+fn plan(script: &Script, keeps: &[Keep; 3]) -> Plan {
+    let transform = |id: &str, spec: Arc<dyn TransformSpec>, sink| TransformNode {
+        id: id.to_owned(),
+        kind: "test",
+        spec,
+        outputs: reads(&[Reader::Sink(sink)]),
+    };
+    let sink = |(index, keep): (usize, &Keep)| SinkNode {
+        id: format!("keep{index}"),
+        kind: "test",
+        spec: Arc::new(keep.clone()),
+        input: Kind::Log,
+    };
+    let readers = [Reader::Transform(0), Reader::Transform(1), Reader::Transform(2)];
+    let input = SourceInput { source: SourceIndex(0), outputs: reads(&readers) };
+    let pipeline = Pipeline {
+        name: "test".to_owned(),
+        sources: vec![input],
+        transforms: vec![
+            transform("a", Arc::new(Mark("a")), 0),
+            transform("b", Arc::new(Mark("b")), 1),
+            transform("count", Arc::new(Count), 2),
+        ],
+        sinks: keeps.iter().enumerate().map(sink).collect(),
+    };
+    let source = Source { id: "lines".into(), kind: "test", spec: Arc::new(script.clone()) };
+    Plan { sources: vec![source], pipelines: vec![pipeline] }
+}
+
+struct Flow {
+    engine: Engine,
+    kept: [Arc<Mutex<Vec<String>>>; 3],
+    letters: tempfile::TempDir,
+    submitted: Arc<AtomicUsize>,
+}
+
+impl Flow {
+    fn start(streams: Vec<Vec<String>>, cuts: Vec<usize>, threads: usize, gates: [watch::Receiver<bool>; 3]) -> Flow {
+        let submitted = Arc::new(AtomicUsize::new(0));
+        let script = Script { streams, cuts, submitted: Arc::clone(&submitted) };
+        let keeps = gates.map(|gate| Keep { kept: Arc::default(), gate });
+        let kept = [0, 1, 2].map(|index| Arc::clone(&keeps[index].kept));
+        let letters = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            threads,
+            credit_bytes: 64 * 1024,
+            intake_bytes: 16 * 1024,
+            dead_letters: letters.path().to_owned(),
+            dead_letter_bytes: 1 << 20,
+            partition_secret: [7; 16],
+            clock: Clock::system(),
+        };
+        let sinks = keeps.iter().map(|keep| Box::new(keep.clone()) as Box<dyn SinkTask>).collect();
+        let built = Built { sources: vec![Box::new(script.clone())], sinks: vec![sinks] };
+        Flow { engine: Engine::start(plan(&script, &keeps), built, settings), kept, letters, submitted }
+    }
+
+    async fn ended(&self) {
+        tokio::time::timeout(PATIENCE, self.engine.ended()).await.expect("it ends").unwrap();
+    }
+
+    fn kept(&self, sink: usize) -> Vec<serde_json::Value> {
+        let kept = self.kept[sink].lock().unwrap();
+        kept.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn letters(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.letters.path().join("test/current.jsonl"));
+        let text = text.unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn open() -> [watch::Receiver<bool>; 3] {
+    [0; 3].map(|_| watch::channel(true).1)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Lines of one stream among kept events, in order.
+fn of_stream(kept: &[serde_json::Value], stream: usize) -> Vec<String> {
+    let suffix = format!("@{stream}");
+    let messages = kept.iter().filter_map(|event| event["message"].as_str());
+    messages.filter(|message| message.ends_with(&suffix)).map(str::to_owned).collect()
+}
+
+/// The last result for each key.
+fn last_counts(kept: &[serde_json::Value]) -> BTreeMap<String, u64> {
+    let count = |event: &serde_json::Value| {
+        (event["key"].as_str().unwrap().to_owned(), event["count"].as_u64().unwrap())
+    };
+    let mut last = BTreeMap::new();
+    for (key, count) in kept.iter().map(count) {
+        let known = last.entry(key).or_insert(0);
+        *known = count.max(*known);
+    }
+    last
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn workers_and_cuts_do_not_show(
+        lines in proptest::collection::vec(proptest::collection::vec("[a-e][0-9]{0,12}", 0..300), 1..6),
+        cuts in proptest::collection::vec(1usize..40, 1..8),
+    ) {
+        let streams: Vec<Vec<String>> = lines.iter().enumerate().map(|(stream, lines)| {
+            lines.iter().map(|line| format!("{line}@{stream}")).collect()
+        }).collect();
+        let mut counts = Vec::new();
+        for threads in [1, 2, 4] {
+            let (kept, counted) = runtime().block_on(async {
+                let flow = Flow::start(streams.clone(), cuts.clone(), threads, open());
+                flow.ended().await;
+                ([flow.kept(0), flow.kept(1)], last_counts(&flow.kept(2)))
+            });
+            for (stream, lines) in streams.iter().enumerate() {
+                prop_assert_eq!(&of_stream(&kept[0], stream), lines);
+                prop_assert_eq!(&of_stream(&kept[1], stream), lines);
+            }
+            // What one way changed, the other does not see.
+            prop_assert!(kept[0].iter().all(|event| event["a"] == true && event.get("b").is_none()));
+            prop_assert!(kept[1].iter().all(|event| event["b"] == true && event.get("a").is_none()));
+            counts.push(counted);
+        }
+        prop_assert_eq!(&counts[0], &counts[1]);
+        prop_assert_eq!(&counts[0], &counts[2]);
+    }
+}
+
+#[test]
+fn what_panics_fails_or_is_malformed_is_set_aside_alone() {
+    let mut lines: Vec<String> = (0..100).map(|n| format!("x{n}@0")).collect();
+    for (at, word) in [(10, "panic"), (20, "fail"), (30, "malformed"), (31, "panic")] {
+        lines.insert(at, word.to_owned());
+    }
+    runtime().block_on(async {
+        let flow = Flow::start(vec![lines], vec![64], 2, open());
+        flow.ended().await;
+        for sink in [0, 1] {
+            assert_eq!(of_stream(&flow.kept(sink), 0).len(), 100, "sink {sink}");
+        }
+        let mut letters: Vec<_> = flow
+            .letters()
+            .iter()
+            .map(|letter| (letter["raw"].as_str().unwrap().to_owned(), letter["reason"].to_string()))
+            .collect();
+        letters.sort();
+        let expected = [
+            // Both transforms refuse it, each for itself.
+            ("fail", "program_failed"),
+            ("fail", "program_failed"),
+            ("malformed", "malformed"),
+            ("panic", "panic"),
+            ("panic", "panic"),
+        ];
+        let expected: Vec<_> =
+            expected.iter().map(|(raw, reason)| ((*raw).to_owned(), format!("{reason:?}"))).collect();
+        assert_eq!(letters, expected);
+    });
+}
+
+#[test]
+fn a_sink_that_stops_holds_the_source_and_loses_nothing() {
+    let streams: Vec<Vec<String>> =
+        (0..4).map(|stream| (0..20_000).map(|n| format!("line {n}@{stream}")).collect()).collect();
+    let total: usize = streams.iter().flatten().map(|line| line.len() + 1).sum();
+    runtime().block_on(async {
+        let (gate, closed) = watch::channel(false);
+        let [first, _, third] = open();
+        let flow = Flow::start(streams.clone(), vec![50], 2, [first, closed, third]);
+        // It has stopped when nothing was taken in for a while; the source has no reason of its own to pause.
+        let mut timer = tokio::time::interval(Duration::from_millis(20));
+        let (mut seen, mut still) = (0, 0);
+        while still < 20 {
+            timer.tick().await;
+            let now = flow.submitted.load(SeqCst);
+            still = if now == seen && !flow.kept(0).is_empty() { still + 1 } else { 0 };
+            seen = now;
+        }
+        // Credit (64 KiB), the ring (16 KiB), and at most one block more at each of them.
+        assert!(seen < 64 * 1024 + 16 * 1024 + 4 * 1024, "{seen} of {total} bytes were taken in");
+        gate.send_replace(true);
+        flow.ended().await;
+        for (stream, lines) in streams.iter().enumerate() {
+            assert_eq!(&of_stream(&flow.kept(1), stream), lines);
+        }
+    });
+}
+
+#[test]
+fn shutting_down_delivers_what_was_taken_or_says_that_it_could_not() {
+    let lines: Vec<String> = (0..1_000).map(|n| format!("x{n}@0")).collect();
+    runtime().block_on(async {
+        let (_gate, closed) = watch::channel(false);
+        let [first, _, third] = open();
+        let flow = Flow::start(vec![lines], vec![10], 1, [first, closed, third]);
+        let outcome = flow.engine.shut_down(Duration::from_millis(200)).await;
+        assert!(outcome.unwrap_err().to_string().contains("200ms"));
+    });
+}

@@ -1,0 +1,48 @@
+//! The HTTP surface: whether the instance lives, whether it is ready, and its metrics.
+
+mod health;
+mod metrics;
+
+use axum::Router;
+use axum::routing::get;
+use azud_engine::Engine;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// What handlers may look at.
+#[derive(Clone)]
+pub struct Api {
+    /// The running plan.
+    pub engine: Arc<Engine>,
+    /// The recorder of metrics.
+    pub recorder: PrometheusHandle,
+    /// Since when, by the monotonic clock, the instance runs.
+    pub clock: azud_event::clock::Clock,
+}
+
+/// Opens the listener.
+///
+/// # Errors
+/// A sentence that names the address and the remedy.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| {
+        format!(
+            "the API cannot listen on {address}: {error}; choose another with `api.address`, \
+             or switch it off with `api.enabled = false`"
+        )
+    })
+}
+
+/// Serves until the process ends.
+pub async fn serve(listener: TcpListener, api: Api) {
+    let routes = Router::new()
+        .route("/health", get(health::health))
+        .route("/ready", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
+        .with_state(api);
+    if let Err(error) = axum::serve(listener, routes).await {
+        tracing::error!("the API ended: {error}");
+    }
+}

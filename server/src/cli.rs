@@ -1,0 +1,221 @@
+//! The command line: what may be written, and nothing of what it does.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// A stream processor for security and operations data.
+///
+/// Azud takes in syslog, files and sockets, shapes events with VRL, and delivers events and alerts. Pipelines are TOML
+/// documents; `azud list` shows the components, `azud explain syslog` one of them.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Log more: once for debug, twice for trace
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Log less: once for warnings, twice for errors, three times for nothing
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub quiet: u8,
+    /// The form of log lines on standard error
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run pipelines
+    Run(Run),
+    /// Check pipelines, and say everything that is wrong with them
+    Validate(Validate),
+    /// Run the tests that are written in the documents
+    Test(Test),
+    /// Draw how components are connected, in Graphviz' language or Mermaid's
+    Graph(Graph),
+    /// Write the JSON Schema of documents, for editors
+    Schema,
+    /// List the components of this program
+    List(List),
+    /// Explain a component (`syslog`, `sink file`) or a diagnostic (`P012`)
+    Explain(Explain),
+    /// Show alerts
+    Alerts(Alerts),
+    /// Ask a running instance whether it is alive; for health checks of containers
+    Health(Health),
+    /// Write the reference pages into a folder
+    #[command(hide = true)]
+    Reference {
+        /// The folder
+        folder: PathBuf,
+    },
+}
+
+/// Which documents.
+#[derive(Debug, Clone, Args)]
+pub struct Documents {
+    /// Documents, or folders of documents [default: azud.toml and pipelines/]
+    pub paths: Vec<PathBuf>,
+    /// A document; the same as naming it
+    #[arg(short, long = "config", value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// A folder of documents; the same as naming it
+    #[arg(short = 'C', long = "config-dir", value_name = "FOLDER")]
+    pub config_dir: Vec<PathBuf>,
+}
+
+impl Documents {
+    /// Lists what to read.
+    pub fn all(&self) -> Vec<PathBuf> {
+        let named = self.paths.iter().chain(&self.config).chain(&self.config_dir);
+        let named: Vec<PathBuf> = named.cloned().collect();
+        if !named.is_empty() {
+            return named;
+        }
+        let usual = ["azud.toml", "pipelines"].map(PathBuf::from);
+        usual.into_iter().filter(|path| path.exists()).collect()
+    }
+}
+
+/// `azud run`.
+#[derive(Debug, Clone, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub documents: Documents,
+    /// How many worker threads [default: one less than the cores, at least one]
+    #[arg(short, long)]
+    pub threads: Option<usize>,
+}
+
+/// `azud validate`.
+#[derive(Debug, Clone, Args)]
+pub struct Validate {
+    #[command(flatten)]
+    pub documents: Documents,
+    /// Look at the documents alone: no port, file or folder is tried
+    #[arg(long)]
+    pub no_environment: bool,
+    /// Count warnings as faults
+    #[arg(long)]
+    pub deny_warnings: bool,
+    /// The form of what is found
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// The form of diagnostics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Human,
+    /// One JSON object a line
+    Json,
+    /// Annotations of GitHub's workflows
+    Github,
+    /// SARIF 2.1.0
+    Sarif,
+}
+
+/// `azud test`.
+#[derive(Debug, Clone, Args)]
+pub struct Test {
+    #[command(flatten)]
+    pub documents: Documents,
+}
+
+/// `azud graph`.
+#[derive(Debug, Clone, Args)]
+pub struct Graph {
+    #[command(flatten)]
+    pub documents: Documents,
+    /// The language of the drawing
+    #[arg(long, value_enum, default_value_t = GraphFormat::Dot)]
+    pub format: GraphFormat,
+}
+
+/// The language of a drawing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// Graphviz
+    Dot,
+    /// Mermaid
+    Mermaid,
+}
+
+/// `azud list`.
+#[derive(Debug, Clone, Args)]
+pub struct List {
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `azud explain`.
+#[derive(Debug, Clone, Args)]
+pub struct Explain {
+    /// A diagnostic's code, a component's type, or its kind and type (`sink file`)
+    #[arg(required = true, num_args = 1..=2)]
+    pub subject: Vec<String>,
+}
+
+/// `azud alerts`.
+#[derive(Debug, Clone, Args)]
+pub struct Alerts {
+    /// Of this instance: the folder of its data [default: as the documents here say]
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Of this rule
+    #[arg(long)]
+    pub rule: Option<String>,
+    /// In this state
+    #[arg(long, value_parser = ["firing", "resolved", "withdrawn"])]
+    pub state: Option<String>,
+    /// Of this severity or a higher one
+    #[arg(long, value_parser = ["informational", "low", "medium", "high", "critical"])]
+    pub severity: Option<String>,
+    /// At most so many, the latest first
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+    /// Write each alert as one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `azud health`.
+#[derive(Debug, Clone, Args)]
+pub struct Health {
+    /// The address of the instance's API
+    #[arg(long, default_value = "127.0.0.1:8686")]
+    pub address: std::net::SocketAddr,
+}

@@ -1,0 +1,108 @@
+//! Reading documents, and showing what is wrong with them.
+
+use crate::cli::{Documents, Format, Global, Validate};
+use crate::logging::colors;
+use crate::outcome::Outcome;
+use crate::wiring::REGISTRY;
+use azud_plan::diagnostic::{Diagnostic, Severity};
+use azud_plan::document::Sources;
+use azud_plan::plan::Plan;
+use azud_plan::render;
+use azud_plan::resolve::{self, Instance, Loaded as Checked, TestCase};
+
+/// Documents without a fault.
+pub struct Loaded {
+    /// The texts, for messages.
+    pub sources: Sources,
+    /// The instance.
+    pub instance: Instance,
+    /// The plan.
+    pub plan: Plan,
+    /// The tests in the documents.
+    pub tests: Vec<TestCase>,
+}
+
+/// Reads and checks documents; shows faults and warnings on standard error. `None` when there are faults.
+pub fn load_or_explain(documents: &Documents, global: &Global) -> Option<Loaded> {
+    let checked = load(documents);
+    let human = render::human(&checked.diagnostics, &checked.sources, colors(global.color));
+    eprint!("{human}");
+    let Checked { sources, instance, plan, tests, diagnostics } = checked;
+    let Some(plan) = plan else {
+        eprintln!("{}", summary(&diagnostics));
+        return None;
+    };
+    Some(Loaded { sources, instance, plan, tests })
+}
+
+/// `azud validate`: shows everything that is wrong.
+pub fn validate(arguments: &Validate, global: &Global) -> Outcome {
+    let mut checked = load(&arguments.documents);
+    let mut environment = Vec::new();
+    if let Some(plan) = &checked.plan
+        && !arguments.no_environment
+    {
+        environment = resolve::environment(plan, &checked.instance);
+        checked.diagnostics.extend(environment.iter().cloned());
+    }
+    let Checked { sources, plan, diagnostics, .. } = &checked;
+    match arguments.format {
+        Format::Human => eprint!("{}", render::human(diagnostics, sources, colors(global.color))),
+        Format::Json => print!("{}", render::json(diagnostics, sources)),
+        Format::Github => print!("{}", render::github(diagnostics, sources)),
+        Format::Sarif => print!("{}", render::sarif(diagnostics, sources)),
+    }
+    if arguments.format == Format::Human {
+        match plan {
+            Some(plan) if diagnostics.is_empty() => println!("{}", inventory(plan)),
+            _ => eprintln!("{}", summary(diagnostics)),
+        }
+    }
+    let errors = diagnostics.iter().any(|found| found.severity == Severity::Error);
+    let only_environment = plan.is_some() && errors;
+    if only_environment {
+        Outcome::Environment
+    } else if errors || (arguments.deny_warnings && !diagnostics.is_empty()) {
+        Outcome::Faults
+    } else {
+        Outcome::Well
+    }
+}
+
+fn load(documents: &Documents) -> Checked {
+    resolve::load(&documents.all(), &REGISTRY, &|name| std::env::var(name).ok())
+}
+
+/// Says how much is wrong.
+pub fn summary(diagnostics: &[Diagnostic]) -> String {
+    let count = |severity| diagnostics.iter().filter(|found| found.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let mut parts = vec![plural(errors, "fault")];
+    if warnings > 0 {
+        parts.push(plural(warnings, "warning"));
+    }
+    let nothing = if errors > 0 { "; nothing was started" } else { "" };
+    format!("{}{nothing}", parts.join(", "))
+}
+
+/// Says what a plan holds: `1 pipeline · 2 sources · 3 transforms · 2 sinks · 0 faults`.
+fn inventory(plan: &Plan) -> String {
+    let transforms = plan.pipelines.iter().map(|pipeline| pipeline.transforms.len()).sum();
+    let sinks = plan.pipelines.iter().map(|pipeline| pipeline.sinks.len()).sum();
+    let rules = plan.pipelines.iter().flat_map(|pipeline| &pipeline.transforms);
+    let rules = rules.filter(|transform| transform.spec.rule().is_some()).count();
+    [
+        plural(plan.pipelines.len(), "pipeline"),
+        plural(plan.sources.len(), "source"),
+        plural(transforms, "transform"),
+        plural(sinks, "sink"),
+        plural(rules, "rule"),
+        plural(0, "fault"),
+    ]
+    .join(" · ")
+}
+
+/// Gives `1 fault`, `2 faults`.
+pub fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}

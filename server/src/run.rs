@@ -1,0 +1,244 @@
+//! `azud run`: reads, checks, builds and runs a plan until it is told to stop.
+
+use crate::api::{self, Api};
+use crate::cli::{Global, Run};
+use crate::documents::{self, Loaded};
+use crate::outcome::Outcome;
+use crate::wiring::{self, NotBuilt};
+use azud_engine::{Engine, EngineError, Settings};
+use azud_event::clock::Clock;
+use azud_plan::component::{Resource, Services};
+use azud_plan::plan::Plan;
+use azud_plan::resolve::Instance;
+use azud_store::Store;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How many threads serve sockets and files. Workers have the other cores; taking in a stream costs a tenth of shaping it.
+const ASYNC_THREADS: usize = 2;
+
+/// How often the recorder tidies up.
+const RECORDER_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Runs the documents.
+pub fn run(arguments: &Run, global: &Global) -> Outcome {
+    let Some(Loaded { plan, instance, .. }) = documents::load_or_explain(&arguments.documents, global)
+    else {
+        return Outcome::Faults;
+    };
+    crate::logging::install(global);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(ASYNC_THREADS)
+        .thread_name("async")
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&format!("the system gives no threads: {error}")),
+    };
+    let outcome = runtime.block_on(run_plan(plan, &instance, arguments));
+    // A sink that hangs in the system must not keep the process from ending.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+/// Says why the environment does not allow a start.
+fn refuse(message: &str) -> Outcome {
+    eprintln!("error: {message}");
+    Outcome::Environment
+}
+
+async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
+    let clock = Clock::system();
+    clock.monotonic();
+    let recorder = match install_recorder() {
+        Ok(recorder) => recorder,
+        Err(error) => return refuse(&error),
+    };
+    match prepare(&plan, instance, &clock, arguments).await {
+        Ok((built, settings)) => {
+            let listener = match instance.api_address {
+                Some(address) => match api::bind(address).await {
+                    Ok(listener) => Some(listener),
+                    Err(error) => return refuse(&error),
+                },
+                None => None,
+            };
+            let greeting = greeting(&plan, instance);
+            let engine = Arc::new(Engine::start(plan, built, settings));
+            tokio::spawn(recorder_upkeep(recorder.clone()));
+            if let Some(listener) = listener {
+                let api = Api { engine: Arc::clone(&engine), recorder, clock };
+                tokio::spawn(api::serve(listener, api));
+            }
+            eprint!("{greeting}");
+            live(&engine, instance.shutdown_timeout).await
+        }
+        Err(outcome) => outcome,
+    }
+}
+
+/// Makes the data folder, opens the store if a sink needs it, and builds the components.
+async fn prepare(
+    plan: &Plan,
+    instance: &Instance,
+    clock: &Clock,
+    arguments: &Run,
+) -> Result<(azud_engine::Built, Settings), Outcome> {
+    let data_dir = &instance.data_dir;
+    if let Err(error) = fs::create_dir_all(data_dir) {
+        return Err(refuse(&format!(
+            "the data folder {} cannot be made: {error}; choose another with `data_dir`",
+            data_dir.display()
+        )));
+    }
+    let secret = partition_secret(data_dir).map_err(|error| refuse(&error))?;
+    let mut services = Services::default();
+    if needs_store(plan) {
+        let store = Store::open(&data_dir.join("azud.db")).await;
+        services.add(Arc::new(store.map_err(|error| refuse(&error.to_string()))?));
+    }
+    let built = wiring::build(plan, data_dir, clock, &Arc::new(services));
+    let built = built.map_err(|failed| explain_not_built(&failed))?;
+    let settings = Settings {
+        threads: arguments.threads.or(instance.threads).unwrap_or_else(default_threads).max(1),
+        credit_bytes: instance.credit_bytes,
+        intake_bytes: instance.intake_bytes,
+        dead_letters: data_dir.join("dead_letters"),
+        dead_letter_bytes: instance.dead_letter_bytes,
+        partition_secret: secret,
+        clock: clock.clone(),
+    };
+    Ok((built, settings))
+}
+
+fn explain_not_built(failed: &[NotBuilt]) -> Outcome {
+    for NotBuilt { id, error } in failed {
+        eprintln!("error[E001]: `{id}` cannot be started: {error}");
+        if let Some(help) = &error.help {
+            eprintln!("help: {help}");
+        }
+    }
+    let faults = if failed.len() == 1 { "1 fault".into() } else { format!("{} faults", failed.len()) };
+    eprintln!("{faults}; nothing was started");
+    Outcome::Environment
+}
+
+fn needs_store(plan: &Plan) -> bool {
+    plan.pipelines.iter().flat_map(|pipeline| &pipeline.sinks).any(|sink| sink.kind == "alerts")
+}
+
+/// One less than the cores, at least one: the rest is for sockets and files.
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() - 1).max(1)
+}
+
+/// Reads the secret by which keys are spread over key groups, or makes it at the first start.
+fn partition_secret(data_dir: &Path) -> Result<[u8; 16], String> {
+    let path = data_dir.join("partition.key");
+    let describe = |error: std::io::Error| format!("{}: {error}", path.display());
+    match fs::read(&path) {
+        Ok(bytes) => bytes.try_into().map_err(|bytes: Vec<u8>| {
+            format!("{} has {} bytes instead of 16; restore it", path.display(), bytes.len())
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let secret = azud_store::random_bytes();
+            fs::write(&path, secret).map_err(describe)?;
+            Ok(secret)
+        }
+        Err(error) => Err(describe(error)),
+    }
+}
+
+fn install_recorder() -> Result<PrometheusHandle, String> {
+    let recorder = PrometheusBuilder::new().install_recorder();
+    let recorder = recorder.map_err(|error| format!("metrics cannot be recorded: {error}"))?;
+    azud_plan::telemetry::describe();
+    Ok(recorder)
+}
+
+async fn recorder_upkeep(recorder: PrometheusHandle) {
+    let mut timer = tokio::time::interval(RECORDER_UPKEEP);
+    loop {
+        timer.tick().await;
+        recorder.run_upkeep();
+    }
+}
+
+/// Says what is listened on, where the data is, and how to look at it.
+fn greeting(plan: &Plan, instance: &Instance) -> String {
+    let mut lines = vec![format!("azud {} is ready", env!("CARGO_PKG_VERSION"))];
+    for source in &plan.sources {
+        for resource in source.spec.resources() {
+            let what = match resource {
+                Resource::TcpPort(address) => format!("listens on tcp {address}"),
+                Resource::UdpPort(address) => format!("listens on udp {address}"),
+                Resource::Reads(path) => format!("reads {}", path.display()),
+                Resource::Writes(_) => continue,
+            };
+            lines.push(format!("  {:<12} {} {what}", source.id, source.kind));
+        }
+    }
+    lines.push(format!("  {:<12} {}", "data", instance.data_dir.display()));
+    if let Some(address) = instance.api_address {
+        lines.push(format!("  {:<12} http://{address}/ready  http://{address}/metrics", "api"));
+    }
+    if needs_store(plan) {
+        let data_dir = instance.data_dir.display();
+        lines.push(format!("  {:<12} azud alerts --data-dir {data_dir}", "alerts"));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Waits for a signal or the end of the plan.
+async fn live(engine: &Engine, shutdown_timeout: Duration) -> Outcome {
+    let (mut terminate, mut interrupt) =
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => {
+                return refuse(&format!("signals cannot be received: {error}"));
+            }
+        };
+    tokio::select! {
+        ended = engine.ended() => conclude(engine, ended),
+        _ = terminate.recv() => stop(engine, shutdown_timeout, &mut interrupt).await,
+        _ = interrupt.recv() => stop(engine, shutdown_timeout, &mut interrupt).await,
+    }
+}
+
+/// Drains; a second Ctrl-C gives up.
+async fn stop(
+    engine: &Engine,
+    timeout: Duration,
+    interrupt: &mut tokio::signal::unix::Signal,
+) -> Outcome {
+    tracing::info!("stopping: delivering what was taken in, for at most {} s", timeout.as_secs());
+    tokio::select! {
+        ended = engine.shut_down(timeout) => conclude(engine, ended),
+        _ = interrupt.recv() => {
+            tracing::warn!("stopped at once: what was taken in and not yet delivered is lost");
+            Outcome::Environment
+        }
+    }
+}
+
+fn conclude(engine: &Engine, ended: Result<(), EngineError>) -> Outcome {
+    match ended {
+        Ok(()) => {
+            for (sink, records) in engine.delivered() {
+                if records > 0 {
+                    tracing::info!("{sink} delivered {records} records");
+                }
+            }
+            Outcome::Well
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            Outcome::Environment
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Rules for what is written for people: decisions, the changelog, links.
+
+use super::assert_none;
+use super::tree::{files, root};
+use std::fs;
+
+#[test]
+fn decisions_are_numbered_without_gaps() {
+    let mut names: Vec<String> = fs::read_dir(root().join("docs/decisions"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let mut found = Vec::new();
+    for (number, name) in (1..).zip(&names) {
+        if !name.starts_with(&format!("{number:04}-")) || !name.ends_with(".md") {
+            found.push(format!("docs/decisions/{name}: expected {number:04}-title.md"));
+        }
+    }
+    assert!(!names.is_empty(), "there are no decision records");
+    assert_none("decisions are numbered without gaps", found);
+}
+
+#[test]
+fn a_decision_says_what_else_was_thought_of() {
+    let mut found = Vec::new();
+    for file in files().iter().filter(|file| file.name.starts_with("docs/decisions/")) {
+        for heading in ["## Context", "## Decision", "## Alternatives", "## Consequences"] {
+            if !file.text.lines().any(|line| line == heading) {
+                found.push(format!("{}:1: lacks `{heading}`", file.name));
+            }
+        }
+        let lines = file.text.lines().count();
+        if lines > 80 {
+            found.push(format!("{}:1: {lines} lines are more than a page", file.name));
+        }
+    }
+    assert_none("a decision has context, decision, alternatives, consequences, on one page", found);
+}
+
+/// A link that leads nowhere is found here, not by a reader.
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut found = Vec::new();
+    for file in files().iter().filter(|file| file.extension() == Some("md")) {
+        let folder = root().join(&file.name);
+        let folder = folder.parent().expect("a file is in a folder");
+        for (number, line) in (1..).zip(file.text.lines()) {
+            for link in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+                let path = link.split('#').next().unwrap_or_default();
+                if !path.is_empty() && !path.contains(':') && !folder.join(path).exists() {
+                    found.push(format!("{}:{number}: {link}", file.name));
+                }
+            }
+        }
+    }
+    assert_none("links lead somewhere", found);
+}
