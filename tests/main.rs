@@ -5,5 +5,11 @@
 //! talk to.
 #![allow(clippy::unwrap_used)]
 
+mod documents;
+mod hostile;
+mod pressure;
+mod quickstart;
+mod scrape;
+mod senders;
 mod support;
 mod tidy;

@@ -3,6 +3,8 @@
 //! Nothing here knows a plan, a runtime, a socket or a worker thread. The crate is the vocabulary that the other
 //! rooms share; see `ARCHITECTURE.md` for the way of the data.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod alert;
 pub mod block;
 pub mod clock;

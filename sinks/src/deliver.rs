@@ -4,8 +4,9 @@ use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use azud_plan::component::{Batch, Batches};
 use futures_util::{FutureExt, StreamExt};
 use std::error::Error;
+use std::pin::pin;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::sleep;
 
 /// How far a group of batches may grow. The bound that is reached first counts, and may be passed by one batch.
 #[derive(Clone, Copy, Debug)]
@@ -25,16 +26,20 @@ pub(crate) struct GroupLimits {
 /// May be dropped while it waits for the first batch, and loses none.
 pub(crate) async fn next_group(batches: &mut Batches, limits: GroupLimits) -> Option<Vec<Batch>> {
     let first = batches.next().await?;
-    let deadline = Instant::now() + limits.linger;
+    let mut lingering = pin!(sleep(limits.linger));
     let (mut bytes, mut records) = (first.bytes.len(), first.records);
     let mut group = vec![first];
     while bytes < limits.bytes && records < limits.records && group.len() < limits.batches {
         let more = match limits.linger.is_zero() {
-            true => batches.next().now_or_never(),
-            false => timeout_at(deadline, batches.next()).await.ok(),
+            true => batches.next().now_or_never().flatten(),
+            false => tokio::select! {
+                biased;
+                more = batches.next() => more,
+                () = &mut lingering => None,
+            },
         };
         // Nothing within the time, or the end of the queue: the caller meets that end at its next call.
-        let Some(Some(batch)) = more else { break };
+        let Some(batch) = more else { break };
         bytes += batch.bytes.len();
         records += batch.records;
         group.push(batch);
@@ -114,6 +119,7 @@ mod tests {
     use super::*;
     use crate::testing::{batch, queue};
     use futures_util::SinkExt;
+    use tokio::time::Instant;
 
     const LIMITS: GroupLimits =
         GroupLimits { bytes: 100, records: 10, batches: 3, linger: Duration::ZERO };

@@ -1,8 +1,10 @@
 //! Alerts as the store keeps them: what is delivered, what is asked for, what is answered.
 
+mod columns;
 mod merge;
 mod row;
 
+pub(crate) use columns::Columns;
 pub(crate) use merge::{Merge, Stored, Tally, merge};
 pub use row::{AlertRevision, AlertRow};
 

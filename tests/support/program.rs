@@ -70,24 +70,39 @@ impl Program {
     /// # Panics
     /// When it ends before, or says nothing like it in [`PATIENCE`]; shows what it said.
     #[track_caller]
-    pub fn start(mut command: Command, ready: &str) -> Self {
+    pub fn start(command: Command, ready: &str) -> Self {
+        let what = format!("`{ready}` of {command:?}");
+        let mut program = Self::start_silent(command);
+        wait::until(&what, PATIENCE, || {
+            let said = program.errors();
+            let ended = program.child.try_wait().unwrap();
+            // It may have said it and ended at once: that, too, is a start.
+            let ready = said.iter().any(|line| line.contains(ready));
+            assert!(ready || ended.is_none(), "{what}: {ended:?}\n{}", said.join("\n"));
+            ready.then_some(())
+        });
+        program
+    }
+
+    /// Starts a command that has nothing to say when it is ready.
+    #[track_caller]
+    pub fn start_silent(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (output, errors) = (Arc::default(), Arc::default());
         let readers = vec![
             collect(child.stdout.take().expect("piped"), &output),
             collect(child.stderr.take().expect("piped"), &errors),
         ];
-        let mut program = Program { child, output, errors, readers };
-        wait::until(&format!("`{ready}` of {command:?}"), PATIENCE, || {
-            let said = program.errors();
-            let ended = program.child.try_wait().unwrap();
-            // It may have said it and ended at once: that, too, is a start.
-            let ready = said.iter().any(|line| line.contains(ready));
-            assert!(ready || ended.is_none(), "{command:?} ended: {ended:?}\n{}", said.join("\n"));
-            ready.then_some(())
-        });
-        program
+        Program { child, output, errors, readers }
+    }
+
+    /// Gives the most memory it has held so far, in bytes, as the system counts it.
+    pub fn memory_peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        kibibytes.and_then(|number| number.trim().parse::<u64>().ok()).unwrap() * 1024
     }
 
     /// Gives the lines of its standard output so far.

@@ -104,12 +104,16 @@ mod tests {
     use crate::dead_letter::Reason;
     use crate::limits::JSON_DEPTH_MAX;
     use crate::record::model::{block_of, document, record_of};
+    use chrono::{DateTime, Utc};
     use proptest::collection::vec;
     use proptest::prelude::*;
     use vrl::path::parse_value_path;
     use vrl::value::Value;
 
-    fn decode(text: &[u8]) -> (Vec<(String, Vec<u8>)>, Result<(), Fault>) {
+    /// A record as it is written, and its raw bytes.
+    type Written = (String, Vec<u8>);
+
+    fn decode(text: &[u8]) -> (Vec<Written>, Result<(), Fault>) {
         let (block, frame) = block_of(text);
         let mut record = Record::new();
         record.begin(&block, &frame);
@@ -256,6 +260,18 @@ mod tests {
             let mut out = Vec::new();
             encode_string(text, &mut out);
             let expected = serde_json::to_string(&String::from_utf8_lossy(text)).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn unusual_times_are_written_as_chrono_writes_them() {
+        let leap = chrono::NaiveTime::from_hms_nano_opt(23, 59, 59, 1_500_000_000).unwrap();
+        let leap = chrono::NaiveDate::from_ymd_opt(2016, 12, 31).unwrap().and_time(leap).and_utc();
+        for time in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC, leap] {
+            let mut out = Vec::new();
+            encode_time(&time, &mut out);
+            let expected = time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }

@@ -156,7 +156,6 @@ impl Record {
         self.clear();
         self.origin = origin;
         self.insert_within(ROOT, &[], value);
-        self.forget_changes();
     }
 
     fn clear(&mut self) {

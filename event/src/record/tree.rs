@@ -117,6 +117,8 @@ pub(crate) struct Node {
     pub(crate) first_child: u32,
     pub(crate) last_child: u32,
     pub(crate) next: u32,
+    /// The generation of the journal that holds all of this node's state, see there.
+    pub(crate) saved: u32,
     pub(crate) kind: Kind,
     /// Removed. It stays linked, so that a member that comes and goes uses up no second node.
     pub(crate) absent: bool,
@@ -137,6 +139,7 @@ impl Node {
             first_child: NONE,
             last_child: NONE,
             next: NONE,
+            saved: 0,
             kind: Kind::Null,
             absent: false,
             dirty: false,
@@ -187,12 +190,15 @@ impl Tree {
     /// Drops the nodes from `count` on.
     pub(crate) fn truncate(&mut self, count: usize) {
         for cell in &mut self.cells[count..self.nodes.len()] {
-            // Looked at first: most cells are empty, and to write each would cost more than to read it.
-            if cell.get().is_some() {
-                cell.take();
-            }
+            forget(cell);
         }
         self.nodes.truncate(count);
+    }
+
+    /// Drops what is in a node's cell.
+    #[inline]
+    pub(crate) fn forget(&mut self, index: u32) {
+        forget(&mut self.cells[index as usize]);
     }
 
     /// Adds a node without linking it.
@@ -282,5 +288,13 @@ impl Tree {
             }
             None
         })
+    }
+}
+
+/// Empties a cell. Most are empty, and to write each would cost more than to look first.
+#[inline]
+fn forget(cell: &mut OnceCell<Value>) {
+    if cell.get().is_some() {
+        cell.take();
     }
 }

@@ -12,7 +12,7 @@ use vrl::path::{OwnedSegment, OwnedTargetPath, OwnedValuePath};
 use vrl::value::{KeyString, Value};
 
 /// For decoders: fields appended to the event. Each is written once: a name must not be there yet ([`Record::has`]
-/// tells), save for [`Record::push_value`]. None of this can be undone, so it voids all marks.
+/// tells), save for [`Record::push_value`]. To be used before any mark is taken, since it is not undone.
 impl Record {
     /// Appends a field that holds the bytes at `range` of the block, UTF-8 or not.
     pub fn push_text(&mut self, name: &'static str, range: Range<usize>) {
@@ -49,7 +49,6 @@ impl Record {
     /// Sets a field whose name comes from the data; the last value of a name counts.
     pub fn push_value(&mut self, name: KeyString, value: Value) {
         self.insert_within(ROOT, &[OwnedSegment::Field(name)], value);
-        self.forget_changes();
     }
 
     fn push_owned(&mut self, name: &'static str, value: Value) {
@@ -70,7 +69,7 @@ impl Record {
         root.dirty = true;
         let repeated = self.tree.child(&self.bytes, ROOT, name).is_some();
         debug_assert!(!repeated, "a field is pushed once");
-        self.cell_mut(ROOT).take();
+        self.tree.forget(ROOT);
         Some(self.append_child(ROOT, name))
     }
 }
@@ -141,8 +140,8 @@ impl Record {
             Kind::Owned if !node.absent => match self.value(index) {
                 Value::Object(members) if members.len() > OBJECT_FIELDS_LAZY_MAX => false,
                 Value::Object(_) if self.tree.nodes.len() >= NODES_LAZY_MAX => false,
-                Value::Object(_) => {
-                    self.take_apart(index);
+                Value::Object(members) => {
+                    self.take_apart(index, members.len());
                     true
                 }
                 _ => self.empty_object(index),
@@ -163,13 +162,15 @@ impl Record {
         true
     }
 
-    /// Makes child nodes of the members of an object that the node owns.
-    fn take_apart(&mut self, index: u32) {
-        let Some(Value::Object(members)) = self.save_taken_apart(index) else { return };
+    /// Makes child nodes of the members of an object that the node owns; there are `count`.
+    fn take_apart(&mut self, index: u32, count: usize) {
+        let (value, generation) = self.save_taken_apart(index, count);
+        let Some(Value::Object(members)) = value else { return };
         self.tree.node_mut(index).become_empty_object();
         for (name, value) in members {
             let child = self.append_child(index, name.as_bytes());
             self.hold(child, value);
+            self.tree.node_mut(child).saved = generation;
         }
     }
 
@@ -192,7 +193,8 @@ impl Record {
     fn append_child(&mut self, parent: u32, name: &[u8]) -> u32 {
         let name = self.tree.intern(name);
         let last = self.tree.node(parent).last_child;
-        let child = self.tree.push(Node::new(name, parent));
+        let saved = self.generation();
+        let child = self.tree.push(Node { saved, ..Node::new(name, parent) });
         self.tree.link(parent, last, child);
         child
     }
@@ -232,7 +234,7 @@ impl Record {
     fn changed(&mut self, index: u32) {
         let mut parent = self.tree.node(index).parent;
         while parent != NONE {
-            self.cell_mut(parent).take();
+            self.tree.forget(parent);
             if !self.tree.node(parent).dirty {
                 self.save(parent);
                 self.tree.node_mut(parent).dirty = true;
@@ -290,7 +292,7 @@ impl Record {
     /// the node then keeps it.
     fn take_value(&mut self, index: u32) -> Value {
         let owned = self.tree.node(index).kind == Kind::Owned;
-        if owned && self.journaling() {
+        if owned && self.is_unsaved(index) {
             return self.value(index).clone();
         }
         match self.cell_mut(index).take() {

@@ -11,12 +11,14 @@
 //!
 //! So only the outside world can fail a document that passed its check, and a refused reload leaves nothing behind.
 
-mod option;
+pub(crate) mod option;
 mod sink;
 mod source;
 mod transform;
 
-pub use option::{Default, Options, OptionKind, OptionSpec};
+pub use option::{
+    Default, OptionKind, OptionSpec, Options, SOURCE_OPTIONS, check_options, parse_field,
+};
 pub use sink::{Batch, Batches, Confirmation, Encoder, SinkFactory, SinkSpec, SinkTask};
 pub use source::{
     Acknowledged, Intake, SourceContext, SourceFactory, SourceSpec, SourceTask, Shutdown,

@@ -1,7 +1,18 @@
 //! What an option is, declared once: the check, "did you mean", the reference page and the schema come from it.
 
+mod check;
+mod value;
+
+pub use check::check_options;
+pub use value::parse_field;
+
+use super::Port;
 use crate::diagnostic::Span;
-use crate::document::{Node, Table, Text};
+use crate::document::{Entry, Node, Table, Text, Value};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use vrl::path::OwnedValuePath;
 
 /// An option of a component's table.
 #[derive(Debug)]
@@ -80,6 +91,27 @@ pub enum OptionKind {
     Any,
 }
 
+/// The options that every source has beside its own.
+pub const SOURCE_OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "event_time",
+        kind: OptionKind::Field,
+        default: Default::None,
+        summary: "The field that says when an event happened. Without it that is the time its codec knows, \
+                  else when it was received. It is read before any transform, and never altered.",
+    },
+    OptionSpec {
+        name: "when_full",
+        kind: OptionKind::OneOf(&[
+            ("block", "the sender waits: nothing more is read until there is room again"),
+            ("drop_newest", "what comes is counted and let go until there is room again"),
+        ]),
+        default: Default::Value("\"block\""),
+        summary: "What happens when the source has used up its budget, `intake.max_bytes`. Senders of \
+                  datagrams cannot wait: under `block` the kernel's buffer fills, and it drops and counts.",
+    },
+];
+
 /// The written options of one table, already held against their specification.
 ///
 /// An accessor gives what was written, else the default of the specification; `None` when there is neither, or when what
@@ -92,20 +124,34 @@ pub struct Options<'a> {
     pub table: &'a Table,
     /// Its specification.
     pub specs: &'static [OptionSpec],
+    /// Options that its kind of component has beside these.
+    pub common: &'static [OptionSpec],
     /// The kinds and names of what feeds this component (empty for a source).
-    pub inputs: &'a [crate::component::Port],
+    pub inputs: &'a [Port],
     /// The folder of the document, against which relative paths of programs are read.
-    pub folder: &'a std::path::Path,
+    pub folder: &'a Path,
+    /// Where to point when an option was not written.
+    pub place: Span,
 }
 
+/// Stands for a table that was not written but whose options have defaults.
+static EMPTY: Table = Table { span: Span { file: 0, start: 0, end: 0 }, entries: Vec::new() };
+
 impl<'a> Options<'a> {
+    /// Makes the options of a component's table, without inputs, in the present folder.
+    pub fn new(id: &'a str, table: &'a Table, specs: &'static [OptionSpec]) -> Self {
+        let (folder, place) = (Path::new(""), table.span);
+        Options { id, table, specs, common: &[], inputs: &[], folder, place }
+    }
+
     /// Gives where the option was written, else where the table was.
     pub fn span(&self, name: &str) -> Span {
-        self.node(name).map_or(self.table.span, |node| node.span)
+        self.node(name).map_or(self.place, |node| node.span)
     }
 
     /// Gives the node of an option as written.
     pub fn node(&self, name: &str) -> Option<&'a Node> {
+        debug_assert!(self.spec(name).is_some(), "`{name}` is not an option of `{}`", self.id);
         self.table.node(name)
     }
 
@@ -114,8 +160,283 @@ impl<'a> Options<'a> {
         self.node(name).is_some()
     }
 
-    /// Gives text with its place, as written.
+    /// Gives text with its place, as written; of an option's default there is none.
     pub fn text(&self, name: &str) -> Option<&'a Text> {
         self.node(name).and_then(Node::as_text)
+    }
+
+    /// Gives the program of a condition with its place, whether it was written as text or as Vector's table.
+    pub fn condition(&self, name: &str) -> Option<&'a Text> {
+        self.node(name).and_then(condition_of)
+    }
+
+    /// Gives text.
+    pub fn string(&self, name: &str) -> Option<String> {
+        self.read(name, |node| node.as_text().map(|text| text.text.clone()))
+    }
+
+    /// Gives a boolean.
+    pub fn boolean(&self, name: &str) -> Option<bool> {
+        self.read(name, |node| match node.value {
+            Value::Boolean(truth) => Some(truth),
+            _ => None,
+        })
+    }
+
+    /// Gives a whole number within its bounds.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        let bounds = self.find_kind(name, |kind| match kind {
+            OptionKind::Integer { min, max } => Some(*min..=*max),
+            _ => None,
+        });
+        self.read(name, |node| match node.value {
+            Value::Integer(number) => Some(number),
+            _ => None,
+        })
+        .filter(|number| bounds.is_none_or(|bounds| bounds.contains(number)))
+    }
+
+    /// Gives a size in bytes within its bounds.
+    pub fn bytes(&self, name: &str) -> Option<u64> {
+        let bounds = self.find_kind(name, |kind| match kind {
+            OptionKind::Bytes { min, max } => Some(*min..=*max),
+            _ => None,
+        });
+        self.read(name, value::bytes).filter(|bytes| bounds.is_none_or(|bounds| bounds.contains(bytes)))
+    }
+
+    /// Gives a span of time, of a duration as well as of a number of seconds.
+    pub fn duration(&self, name: &str) -> Option<Duration> {
+        self.read(name, |node| value::duration(node).or_else(|| value::seconds(node)))
+    }
+
+    /// Gives an address.
+    pub fn socket_address(&self, name: &str) -> Option<SocketAddr> {
+        self.read(name, |node| node.as_text()?.text.parse().ok())
+    }
+
+    /// Gives a path as written: relative to the folder that the program runs in.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.read(name, |node| node.as_text().map(|text| PathBuf::from(&text.text)))
+    }
+
+    /// Gives the path of a field, written with or without its leading dot.
+    pub fn field(&self, name: &str) -> Option<OwnedValuePath> {
+        self.read(name, |node| parse_field(&node.as_text()?.text))
+    }
+
+    /// Gives the word that was chosen.
+    pub fn one_of(&self, name: &str) -> Option<&'static str> {
+        let words = self.find_kind(name, |kind| match kind {
+            OptionKind::OneOf(words) => Some(*words),
+            _ => None,
+        })?;
+        let written = self.string(name)?;
+        words.iter().map(|(word, _)| *word).find(|word| *word == written)
+    }
+
+    /// Gives the texts of a list with their places, as written; a single text counts as a list of one.
+    pub fn list_of_text(&self, name: &str) -> Vec<&'a Text> {
+        self.node(name).map(texts_of).unwrap_or_default()
+    }
+
+    /// Gives the texts of a list, of the default too.
+    pub fn strings(&self, name: &str) -> Vec<String> {
+        let read = |node: &Node| Some(texts_of(node).iter().map(|text| text.text.clone()).collect());
+        self.read(name, read).unwrap_or_default()
+    }
+
+    /// Gives the options of a nested table. One that was not written is there, with its defaults, when the
+    /// specification's default is `{}`.
+    pub fn table(&self, name: &str) -> Option<Options<'a>> {
+        let specs = self.table_specs(name)?;
+        match self.node(name) {
+            Some(node) => node.as_table().map(|table| self.nested(table, specs, node.span)),
+            None => {
+                let empty = self.spec(name).is_some_and(|spec| spec.default == Default::Value("{}"));
+                empty.then(|| self.nested(&EMPTY, specs, self.place))
+            }
+        }
+    }
+
+    /// Gives the options of each table of a list, as written; what is not a table is left out.
+    pub fn tables(&self, name: &str) -> Vec<Options<'a>> {
+        let Some(specs) = self.table_specs(name) else { return Vec::new() };
+        let items = self.node(name).and_then(Node::as_array).unwrap_or_default();
+        let tables = items.iter().filter_map(|item| Some((item.as_table()?, item.span)));
+        tables.map(|(table, span)| self.nested(table, specs, span)).collect()
+    }
+
+    /// Gives the entries of a map, as written.
+    pub fn map(&self, name: &str) -> Vec<&'a Entry> {
+        let table = self.node(name).and_then(Node::as_table);
+        table.map(|table| table.entries.iter().collect()).unwrap_or_default()
+    }
+
+    /// Gives the options of each table of a map from names, as written.
+    pub fn map_of_tables(&self, name: &str) -> Vec<(&'a Entry, Options<'a>)> {
+        let Some(specs) = self.table_specs(name) else { return Vec::new() };
+        let tables = self.map(name).into_iter().filter_map(|entry| {
+            let table = entry.node.as_table()?;
+            Some((entry, self.nested(table, specs, entry.node.span)))
+        });
+        tables.collect()
+    }
+
+    fn nested(&self, table: &'a Table, specs: &'static [OptionSpec], place: Span) -> Options<'a> {
+        Options { table, specs, common: &[], place, ..*self }
+    }
+
+    fn spec(&self, name: &str) -> Option<&'static OptionSpec> {
+        self.specs.iter().chain(self.common).find(|spec| spec.name == name)
+    }
+
+    /// Looks through the forms that an option may have for one that `find` knows.
+    fn find_kind<T>(&self, name: &str, find: fn(&'static OptionKind) -> Option<T>) -> Option<T> {
+        fn search<T>(
+            kind: &'static OptionKind,
+            find: fn(&'static OptionKind) -> Option<T>,
+        ) -> Option<T> {
+            match kind {
+                OptionKind::Either(one, other) => search(one, find).or_else(|| search(other, find)),
+                OptionKind::List(item) | OptionKind::Map(item) => search(item, find),
+                kind => find(kind),
+            }
+        }
+        search(&self.spec(name)?.kind, find)
+    }
+
+    fn table_specs(&self, name: &str) -> Option<&'static [OptionSpec]> {
+        self.find_kind(name, |kind| match kind {
+            OptionKind::Table(specs) => Some(*specs),
+            _ => None,
+        })
+    }
+
+    /// Reads what was written; else the default.
+    fn read<T>(&self, name: &str, read: impl Fn(&Node) -> Option<T>) -> Option<T> {
+        if let Some(node) = self.node(name) {
+            return read(node);
+        }
+        match self.spec(name)?.default {
+            Default::Value(literal) => read(&Node::of_literal(literal)?),
+            Default::Required | Default::None => None,
+        }
+    }
+}
+
+/// Gives the program of a condition in either of its forms.
+pub(crate) fn condition_of(node: &Node) -> Option<&Text> {
+    match &node.value {
+        Value::Text(text) => Some(text),
+        Value::Table(table) => table.node("source").and_then(Node::as_text),
+        _ => None,
+    }
+}
+
+fn texts_of(node: &Node) -> Vec<&Text> {
+    match &node.value {
+        Value::Text(text) => vec![text],
+        Value::Array(items) => items.iter().filter_map(Node::as_text).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::{Checker, codes};
+    use crate::document::Document;
+
+    const SPECS: &[OptionSpec] = &[
+        option("address", OptionKind::SocketAddress, Default::Required),
+        option("bytes", OptionKind::Bytes { min: 1024, max: 1 << 20 }, Default::Value("\"16KiB\"")),
+        option("condition", OptionKind::Condition, Default::None),
+        option("count", OptionKind::Integer { min: 1, max: 10 }, Default::Value("3")),
+        option("every", OptionKind::Duration, Default::Value("\"10s\"")),
+        option("field", OptionKind::Field, Default::Value("\"message\"")),
+        option("framing", OptionKind::Table(FRAMING), Default::Value("{}")),
+        option("inner", OptionKind::List(&OptionKind::Table(FRAMING)), Default::None),
+        option("labels", OptionKind::Map(&OptionKind::Text), Default::None),
+        option("mode", OptionKind::OneOf(&[("tcp", ""), ("udp", "")]), Default::None),
+        option("names", TEXTS, Default::Value("[\"a\", \"b\"]")),
+        option("timeout_secs", OptionKind::Seconds, Default::Value("0.5")),
+        option("zone", OptionKind::TimeZone, Default::Value("\"UTC\"")),
+    ];
+    const FRAMING: &[OptionSpec] =
+        &[option("max_length", OptionKind::Bytes { min: 1, max: 4096 }, Default::Value("2_048"))];
+    const TEXTS: OptionKind =
+        OptionKind::Either(&OptionKind::Text, &OptionKind::List(&OptionKind::Text));
+
+    const fn option(name: &'static str, kind: OptionKind, default: Default) -> OptionSpec {
+        OptionSpec { name, kind, default, summary: "" }
+    }
+
+    fn table(source: &str) -> Table {
+        Document::parse(0, source, &mut Checker::default()).unwrap().root
+    }
+
+    fn faults(source: &str) -> Vec<&'static str> {
+        let mut checker = Checker::default();
+        check_options(&table(source), SPECS, &["type"], "a `test`", &mut checker);
+        checker.diagnostics.iter().map(|found| found.code.0).collect()
+    }
+
+    #[test]
+    fn defaults_hold_where_nothing_is_written() {
+        let table = table("");
+        let options = Options::new("x", &table, SPECS);
+        assert_eq!(options.bytes("bytes"), Some(16 * 1024));
+        assert_eq!(options.integer("count"), Some(3));
+        assert_eq!(options.duration("every"), Some(Duration::from_secs(10)));
+        assert_eq!(options.duration("timeout_secs"), Some(Duration::from_millis(500)));
+        assert_eq!(options.field("field"), parse_field(".message"));
+        assert_eq!(options.table("framing").unwrap().bytes("max_length"), Some(2048));
+        assert_eq!(options.strings("names"), ["a", "b"]);
+        assert_eq!(options.string("zone").as_deref(), Some("UTC"));
+        assert_eq!(options.socket_address("address"), None);
+        assert_eq!(options.one_of("mode"), None);
+    }
+
+    #[test]
+    fn what_is_written_counts() {
+        let table = table(
+            "address = '[::1]:514'\nbytes = '2KiB'\nframing.max_length = 9\nmode = 'udp'\nnames = 'x'\n\
+             labels.a = 'b'\ncondition = { type = 'vrl', source = 'true' }\ninner = [{ max_length = 7 }]",
+        );
+        let options = Options::new("x", &table, SPECS);
+        assert_eq!(options.socket_address("address").unwrap().port(), 514);
+        assert_eq!(options.bytes("bytes"), Some(2048));
+        assert_eq!(options.table("framing").unwrap().bytes("max_length"), Some(9));
+        assert_eq!(options.one_of("mode"), Some("udp"));
+        assert_eq!(options.strings("names"), ["x"]);
+        assert_eq!(options.map("labels")[0].key, "a");
+        assert_eq!(options.condition("condition").unwrap().text, "true");
+        assert_eq!(options.tables("inner")[0].bytes("max_length"), Some(7));
+    }
+
+    #[test]
+    fn faults_are_found_all_at_once() {
+        let ok = "address = '127.0.0.1:1'\n";
+        assert_eq!(faults(ok), [""; 0]);
+        assert_eq!(faults("type = 'x'"), [codes::MISSING_OPTION.0]);
+        let code_of = |line: &str| faults(&format!("{ok}{line}"));
+        assert_eq!(code_of("bites = 1"), [codes::UNKNOWN_OPTION.0]);
+        assert_eq!(code_of("framing.max = 1"), [codes::UNKNOWN_OPTION.0]);
+        assert_eq!(code_of("inner = [{ max = 1 }, { max_length = true }]"), ["P003", "P005"]);
+        assert_eq!(code_of("bytes = '1B'"), [codes::OUT_OF_BOUNDS.0]);
+        assert_eq!(code_of("bytes = '1 parsec'"), [codes::MALFORMED_VALUE.0]);
+        assert_eq!(code_of("count = 11"), [codes::OUT_OF_BOUNDS.0]);
+        assert_eq!(code_of("count = '1'"), [codes::WRONG_TYPE.0]);
+        assert_eq!(code_of("every = 10"), [codes::WRONG_TYPE.0]);
+        assert_eq!(code_of("every = '10'"), [codes::MALFORMED_VALUE.0]);
+        assert_eq!(code_of("field = '..'"), [codes::MALFORMED_VALUE.0]);
+        assert_eq!(code_of("mode = 'upd'"), [codes::UNKNOWN_WORD.0]);
+        assert_eq!(code_of("names = [1]"), [codes::WRONG_TYPE.0]);
+        assert_eq!(code_of("names = 1"), [codes::WRONG_TYPE.0]);
+        assert_eq!(code_of("timeout_secs = -1"), [codes::OUT_OF_BOUNDS.0]);
+        assert_eq!(code_of("zone = 'Europe/Nowhere'"), [codes::MALFORMED_VALUE.0]);
+        assert_eq!(code_of("condition = { type = 'lua', source = '1' }"), [codes::UNKNOWN_WORD.0]);
+        assert_eq!(code_of("labels.a = 1\nlabels.b = 2"), ["P005", "P005"]);
     }
 }

@@ -37,6 +37,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Writes it for the column `carried`.
+    pub fn to_json(self) -> String {
+        serde_json::to_string(&self).expect("numbers have a form in JSON")
+    }
+
     /// Gives what both counted together.
     fn plus(&self, other: &Tally) -> Tally {
         Tally {

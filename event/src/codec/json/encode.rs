@@ -4,7 +4,7 @@
 //! as `serde_json` writes the value of VRL: the same numbers, the same escapes, times in RFC 3339 with as many digits
 //! as they need. Bytes that are not UTF-8 become U+FFFD. There is never a line break in the text.
 
-use super::scan::{has_high_bytes, padded_word, special_bytes, word_at};
+use super::scan::{has_high_bytes, padded_word, special_bytes, special_or_high, word_at};
 use crate::record::Record;
 use crate::record::tree::{Kind, NONE, Node, ROOT};
 use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
@@ -154,6 +154,27 @@ pub fn encode_value(value: &Value, out: &mut Vec<u8>) {
 pub fn encode_string(text: &[u8], out: &mut Vec<u8>) {
     out.reserve(text.len() + 2);
     out.push(b'"');
+    if is_plain(text) {
+        out.extend_from_slice(text);
+    } else {
+        append_escaped(text, out);
+    }
+    out.push(b'"');
+}
+
+/// Tells whether `text` is ASCII that needs no escapes, as most is.
+#[inline]
+fn is_plain(text: &[u8]) -> bool {
+    let (words, rest) = text.as_chunks::<8>();
+    let mut marks = special_or_high(padded_word(rest));
+    for word in words {
+        marks |= special_or_high(u64::from_le_bytes(*word));
+    }
+    marks == 0
+}
+
+/// Appends text with its escapes.
+fn append_escaped(text: &[u8], out: &mut Vec<u8>) {
     let mut copied = 0;
     let mut at = 0;
     let mut high = false;
@@ -172,7 +193,6 @@ pub fn encode_string(text: &[u8], out: &mut Vec<u8>) {
         copied = at;
     }
     append_run(&text[copied..], high, out);
-    out.push(b'"');
 }
 
 /// Appends bytes that need no escapes; `high` says whether some may be outside ASCII.

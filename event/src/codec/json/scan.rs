@@ -92,6 +92,7 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 /// Marks the bytes of `word` that end a run of plain string bytes: `"`, `\` and control characters.
 ///
 /// The lowest mark is exact. Above it a borrow may leave a false one, so only the lowest may be used.
+#[inline]
 pub(crate) fn special_bytes(word: u64) -> u64 {
     let quote = word ^ (ONES * b'"' as u64);
     let backslash = word ^ (ONES * b'\\' as u64);
@@ -101,18 +102,26 @@ pub(crate) fn special_bytes(word: u64) -> u64 {
     (quote | backslash | control) & HIGH
 }
 
+/// Is zero when no byte of `word` is special and all are ASCII.
+#[inline]
+pub(crate) fn special_or_high(word: u64) -> u64 {
+    special_bytes(word) | (word & HIGH)
+}
+
 /// Tells whether any byte of `word` is outside ASCII.
 pub(crate) fn has_high_bytes(word: u64) -> bool {
     word & HIGH != 0
 }
 
 /// Reads eight bytes from `at`, where there are so many.
+#[inline]
 pub(crate) fn word_at(text: &[u8], at: usize) -> Option<u64> {
     let (word, _) = text.get(at..)?.split_first_chunk::<8>()?;
     Some(u64::from_le_bytes(*word))
 }
 
 /// Reads a text of up to seven bytes into a word, with zeros above.
+#[inline]
 pub(crate) fn short_word(text: &[u8]) -> u64 {
     if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
         let shift = 8 * (text.len() - 4);
@@ -128,6 +137,7 @@ pub(crate) fn short_word(text: &[u8]) -> u64 {
 }
 
 /// Reads a text of up to seven bytes into a word, with spaces above, which are not special.
+#[inline]
 pub(crate) fn padded_word(text: &[u8]) -> u64 {
     short_word(text) | (ONES * 0x20) << (8 * text.len())
 }

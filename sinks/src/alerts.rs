@@ -1,0 +1,125 @@
+//! `alerts` keeps alerts in the instance's database, where the dashboard, the API and `azud alerts` find them.
+
+use crate::deliver::{GroupLimits, Trouble, causes, next_group};
+use crate::limits::{ALERTS_LINGER, ALERTS_PER_TRANSACTION, GROUP_BYTES_MAX};
+use azud_event::alert::Alert;
+use azud_event::codec::json::encode_json;
+use azud_event::dead_letter::{Fault, Reason};
+use azud_event::record::Record;
+use azud_plan::component::{
+    Batch, Batches, BuildContext, BuildError, Encoder, Example, Kind, Options, Resource, RunError,
+    SinkFactory, SinkSpec, SinkTask,
+};
+use azud_plan::diagnostic::Checker;
+use azud_store::{Delivery, Store};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use tokio::time::sleep;
+
+/// The registry's entry of `alerts`.
+pub const ALERTS: SinkFactory = SinkFactory {
+    name: "alerts",
+    summary: "Keeps alerts in the instance's database.",
+    description: "\
+Writes every revision of an alert into the database of the instance: the last one into `alerts`, its \
+history into `alert_revisions`, whom it names into `alert_entities`. `azud alerts` lists them.
+
+Up to 500 alerts, or those of 200 ms, share a transaction; they are confirmed when it is on the disk. \
+A revision that comes twice is written once. What people write about an alert (triage, assignee, \
+verdict) is never touched.",
+    inputs: &[Kind::Alert],
+    options: &[],
+    check,
+    examples: &[EXAMPLE],
+};
+
+/// A checked `alerts`; there is nothing to choose.
+struct Alerts;
+
+fn check(_options: &Options<'_>, _checker: &mut Checker) -> Option<Box<dyn SinkSpec>> {
+    Some(Box::new(Alerts))
+}
+
+impl SinkSpec for Alerts {
+    fn encoder(&self) -> Box<dyn Encoder> {
+        Box::new(AlertEncoder)
+    }
+
+    fn resources(&self) -> Vec<Resource> {
+        Vec::new()
+    }
+
+    fn build(&self, context: &BuildContext) -> Result<Box<dyn SinkTask>, BuildError> {
+        let store = context.services.find::<Store>().ok_or_else(|| BuildError {
+            message: "this instance runs without a database".to_owned(),
+            help: None,
+        })?;
+        let trouble = Trouble::new(&context.id);
+        Ok(Box::new(Running { id: context.id.clone(), store, trouble }))
+    }
+}
+
+/// Writes alerts as JSON, one a line.
+struct AlertEncoder;
+
+impl Encoder for AlertEncoder {
+    fn encode(&mut self, record: &Record, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let start = out.len();
+        encode_json(record, out);
+        // Here and not in the task: here a record that is no alert can still be set aside.
+        let alert = serde_json::from_slice::<Alert>(&out[start..]);
+        alert.map_err(|error| {
+            Fault::new(Reason::EncodeFailed, format!("this is no alert: {error}"))
+        })?;
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
+/// A running `alerts`.
+struct Running {
+    id: String,
+    store: Arc<Store>,
+    trouble: Trouble,
+}
+
+impl SinkTask for Running {
+    fn run(self: Box<Self>, batches: Batches) -> BoxFuture<'static, Result<(), RunError>> {
+        self.deliver(batches).boxed()
+    }
+}
+
+const LIMITS: GroupLimits = GroupLimits {
+    bytes: GROUP_BYTES_MAX,
+    records: ALERTS_PER_TRANSACTION,
+    batches: ALERTS_PER_TRANSACTION,
+    linger: ALERTS_LINGER,
+};
+
+impl Running {
+    async fn deliver(mut self: Box<Self>, mut batches: Batches) -> Result<(), RunError> {
+        while let Some(group) = next_group(&mut batches, LIMITS).await {
+            let alerts = read(&group)?;
+            let delivery = Delivery { sink_id: &self.id, epoch: None, alerts: &alerts };
+            while let Err(error) = self.store.apply(&delivery).await {
+                if !error.retry_helps() {
+                    return Err(RunError { message: causes(&error) });
+                }
+                sleep(self.trouble.failed(&error)).await;
+            }
+            self.trouble.over();
+            group.into_iter().for_each(|batch| batch.confirmation.confirm());
+        }
+        Ok(())
+    }
+}
+
+/// Reads back what the encoder wrote.
+fn read(group: &[Batch]) -> Result<Vec<Alert>, RunError> {
+    let lines = group.iter().flat_map(|batch| batch.bytes.split(|byte| *byte == b'\n'));
+    let alerts = lines.filter(|line| !line.is_empty()).map(serde_json::from_slice);
+    alerts.collect::<Result<_, _>>().map_err(|error| RunError {
+        message: format!("a batch holds something else than alerts: {error}"),
+    })
+}

@@ -1,0 +1,53 @@
+//! The bounds of what sources take in, each with its reason.
+
+use azud_event::limits::BLOCK_BYTES;
+use std::time::Duration;
+
+/// The first read of a connection, in bytes: enough for a few lines, little enough for thousands of quiet senders.
+pub(crate) const READ_BYTES_MIN: usize = 16 * 1024;
+
+/// The largest read of a busy connection, in bytes: one block.
+pub(crate) const READ_BYTES_MAX: usize = BLOCK_BYTES;
+
+/// How many datagrams one call of the kernel may give. More did not pay in measurements.
+pub(crate) const DATAGRAMS_MAX: usize = 64;
+
+/// The room for one datagram, in bytes: more than UDP can carry, so that none is ever cut by us.
+pub(crate) const DATAGRAM_BYTES: usize = 64 * 1024;
+
+/// How many senders one block of datagrams may name; the table of a block is small beside its records.
+pub(crate) const PEERS_MAX: usize = 4_096;
+
+/// How long a datagram may wait in a block that is not full while more keep coming.
+pub(crate) const DATAGRAM_WAIT: Duration = Duration::from_millis(10);
+
+/// How long a busy socket is left alone between two reads, so that blocks do not hold one datagram each.
+pub(crate) const DATAGRAM_LINGER: Duration = Duration::from_millis(1);
+
+/// How often the kernel is asked how many datagrams it dropped.
+pub(crate) const DROPS_EVERY: Duration = Duration::from_secs(1);
+
+/// How long nothing is accepted after the system refused to (out of file descriptors, say).
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often the same complaint about remote clients may be logged; a flood of bad clients must not fill the disk.
+pub(crate) const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
+
+/// How many connections may wait to be accepted; the kernel's own bound (`somaxconn`) applies, too.
+pub(crate) const BACKLOG: i32 = 1_024;
+
+/// How many files one source may have open.
+pub(crate) const FILES_MAX: usize = 10_000;
+
+/// How many positions of files are remembered; those that were not seen for longest are forgotten.
+pub(crate) const CHECKPOINTS_MAX: usize = 20_000;
+
+/// How many blocks are read from files before they are handed over.
+pub(crate) const FILE_BLOCKS: usize = 8;
+
+/// The shortest and the longest pause of a source that found nothing new in its files.
+pub(crate) const FILE_PAUSE: (Duration, Duration) =
+    (Duration::from_millis(10), Duration::from_millis(250));
+
+/// How often positions of files are written, when they changed.
+pub(crate) const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);

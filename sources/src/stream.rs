@@ -1,0 +1,281 @@
+//! From a stream of bytes to blocks: what connections, files and standard input have in common.
+//!
+//! [`StreamBlocks`] puts the pieces that a [`StreamFramer`] cuts into blocks and keeps their positions; [`Pump`] reads
+//! an asynchronous stream into one and hands the blocks over. While the intake has no room the pump does not read, and
+//! that is all the back pressure there is: the sender's own buffers fill.
+
+use crate::limits::{READ_BYTES_MAX, READ_BYTES_MIN};
+use azud_event::block::{Block, Layout, Peer};
+use azud_event::clock::Clock;
+use azud_event::codec::framing::{Cut, Framing, StreamFramer};
+use azud_event::id::{SourceIndex, StreamId};
+use azud_event::limits::BLOCK_RECORDS_MAX;
+use azud_plan::component::SourceContext;
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Makes blocks of what is read from one stream. Positions are byte offsets in the stream, and exact: a stream that is
+/// read again from a block's `end` goes on with the record behind it.
+#[derive(Debug)]
+pub(crate) struct StreamBlocks {
+    source: SourceIndex,
+    stream: StreamId,
+    framing: Framing,
+    frame_bytes_max: usize,
+    framer: StreamFramer,
+    peers: Arc<[Peer]>,
+    /// Where the next block starts.
+    position: u64,
+    /// Where the next byte that is read stands in the stream.
+    read_to: u64,
+    /// Parts of a cut that held too many records for one block.
+    parts: VecDeque<Block>,
+}
+
+impl StreamBlocks {
+    /// Makes the blocks of `stream` from byte `position` on.
+    pub(crate) fn new(
+        source: SourceIndex,
+        stream: StreamId,
+        framing: Framing,
+        frame_bytes_max: usize,
+        position: u64,
+    ) -> Self {
+        StreamBlocks {
+            source,
+            stream,
+            framing,
+            frame_bytes_max,
+            framer: StreamFramer::new(framing, frame_bytes_max),
+            peers: Arc::new([]),
+            position,
+            read_to: position,
+            parts: VecDeque::new(),
+        }
+    }
+
+    /// Says who sends the stream.
+    pub(crate) fn set_peer(&mut self, peer: Peer) {
+        self.peers = Arc::new([peer]);
+    }
+
+    /// Gives the identity of the stream.
+    pub(crate) fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// Gives the place in the stream up to which it was read.
+    pub(crate) fn read_to(&self) -> u64 {
+        self.read_to
+    }
+
+    /// Gives the buffer that reads are appended to; each is then told to [`StreamBlocks::added`].
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        self.framer.buffer()
+    }
+
+    /// Takes note of bytes that were appended to the buffer.
+    pub(crate) fn added(&mut self, bytes: usize) {
+        self.read_to += bytes as u64;
+    }
+
+    /// Gives the memory back that the last reads needed; what waits for the rest of its record is kept.
+    pub(crate) fn release(&mut self) {
+        let buffer = self.framer.buffer();
+        if buffer.capacity() >= READ_BYTES_MIN.max(2 * buffer.len()) {
+            *buffer = BytesMut::from(&buffer[..]);
+        }
+    }
+
+    /// Gives the next block of whole records, or `None` when more has to be read first.
+    pub(crate) fn next(&mut self, clock: &Clock) -> Option<Block> {
+        if let Some(part) = self.parts.pop_front() {
+            return Some(part);
+        }
+        let cut = self.framer.next_cut()?;
+        Some(self.block_of(cut, clock))
+    }
+
+    /// Gives what remains at the end of the stream, when [`StreamBlocks::next`] gives nothing more.
+    pub(crate) fn finish(&mut self, clock: &Clock) -> Option<Block> {
+        let cut = self.framer.finish()?;
+        Some(self.block_of(cut, clock))
+    }
+
+    fn block_of(&mut self, cut: Cut, clock: &Clock) -> Block {
+        let end = self.read_to - self.framer.waiting_bytes() as u64;
+        let (bytes, layout) = match cut {
+            Cut::Records(bytes) => (bytes, self.framing.layout()),
+            Cut::Refused { reason, bytes, .. } => (bytes, Layout::Refused(reason)),
+        };
+        let block = Block {
+            source: self.source,
+            stream: self.stream,
+            position: self.position,
+            end,
+            received_at: clock.now(),
+            bytes,
+            layout,
+            peers: Arc::clone(&self.peers),
+        };
+        self.position = end;
+        if matches!(block.layout, Layout::Refused(_)) || !self.is_dense(&block.bytes) {
+            return block;
+        }
+        self.split(block)
+    }
+
+    /// Whether there may be more records in `bytes` than a block can hold. Each record has a line feed behind it or,
+    /// counted, a space before it, and at least two bytes.
+    fn is_dense(&self, bytes: &Bytes) -> bool {
+        bytes.len() > 2 * BLOCK_RECORDS_MAX
+            && memchr::memchr2_iter(b'\n', b' ', bytes).count() > BLOCK_RECORDS_MAX
+    }
+
+    /// Divides a block into several, none with more records than allowed. How a frame is measured does not depend on
+    /// how a stream is read, so reading it again in smaller pieces finds the same frames.
+    fn split(&mut self, block: Block) -> Block {
+        let mut framer = StreamFramer::new(self.framing, self.frame_bytes_max);
+        let mut position = block.position;
+        let mut add = |cut: Option<Cut>, parts: &mut VecDeque<Block>| {
+            if let Some(Cut::Records(bytes)) = cut {
+                let end = position + bytes.len() as u64;
+                parts.push_back(Block { position, end, bytes, ..block.clone() });
+                position = end;
+            }
+        };
+        for piece in block.bytes.chunks(BLOCK_RECORDS_MAX) {
+            framer.push(piece);
+            while let Some(cut) = framer.next_cut() {
+                add(Some(cut), &mut self.parts);
+            }
+        }
+        add(framer.finish(), &mut self.parts);
+        self.parts.pop_front().unwrap_or(block)
+    }
+}
+
+/// Reads one stream to its end, and hands over its blocks.
+pub(crate) struct Pump {
+    /// The stream's blocks.
+    pub(crate) blocks: StreamBlocks,
+    /// Where they go, and when to stop.
+    pub(crate) context: SourceContext,
+    /// How long the stream may be silent.
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+/// How a stream ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// Its sender closed it.
+    Closed,
+    /// It was silent for too long.
+    Idle,
+    /// It was told to stop.
+    Shutdown,
+    /// It could not be read any more.
+    Failed(io::Error),
+}
+
+impl Pump {
+    /// Reads until the stream ends or it is time to stop. Everything that was read is handed over then, what never
+    /// became a whole frame as well.
+    pub(crate) async fn run(mut self, mut reader: impl AsyncRead + Unpin) -> End {
+        let mut room = READ_BYTES_MIN;
+        let end = loop {
+            let read = match self.read_ready(&mut reader, room) {
+                Some(read) => read,
+                None => {
+                    // A connection that waits holds little more than its unfinished frame.
+                    room = READ_BYTES_MIN;
+                    self.blocks.release();
+                    match self.read_awaited(&mut reader, room).await {
+                        Ok(read) => read,
+                        Err(end) => break end,
+                    }
+                }
+            };
+            match read {
+                Ok(0) => break End::Closed,
+                Ok(bytes) if bytes >= room => room = (2 * room).min(READ_BYTES_MAX),
+                Ok(bytes) if bytes < room / 4 => room = (room / 2).max(READ_BYTES_MIN),
+                Ok(_) => {}
+                Err(error) => break End::Failed(error),
+            }
+            self.hand_over().await;
+            // Polled, not peeked at: nobody else may be waiting for it.
+            if self.context.shutdown.clone().now_or_never().is_some() {
+                break End::Shutdown;
+            }
+        };
+        self.hand_over().await;
+        if let Some(block) = self.blocks.finish(&self.context.clock) {
+            self.context.intake.submit(block).await;
+        }
+        end
+    }
+
+    async fn hand_over(&mut self) {
+        while let Some(block) = self.blocks.next(&self.context.clock) {
+            self.context.intake.submit(block).await;
+        }
+    }
+
+    /// Reads what is there now, up to `room` bytes; `None` when nothing is. Zero bytes mean the end of the stream.
+    fn read_ready(
+        &mut self,
+        reader: &mut (impl AsyncRead + Unpin),
+        room: usize,
+    ) -> Option<io::Result<usize>> {
+        let mut total = 0;
+        while total < room {
+            let buffer = self.blocks.buffer();
+            buffer.reserve(room - total);
+            match reader.read_buf(buffer).now_or_never() {
+                Some(Ok(bytes)) if bytes > 0 => {
+                    self.blocks.added(bytes);
+                    total += bytes;
+                }
+                // The end and errors come again with the next read, when what came before is handed over.
+                Some(last) if total == 0 => return Some(last),
+                _ => break,
+            }
+        }
+        (total > 0).then_some(Ok(total))
+    }
+
+    /// Waits for the next bytes, at most for the idle timeout or until it is time to stop.
+    async fn read_awaited(
+        &mut self,
+        reader: &mut (impl AsyncRead + Unpin),
+        room: usize,
+    ) -> Result<io::Result<usize>, End> {
+        let mut shutdown = self.context.shutdown.clone();
+        let idle_timeout = self.idle_timeout;
+        let buffer = self.blocks.buffer();
+        buffer.reserve(room);
+        let read = async {
+            match idle_timeout {
+                Some(span) => tokio::time::timeout(span, reader.read_buf(buffer)).await,
+                None => Ok(reader.read_buf(buffer).await),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = &mut shutdown => Err(End::Shutdown),
+            read = read => match read {
+                Ok(read) => {
+                    self.blocks.added(*read.as_ref().unwrap_or(&0));
+                    Ok(read)
+                }
+                Err(_) => Err(End::Idle),
+            },
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Documents from the outside: Vector's own, ours that ship, and what the commands say of them.
+
+use crate::support::files::Folder;
+use crate::support::program;
+use std::path::{Path, PathBuf};
+
+/// A document in Vector's TOML, as its users have it, with tests of its own.
+const VECTOR: &str = r#"
+[sources.in]
+type = "stdin"
+decoding.codec = "json"
+
+[transforms.parse]
+type = "remap"
+inputs = ["in"]
+drop_on_error = true
+reroute_dropped = true
+source = '''
+. |= object!(parse_json!(string!(.message)))
+.status = to_int!(.status)
+.level = downcase(string!(.level))
+del(.message)
+'''
+
+[transforms.errors]
+type = "filter"
+inputs = ["parse"]
+condition = '.status >= 500'
+
+[transforms.by_team]
+type = "route"
+inputs = ["errors"]
+route.web.type = "vrl"
+route.web.source = '.service == "web"'
+route.billing = 'starts_with(string!(.service), "bill")'
+
+[sinks.web]
+type = "console"
+inputs = ["by_team.web"]
+encoding.codec = "json"
+
+[sinks.rest]
+type = "blackhole"
+inputs = ["by_team.billing", "by_team._unmatched", "parse.dropped"]
+
+[[tests]]
+name = "an error of the web team goes its way"
+[[tests.inputs]]
+insert_at = "parse"
+type = "log"
+[tests.inputs.log_fields]
+message = '{"status": "503", "level": "WARN", "service": "web"}'
+[[tests.outputs]]
+extract_from = "parse"
+[[tests.outputs.conditions]]
+type = "vrl"
+source = '''
+assert_eq!(.status, 503)
+assert_eq!(.level, "warn")
+assert!(!exists(.message))
+'''
+[[tests.outputs]]
+extract_from = "by_team.web"
+[[tests.outputs.conditions]]
+type = "vrl"
+source = '.service == "web"'
+
+[[tests]]
+name = "what is fine is filtered away"
+no_outputs_from = ["errors"]
+[[tests.inputs]]
+insert_at = "parse"
+type = "log"
+log_fields.message = '{"status": "200", "level": "INFO", "service": "web"}'
+
+[[tests]]
+name = "what cannot be parsed is dropped with its reason"
+no_outputs_from = ["errors"]
+[tests.input]
+insert_at = "parse"
+type = "raw"
+value = "no json"
+[[tests.outputs]]
+extract_from = "parse.dropped"
+[[tests.outputs.conditions]]
+type = "vrl"
+source = 'assert_eq!(.message, "no json")'
+"#;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../pipelines")
+}
+
+#[test]
+fn a_document_of_vector_passes_its_own_tests_unchanged() {
+    let folder = Folder::new();
+    folder.write("vector.toml", VECTOR);
+    let tested = program::run(folder.path(), &["test", "vector.toml"]);
+    assert!(tested.status.success(), "{}{}", text(&tested.stdout), text(&tested.stderr));
+    assert!(text(&tested.stdout).contains("3 passed"), "{}", text(&tested.stdout));
+}
+
+#[test]
+fn a_test_that_fails_says_which_and_why() {
+    let folder = Folder::new();
+    folder.write("vector.toml", VECTOR.replace("assert_eq!(.status, 503)", "assert_eq!(.status, 504)"));
+    let tested = program::run(folder.path(), &["test", "vector.toml"]);
+    assert_eq!(tested.status.code(), Some(1));
+    let said = text(&tested.stdout) + &text(&tested.stderr);
+    for words in ["an error of the web team goes its way", "503", "504", "1 failed"] {
+        assert!(said.contains(words), "no `{words}` in\n{said}");
+    }
+}
+
+#[test]
+fn what_ships_is_valid_and_passes_its_tests() {
+    let folder = Folder::new();
+    let mut documents = Vec::new();
+    let mut folders = vec![shipped()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "toml") {
+                documents.push(path);
+            }
+        }
+    }
+    assert!(documents.len() >= 3, "{documents:?}");
+    for document in documents {
+        let document = document.to_str().unwrap();
+        for command in [&["validate", "--no-environment", "--deny-warnings"][..], &["test"]] {
+            let arguments: Vec<&str> = command.iter().copied().chain([document]).collect();
+            let said = program::run(folder.path(), &arguments);
+            let words = text(&said.stdout) + &text(&said.stderr);
+            assert!(said.status.success(), "{arguments:?}\n{words}");
+        }
+    }
+}
+
+#[test]
+fn everything_wrong_is_said_at_once_also_as_json() {
+    let folder = Folder::new();
+    folder.write(
+        "p.toml",
+        "[sources.in]\ntype = \"sylog\"\n[transforms.t]\ntype = \"filter\"\ninputs = [\"inn\"]\n\
+         condition = '.a == '\ncolour = 1\n[sinks.out]\ntype = \"console\"\ninputs = [\"t\"]\nencoding.codec = \"jsn\"\n",
+    );
+    let said = program::run(folder.path(), &["validate", "--format", "json", "p.toml"]);
+    assert_eq!(said.status.code(), Some(1));
+    let lines = text(&said.stdout);
+    let found: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let titles: Vec<&str> = found.iter().map(|found| found["title"].as_str().unwrap()).collect();
+    for word in ["sylog", "inn", "colour", "jsn"] {
+        assert!(titles.iter().any(|title| title.contains(word)), "`{word}` is not in {titles:?}");
+    }
+    assert!(found.iter().any(|found| found["code"] == "P020"), "{titles:?}");
+}
+
+#[test]
+fn the_registry_speaks_for_itself() {
+    let folder = Folder::new();
+    let listed = text(&program::run(folder.path(), &["list"]).stdout);
+    for name in ["syslog", "remap", "alerts"] {
+        assert!(listed.contains(name), "{listed}");
+        let page = text(&program::run(folder.path(), &["explain", name]).stdout);
+        assert!(page.contains(name) && page.len() > 500, "{page}");
+    }
+    let schema = program::run(folder.path(), &["schema"]).stdout;
+    let schema: serde_json::Value = serde_json::from_slice(&schema).unwrap();
+    assert!(schema["properties"]["sources"].is_object());
+    let wrong = program::run(folder.path(), &["explain", "sylog"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(text(&wrong.stderr).contains("did you mean `syslog`"));
+    let drawn = program::run(folder.path(), &["graph", shipped().join("quickstart.toml").to_str().unwrap()]);
+    assert!(text(&drawn.stdout).contains("\"failed_login\" -> \"ssh_failed_login\""));
+}

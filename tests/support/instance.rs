@@ -1,0 +1,107 @@
+//! A running instance with a folder and an API of its own.
+
+use super::files::Folder;
+use super::metrics::{self, Metrics};
+use super::program::{self, Ended, Program, READY};
+use super::wait::{self, PATIENCE};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A running instance; its files are in its folder.
+pub struct Instance {
+    /// Where its documents, data and output are.
+    pub folder: Folder,
+    /// Where its API answers.
+    pub api: SocketAddr,
+    program: Program,
+}
+
+impl Instance {
+    /// Starts `azud run` with this document, in which `@OUT@` is the instance's folder.
+    #[track_caller]
+    pub fn start(document: &str) -> Self {
+        Self::start_in(Folder::new(), document, &[])
+    }
+
+    /// Starts it in a folder that may hold something already, with further arguments.
+    #[track_caller]
+    pub fn start_in(folder: Folder, document: &str, arguments: &[&str]) -> Self {
+        let api = program::free_address();
+        let head = format!("data_dir = \"@OUT@/data\"\napi.address = \"{api}\"\n");
+        let text = (head + document).replace("@OUT@", &folder.path().display().to_string());
+        folder.write("azud.toml", text);
+        let arguments: Vec<&str> = ["run", "azud.toml"].iter().chain(arguments).copied().collect();
+        let program = Program::start(program::azud(folder.path(), &arguments), READY);
+        Instance { folder, api, program }
+    }
+
+    /// Waits until a file of the folder has `count` whole lines; gives them.
+    #[track_caller]
+    pub fn lines(&self, name: &str, count: usize) -> Vec<String> {
+        self.lines_within(name, count, PATIENCE)
+    }
+
+    /// Waits so long until a file of the folder has `count` whole lines; gives them.
+    #[track_caller]
+    pub fn lines_within(&self, name: &str, count: usize, patience: Duration) -> Vec<String> {
+        let mut seen = 0;
+        wait::until(&format!("{count} lines in {name}"), patience, || {
+            let lines = self.folder.lines(name);
+            seen = lines.len();
+            (seen >= count).then_some(lines)
+        })
+    }
+
+    /// Waits until the dead letters of all pipelines are `count`; gives them.
+    #[track_caller]
+    pub fn dead_letters(&self, count: usize) -> Vec<serde_json::Value> {
+        wait::until(&format!("{count} dead letters"), PATIENCE, || {
+            let letters = self.dead_letters_now();
+            (letters.len() >= count).then_some(letters)
+        })
+    }
+
+    /// Gives the dead letters of all pipelines so far.
+    pub fn dead_letters_now(&self) -> Vec<serde_json::Value> {
+        let Ok(pipelines) = std::fs::read_dir(self.folder.join("data/dead_letters")) else {
+            return Vec::new();
+        };
+        let names = pipelines.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let files = names.map(|name| format!("data/dead_letters/{name}/current.jsonl"));
+        let lines = files.flat_map(|file| self.folder.lines(&file));
+        lines.map(|line| serde_json::from_str(&line).unwrap()).collect()
+    }
+
+    /// Scrapes its metrics.
+    #[track_caller]
+    pub fn metrics(&self) -> Metrics {
+        Metrics::scrape(self.api)
+    }
+
+    /// Asks its API.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> metrics::Answer {
+        metrics::get(self.api, path).unwrap()
+    }
+
+    /// Gives what it said on standard error so far.
+    pub fn errors(&self) -> Vec<String> {
+        self.program.errors()
+    }
+
+    /// Gives what it wrote to standard output so far.
+    pub fn output(&self) -> Vec<String> {
+        self.program.output()
+    }
+
+    /// Gives the most memory it has held so far, in bytes.
+    pub fn memory_peak(&self) -> u64 {
+        self.program.memory_peak()
+    }
+
+    /// Asks it to end, and waits until it has; gives also its folder.
+    #[track_caller]
+    pub fn stop(self) -> (Ended, Folder) {
+        (self.program.stop(), self.folder)
+    }
+}

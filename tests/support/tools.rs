@@ -1,0 +1,49 @@
+//! The programs of others that tests talk to; `tests/run` sets them up.
+
+use super::files::Folder;
+use super::program::Program;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs a program to its end.
+///
+/// # Panics
+/// When it is missing or fails; shows what it said.
+#[track_caller]
+pub fn succeed(command: &mut Command) -> Output {
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}; run `tests/run`"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed: {errors}");
+    output
+}
+
+/// Gives syslog-ng's `loggen`, which `tests/run` unpacks beside the build because its package cannot
+/// be installed next to rsyslog's.
+pub fn loggen() -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/syslog-ng");
+    let libraries = root.join("usr/lib/x86_64-linux-gnu");
+    let paths = [libraries.clone(), libraries.join("syslog-ng"), root.join("usr/lib/syslog-ng")];
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let mut command = Command::new(root.join("usr/bin/loggen"));
+    command.env("LD_LIBRARY_PATH", paths.join(":"));
+    command
+}
+
+/// Starts an rsyslog that reads `lines.log` of the folder and forwards it by `action`.
+#[track_caller]
+pub fn rsyslog(folder: &Folder, global: &str, action: &str) -> Program {
+    let path = folder.path().display();
+    let configuration = format!(
+        r#"
+global(workDirectory="{path}" {global})
+module(load="imfile" pollingInterval="1")
+input(type="imfile" file="{path}/lines.log" tag="app" ruleset="out")
+ruleset(name="out") {{ action({action}) }}
+"#
+    );
+    let file = folder.write("rsyslog.conf", configuration);
+    let mut command = Command::new("/usr/sbin/rsyslogd");
+    command.arg("-n").arg("-f").arg(file).arg("-i").arg(folder.join("rsyslog.pid"));
+    Program::start_silent(command)
+}
