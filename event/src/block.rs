@@ -33,6 +33,20 @@ pub struct Block {
     pub peers: Arc<[Peer]>,
 }
 
+impl Block {
+    /// Gives the position and index of a frame's record.
+    ///
+    /// In a stream of bytes the position is the record's own, so that it does not hang on where the stream was cut into
+    /// blocks. Datagrams have no such place: theirs is the block's, and the index tells them apart.
+    pub fn place(&self, frame: &Frame) -> (u64, u64) {
+        let start = frame.range.start as u64;
+        match self.layout {
+            Layout::Lines | Layout::Syslog => (self.position + start, 0),
+            Layout::Heads | Layout::Refused(_) => (self.position, start << 32),
+        }
+    }
+}
+
 /// Who sent a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {

@@ -12,6 +12,7 @@
 pub mod component;
 pub mod diagnostic;
 pub mod document;
+pub mod fill;
 pub mod plan;
 pub mod registry;
 pub mod telemetry;

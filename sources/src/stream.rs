@@ -5,12 +5,12 @@
 //! that is all the back pressure there is: the sender's own buffers fill.
 
 use crate::limits::{READ_BYTES_MAX, READ_BYTES_MIN};
+use crate::outlet::Outlet;
 use azud_event::block::{Block, Layout, Peer};
 use azud_event::clock::Clock;
 use azud_event::codec::framing::{Cut, Framing, StreamFramer};
 use azud_event::id::{SourceIndex, StreamId};
 use azud_event::limits::BLOCK_RECORDS_MAX;
-use azud_plan::component::SourceContext;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use std::collections::VecDeque;
@@ -165,7 +165,7 @@ pub(crate) struct Pump {
     /// The stream's blocks.
     pub(crate) blocks: StreamBlocks,
     /// Where they go, and when to stop.
-    pub(crate) context: SourceContext,
+    pub(crate) outlet: Outlet,
     /// How long the stream may be silent.
     pub(crate) idle_timeout: Option<Duration>,
 }
@@ -209,21 +209,20 @@ impl Pump {
                 Err(error) => break End::Failed(error),
             }
             self.hand_over().await;
-            // Polled, not peeked at: nobody else may be waiting for it.
-            if self.context.shutdown.clone().now_or_never().is_some() {
+            if self.outlet.is_closing() {
                 break End::Shutdown;
             }
         };
         self.hand_over().await;
-        if let Some(block) = self.blocks.finish(&self.context.clock) {
-            self.context.intake.submit(block).await;
+        if let Some(block) = self.blocks.finish(self.outlet.clock()) {
+            self.outlet.give(block).await;
         }
         end
     }
 
     async fn hand_over(&mut self) {
-        while let Some(block) = self.blocks.next(&self.context.clock) {
-            self.context.intake.submit(block).await;
+        while let Some(block) = self.blocks.next(self.outlet.clock()) {
+            self.outlet.give(block).await;
         }
     }
 
@@ -256,7 +255,7 @@ impl Pump {
         reader: &mut (impl AsyncRead + Unpin),
         room: usize,
     ) -> Result<io::Result<usize>, End> {
-        let mut shutdown = self.context.shutdown.clone();
+        let mut shutdown = self.outlet.shutdown();
         let idle_timeout = self.idle_timeout;
         let buffer = self.blocks.buffer();
         buffer.reserve(room);

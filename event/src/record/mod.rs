@@ -70,10 +70,9 @@ pub struct Origin {
     pub source: SourceIndex,
     /// Its stream within the source.
     pub stream: StreamId,
-    /// The position of its block in the stream.
+    /// Where it begins in its stream; of datagrams, where its block does. See [`Block::place`].
     pub position: u64,
-    /// Its place within the block: where its bytes begin, times 2³²; the lower half is left to those who make many
-    /// records of one.
+    /// Tells records of one position apart; the lower half is left to those who make many records of one.
     pub index: u64,
     /// When it was received.
     pub received_at: EventTime,
@@ -137,11 +136,12 @@ impl Record {
         }
         self.clear();
         let later = Duration::from_micros(u64::from(frame.received_delta_us));
+        let (position, index) = block.place(frame);
         self.origin = Origin {
             source: block.source,
             stream: block.stream,
-            position: block.position,
-            index: (frame.range.start as u64) << 32,
+            position,
+            index,
             received_at: block.received_at.saturating_add(later),
             event_time: None,
             raw: frame.range.clone(),

@@ -14,6 +14,7 @@
 pub(crate) mod option;
 mod sink;
 mod source;
+mod template;
 mod transform;
 
 pub use option::{
@@ -23,6 +24,7 @@ pub use sink::{Batch, Batches, Confirmation, Encoder, SinkFactory, SinkSpec, Sin
 pub use source::{
     Acknowledged, Intake, SourceContext, SourceFactory, SourceSpec, SourceTask, Shutdown,
 };
+pub use template::{Confine, Missing, Template};
 pub use transform::{KeyedState, Next, RowMaker, Running, Transform, TransformFactory, TransformSpec};
 
 use azud_event::clock::Clock;

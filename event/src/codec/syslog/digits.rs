@@ -48,6 +48,12 @@ impl Pattern {
 pub(super) struct Digits(u64);
 
 impl Digits {
+    /// Gives the digit at `at`.
+    #[inline]
+    pub(super) fn one(self, at: usize) -> u32 {
+        (self.0 >> (8 * at)) as u32 & 15
+    }
+
     /// Gives the number that the two digits at `at` make.
     #[inline]
     pub(super) fn two(self, at: usize) -> u32 {

@@ -53,16 +53,13 @@ mod tests {
     use azud_event::record::Record;
     use std::sync::atomic::AtomicI64;
     use std::time::Duration;
-    use vrl::compiler::state::RuntimeState;
-    use vrl::compiler::{Context, TimeZone};
+    use vrl::compiler::TimeZone;
 
     #[test]
     fn one_place_writes_once_in_its_span() {
-        let (mut target, mut state) = (vrl::value!({}), RuntimeState::default());
         let zone = TimeZone::Named(chrono_tz::UTC);
-        let context = Context::new(&mut target, &mut state, &zone);
         let site = AtomicI64::new(0);
-        let call = Call { arguments: &[], context: &context, site: &site };
+        let call = Call { arguments: &[], zone, site: &site };
         let mut origin = Record::new().origin().clone();
         let mut at = |seconds| {
             origin.received_at = RECEIVED_AT.saturating_add(Duration::from_secs(seconds));

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicI64;
 use vrl::compiler::function::closure;
 use vrl::prelude::{
     ArgumentList, Compiled, Context, Example, Expression, Function, FunctionCompileContext,
-    FunctionExpression, Parameter, Resolved, TypeDef, TypeState, Value,
+    FunctionExpression, Parameter, Resolved, TimeZone, TypeDef, TypeState, Value,
 };
 
 /// What takes the place of a function of VRL.
@@ -26,8 +26,8 @@ pub struct Replacement {
 pub struct Call<'a> {
     /// The arguments, `None` where none was written.
     pub arguments: &'a [Option<Value>],
-    /// The rest of the run: the time zone, for one.
-    pub context: &'a Context<'a>,
+    /// The time zone of the program.
+    pub zone: TimeZone,
     /// A number that all calls at this place of the program share, zero at first.
     pub site: &'a AtomicI64,
 }
@@ -150,7 +150,8 @@ impl FunctionExpression for Expr {
             argument.as_ref().map(|argument| argument.resolve(context)).transpose()
         };
         let arguments = self.arguments.iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
-        (self.run)(&Call { arguments: &arguments, context, site: &self.site.0 })
+        let zone = *context.timezone();
+        (self.run)(&Call { arguments: &arguments, zone, site: &self.site.0 })
     }
 
     fn type_def(&self, state: &TypeState) -> TypeDef {

@@ -35,8 +35,8 @@ fn year_of(month: u32) -> i32 {
 
 fn syslog(call: &Call<'_>) -> Resolved {
     let text = call.required(0)?.try_bytes_utf8_lossy()?;
-    let zone = match call.context.timezone() {
-        TimeZone::Named(zone) => *zone,
+    let zone = match call.zone {
+        TimeZone::Named(zone) => zone,
         // Programs run in a named zone only; see `super`.
         TimeZone::Local => chrono_tz::UTC,
     };

@@ -1,0 +1,277 @@
+//! Compiling programs: what an author wrote becomes a [`Program`], or diagnostics at their places.
+//!
+//! Two kinds of program are compiled. A *remap* changes the record, and what its last expression gives is of no interest;
+//! so a `null` is put behind it, or a program that ends in `. = x` would copy the whole event as its result. A
+//! *condition* changes nothing (VRL is told that everything is read only), and its last expression is the answer.
+
+use super::functions::{self, AskedForMoment};
+use super::moment::Salt;
+use super::run::Runner;
+use super::source::{CONSTANT_CONDITION, NOT_A_CONDITION, Source};
+use azud_event::id::Id;
+use azud_plan::component::Kind as PortKind;
+use azud_plan::diagnostic::{Checker, Diagnostic, Span};
+use azud_plan::document::{Node, Text, Value as Written};
+use std::sync::Arc;
+use vrl::compiler::runtime::Runtime;
+use vrl::compiler::state::ExternalEnv;
+use vrl::compiler::{CompilationResult, CompileConfig, TimeZone, compile_with_external};
+use vrl::diagnostic::{DiagnosticList, Formatter};
+use vrl::path::{OwnedTargetPath, OwnedValuePath};
+use vrl::value::kind::Collection;
+use vrl::value::{Kind, Value};
+
+/// A compiled program. Clones share it; [`Program::runner`] makes one that a worker can run.
+#[derive(Clone, Debug)]
+pub struct Program(Arc<Compiled>);
+
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) program: vrl::compiler::Program,
+    pub(super) zone: TimeZone,
+    pub(super) salt: Salt,
+}
+
+impl Program {
+    /// Makes what runs it, for one worker.
+    pub fn runner(&self) -> Runner {
+        Runner::new(&self.0)
+    }
+
+    /// Tells whether it may fail or abort, after which its changes are to be undone. The bound on its run is not meant.
+    pub fn may_end_early(&self) -> bool {
+        let info = self.0.program.info();
+        info.fallible || info.abortable
+    }
+
+    /// Tells whether the root of the event may be something else after it than an object.
+    pub fn may_replace_root(&self) -> bool {
+        let kind = self.0.program.final_type_info().state.external.target_kind().clone();
+        !kind.is_object()
+    }
+}
+
+/// Compiles the programs of one component.
+///
+/// `id` is the component's; it tells random values of two components apart. `zone` is UTC unless its author named one.
+pub struct Compiler<'a> {
+    /// The component's id.
+    pub id: &'a str,
+    /// In which zone times without one are read.
+    pub zone: TimeZone,
+    /// What kinds of records it will run on.
+    pub inputs: &'a [PortKind],
+}
+
+/// What an alert's identity hangs on; programs may read but not write it.
+const ALERT_IDENTITY: [&str; 3] = ["id", "revision", "state"];
+
+impl<'a> Compiler<'a> {
+    /// Makes a compiler in UTC.
+    pub fn new(id: &'a str, inputs: &'a [PortKind]) -> Self {
+        Compiler { id, zone: utc(), inputs }
+    }
+
+    /// Compiles a program that changes records. Reports what is wrong and gives `None` then.
+    pub fn remap(&self, source: &Source<'_>, checker: &mut Checker) -> Option<Program> {
+        let written = self.compile(source.text(), self.remap_config());
+        let written = accept(written, source, checker)?;
+        // The added line stands behind the author's text, so no place shifts; and it is not there while VRL looks for
+        // results that nobody uses. A text that only compiles without it (none is known) runs as it is.
+        let ended = self.compile(&format!("{}\nnull", source.text()), self.remap_config());
+        let program = ended.map_or(written.program, |ended| ended.program);
+        Some(self.program(program, "remap"))
+    }
+
+    /// Compiles a condition from an option: VRL, or Vector's table `{ type = "vrl", source = "…" }`. `name` tells random
+    /// values of several conditions of one component apart.
+    pub fn condition(&self, node: &Node, name: &str, checker: &mut Checker) -> Option<Program> {
+        let text = condition_text(node, checker)?;
+        self.condition_text(text, name, checker)
+    }
+
+    /// Compiles a condition from its text.
+    pub fn condition_text(
+        &self,
+        text: &Text,
+        name: &str,
+        checker: &mut Checker,
+    ) -> Option<Program> {
+        let source = Source::Written(text);
+        let mut config = CompileConfig::default();
+        config.set_read_only();
+        let compiled = accept(self.compile(&text.text, config), &source, checker)?;
+        let result = compiled.program.final_type_info().result;
+        if !result.is_boolean() {
+            let found = result.kind().to_string();
+            let title = "a condition must give a boolean";
+            checker.report(
+                Diagnostic::error(NOT_A_CONDITION, text.span, title, format!("this gives {found}"))
+                    .help("compare it: `.field == \"value\"`; or state its type: `bool!(.field)`"),
+            );
+            return None;
+        }
+        let asked = compiled.config.get_custom::<AskedForMoment>().is_some_and(|asked| asked.0);
+        let program = self.program(compiled.program, name);
+        if !asked {
+            warn_if_constant(&program, text.span, checker);
+        }
+        Some(program)
+    }
+
+    fn compile(
+        &self,
+        text: &str,
+        mut config: CompileConfig,
+    ) -> Result<CompilationResult, DiagnosticList> {
+        config.set_custom(AskedForMoment::default());
+        let any = || Kind::object(Collection::any());
+        let external = ExternalEnv::new_with_kind(any(), any());
+        compile_with_external(text, functions::all(), &external, config)
+    }
+
+    fn remap_config(&self) -> CompileConfig {
+        let mut config = CompileConfig::default();
+        if self.inputs.contains(&PortKind::Alert) {
+            for name in ALERT_IDENTITY {
+                let path = OwnedTargetPath::event(OwnedValuePath::single_field(name));
+                config.set_read_only_path(path, true);
+            }
+        }
+        config
+    }
+
+    fn program(&self, program: vrl::compiler::Program, name: &str) -> Program {
+        let salt = *Id::of(&[b"program", self.id.as_bytes(), name.as_bytes()]).as_bytes();
+        Program(Arc::new(Compiled { program, zone: self.zone, salt }))
+    }
+}
+
+/// Gives UTC as VRL says it.
+pub fn utc() -> TimeZone {
+    TimeZone::Named(chrono_tz::UTC)
+}
+
+/// Reports what a compilation found.
+fn accept(
+    compiled: Result<CompilationResult, DiagnosticList>,
+    source: &Source<'_>,
+    checker: &mut Checker,
+) -> Option<CompilationResult> {
+    match compiled {
+        Ok(compiled) => {
+            source.report(&compiled.warnings, checker);
+            Some(compiled)
+        }
+        Err(faults) => {
+            source.report(&faults, checker);
+            None
+        }
+    }
+}
+
+/// Gives the text of a condition, of either form.
+pub fn condition_text<'a>(node: &'a Node, checker: &mut Checker) -> Option<&'a Text> {
+    let table = match &node.value {
+        Written::Text(text) => return Some(text),
+        Written::Table(table) => table,
+        _ => {
+            let title = "a condition is VRL, in quotes";
+            let label = "this is no text";
+            checker.report(Diagnostic::error(NOT_A_CONDITION, node.span, title, label));
+            return None;
+        }
+    };
+    let (kind, span) = match table.node("type") {
+        Some(node) => (node.as_text().map_or("", |text| text.text.as_str()), node.span),
+        // Vector reads a table without a type as VRL, too.
+        None => ("vrl", node.span),
+    };
+    if kind != "vrl" {
+        let title = format!("conditions of type `{kind}` are not known here");
+        checker.report(
+            Diagnostic::error(NOT_A_CONDITION, span, title, "only `vrl` is")
+                .help(replacement_of(kind)),
+        );
+        return None;
+    }
+    let text = table.node("source").and_then(Node::as_text);
+    if text.is_none() {
+        let title = "this condition has no `source`";
+        let label = "the VRL goes here: `source = \"…\"`";
+        checker.report(Diagnostic::error(NOT_A_CONDITION, node.span, title, label));
+    }
+    text
+}
+
+/// Says what to write in the place of another kind of Vector's conditions.
+fn replacement_of(kind: &str) -> &'static str {
+    match kind {
+        "is_log" | "is_metric" | "is_trace" => {
+            "ports carry one kind of record each, so the condition is not needed"
+        }
+        "check_fields" => "write the comparison in VRL: `\"message.eq\" = \"x\"` is `.message == \"x\"`",
+        "datadog_search" => "write it in VRL: `match_datadog_query(., \"…\")`",
+        _ => "write it in VRL",
+    }
+}
+
+/// Warns of a condition that reads nothing, so that it says the same of all records.
+fn warn_if_constant(program: &Program, span: Span, checker: &mut Checker) {
+    let compiled = &program.0.program;
+    if !compiled.info().target_queries.is_empty() {
+        return;
+    }
+    let mut nothing = Value::Object(Default::default());
+    let answer = Runtime::default().resolve(&mut nothing, compiled, &program.0.zone);
+    let answer = match answer {
+        Ok(Value::Boolean(true)) => "always true",
+        Ok(_) => "always false",
+        Err(_) => "always an error, which counts as false",
+    };
+    let title = "this condition does not depend on the record";
+    checker.report(Diagnostic::warning(CONSTANT_CONDITION, span, title, answer));
+}
+
+/// A compiled condition of a test, as in Vector's `[[tests]]`: it holds unless it fails, aborts, or gives `false`.
+#[derive(Debug)]
+pub struct Assertion {
+    program: Program,
+}
+
+impl Assertion {
+    /// Compiles a condition of a test; `Err` gives VRL's own report.
+    ///
+    /// # Errors
+    /// When it does not compile.
+    pub fn compile(text: &str) -> Result<Self, String> {
+        let compiler = Compiler::new("tests", &[]);
+        let mut config = CompileConfig::default();
+        config.disable_unused_expression_check();
+        let compiled = compiler
+            .compile(text, config)
+            .map_err(|faults| Formatter::new(text, faults).to_string())?;
+        Ok(Assertion { program: compiler.program(compiled.program, "assertion") })
+    }
+
+    /// Holds it against a record, received at `received_at`.
+    ///
+    /// # Errors
+    /// Why it does not hold: what `assert!` and `assert_eq!` say, or that it gave `false`.
+    pub fn check(
+        &self,
+        value: &Value,
+        received_at: azud_event::time::EventTime,
+    ) -> Result<(), String> {
+        let mut origin = azud_event::record::Record::new().origin().clone();
+        origin.received_at = received_at;
+        super::moment::begin(&origin, &self.program.0.salt);
+        let compiled = &self.program.0.program;
+        match Runtime::default().resolve(&mut value.clone(), compiled, &self.program.0.zone) {
+            Ok(Value::Boolean(false)) => Err("the condition gave false".to_owned()),
+            Ok(Value::Boolean(true)) => Ok(()),
+            Ok(other) => Err(format!("the condition gave {other}, not true")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Programs: VRL compiled against the plan and run on records.
+//!
+//! [`compile`] turns what an author wrote into a [`Program`], or into diagnostics at the place in the document.
+//! [`functions`] are what programs may call: nothing that a replay could answer otherwise. [`run`] runs them on records,
+//! within bounds.
+
+pub mod compile;
+pub mod functions;
+mod moment;
+pub mod run;
+pub mod source;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use compile::{Assertion, Compiler, Program};
+pub use run::{Outcome, Runner};
