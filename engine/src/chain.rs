@@ -13,7 +13,7 @@ use crate::case::{Emitted, Taps};
 use crate::dead_letter;
 use crate::egress::Encoded;
 use crate::limits::{BATCH_BYTES, PARTITIONS_OPEN_MAX};
-use crate::telemetry::ComponentMeter;
+use crate::telemetry::{ComponentMeter, count_alert};
 use azud_event::block::{Block, Frame, Layout};
 use azud_event::codec::Decoder;
 use azud_event::codec::framing::frames;
@@ -68,6 +68,8 @@ struct Step {
     /// Taken out while it runs; missing after a panic.
     transform: Option<Box<dyn Transform>>,
     outputs: Vec<Readers>,
+    /// Whether what it gives is alerts that begin here, which are counted as such.
+    raises: bool,
     meter: ComponentMeter,
     spec: Arc<dyn TransformSpec>,
 }
@@ -194,8 +196,9 @@ impl Chain {
         match node.spec.build() {
             Running::Stateless(transform) => {
                 let outputs = readers(&node.outputs);
-                let step =
-                    Step { id, transform: Some(transform), outputs: outputs.clone(), meter, spec };
+                let raises = spec.rule().is_some();
+                let transform = Some(transform);
+                let step = Step { id, transform, outputs: outputs.clone(), raises, meter, spec };
                 self.steps[index] = Some(step);
                 for reader in all(&outputs) {
                     self.reach(pipeline, reader);
@@ -505,6 +508,9 @@ impl Next for Way<'_> {
         let Some(step) = &mut self.chain.steps[self.step] else { return };
         step.meter.sent(1);
         let readers = Rc::clone(&step.outputs[port]);
+        if step.raises {
+            count_alert(record);
+        }
         if let Some(taps) = &self.chain.taps {
             let value = record.to_value();
             taps.borrow_mut().push(Emitted { transform: self.step, port, value });

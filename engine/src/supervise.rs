@@ -125,12 +125,11 @@ impl Engine {
 
     /// Lists why the instance is not ready; empty when it is.
     pub fn not_ready(&self) -> Vec<String> {
-        let troubles = self.state.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let stalled = self.state.sinks.iter().filter(|(_, meter)| meter.stalled_for() > STALLED);
         let stalled = stalled.map(|(id, meter)| {
             format!("sink `{id}` has confirmed nothing for {} s", meter.stalled_for().as_secs())
         });
-        let mut reasons: Vec<_> = troubles.iter().cloned().chain(stalled).collect();
+        let mut reasons: Vec<_> = self.troubles().into_iter().chain(stalled).collect();
         if let Some(ended) = &*self.ended.borrow() {
             reasons.push(match ended {
                 Ok(()) => "every source has ended".to_owned(),
@@ -167,6 +166,11 @@ impl Engine {
             Ok(outcome) => outcome,
             Err(_) => Err(EngineError::NotDrained(timeout)),
         }
+    }
+
+    /// Lists what went wrong without ending the plan: sources that ended before they were told to.
+    pub fn troubles(&self) -> Vec<String> {
+        self.state.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Lists how many records each sink has delivered, by id.

@@ -1,11 +1,14 @@
 //! The engine's counting: plain integers on the worker, given to the recorder once an activation.
 
 use azud_event::dead_letter::Reason;
+use azud_event::record::Record;
 use azud_plan::telemetry::{self as names, component_labels};
 use metrics::{Counter, Gauge, Label, counter, gauge};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
+use vrl::owned_value_path;
+use vrl::path::OwnedValuePath;
 
 /// The counters of one component on one worker.
 pub struct ComponentMeter {
@@ -99,6 +102,19 @@ impl ComponentMeter {
             counter.flush();
         }
     }
+}
+
+/// Counts a revision of an alert, by what it says of itself. The labels are bounded: rules are those of the plan,
+/// severities and changes are words of the alert's schema.
+pub fn count_alert(record: &Record) {
+    let text = |path: OwnedValuePath| {
+        let text = record.get_bytes(&path);
+        text.map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+    };
+    let rule = text(owned_value_path!("rule", "id"));
+    let severity = text(owned_value_path!("severity"));
+    let change = text(owned_value_path!("change"));
+    counter!(names::ALERTS, "rule" => rule, "severity" => severity, "change" => change).increment(1);
 }
 
 /// The counters of one sink, moved by workers and by its own task.

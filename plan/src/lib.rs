@@ -15,4 +15,5 @@ pub mod document;
 pub mod fill;
 pub mod plan;
 pub mod registry;
+pub mod render;
 pub mod telemetry;

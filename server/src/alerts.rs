@@ -51,6 +51,7 @@ fn filter(arguments: &Alerts) -> AlertFilter {
         state: arguments.state.clone(),
         severity: arguments.severity.clone(),
         limit: arguments.limit,
+        ..AlertFilter::default()
     }
 }
 

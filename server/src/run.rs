@@ -13,6 +13,7 @@ use azud_plan::resolve::Instance;
 use azud_store::Store;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,7 +147,9 @@ fn partition_secret(data_dir: &Path) -> Result<[u8; 16], String> {
             format!("{} has {} bytes instead of 16; restore it", path.display(), bytes.len())
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let secret = azud_store::random_bytes();
+            let mut secret = [0; 16];
+            let random = fs::File::open("/dev/urandom");
+            random.and_then(|mut random| random.read_exact(&mut secret)).map_err(describe)?;
             fs::write(&path, secret).map_err(describe)?;
             Ok(secret)
         }
@@ -234,7 +237,8 @@ fn conclude(engine: &Engine, ended: Result<(), EngineError>) -> Outcome {
                     tracing::info!("{sink} delivered {records} records");
                 }
             }
-            Outcome::Well
+            // A source that broke was reported when it did; the end of the others does not make it well.
+            if engine.troubles().is_empty() { Outcome::Well } else { Outcome::Environment }
         }
         Err(error) => {
             tracing::error!("{error}");

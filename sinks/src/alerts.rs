@@ -123,3 +123,10 @@ fn read(group: &[Batch]) -> Result<Vec<Alert>, RunError> {
         message: format!("a batch holds something else than alerts: {error}"),
     })
 }
+
+const EXAMPLE: Example = Example {
+    title: "An alert, as it reaches the table",
+    toml: "type = \"alerts\"\n",
+    input: "",
+    output: "",
+};

@@ -70,8 +70,8 @@ enum Target {
     Stderr,
 }
 
-fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn SinkSpec>> {
-    let encoding = Encoding::check(options, checker);
+fn check(options: &Options<'_>, _checker: &mut Checker) -> Option<Box<dyn SinkSpec>> {
+    let encoding = Encoding::check(options);
     let target = match options.one_of("target")? {
         "stderr" => Target::Stderr,
         _ => Target::Stdout,

@@ -18,7 +18,7 @@ mod tests;
 
 use crate::deliver::{GroupLimits, Trouble, next_group};
 use crate::encoding::{ENCODING, Encoding, FRAMING, RecordEncoder};
-use crate::limits::{GROUP_BATCHES_MAX, GROUP_BYTES_MAX};
+use crate::limits::{GROUP_BATCHES_MAX, GROUP_BYTES_MAX, PATH_BYTES_MAX, SEGMENT_BYTES_MAX};
 use azud_event::clock::Clock;
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::record::Record;
@@ -120,7 +120,7 @@ enum Place {
 }
 
 fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn SinkSpec>> {
-    let encoding = Encoding::check(options, checker);
+    let encoding = Encoding::check(options);
     let place = options.text("path").and_then(|path| Place::check(path, checker));
     let seconds = options.integer("idle_timeout_secs").and_then(|count| u64::try_from(count).ok());
     let sync = options.boolean("sync");
@@ -134,13 +134,14 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn SinkSpe
 
 impl Place {
     fn check(path: &Text, checker: &mut Checker) -> Option<Self> {
-        let template = Template::parse(path, Confine::Path, Missing::Fault, checker)?;
-        let fixed = path.text.find(['{', '%']).map_or(&*path.text, |at| &path.text[..at]);
-        if fixed.len() == path.text.len() {
-            return Some(Place::Fixed(Arc::from(fixed)));
+        let template = Template::parse(path, checker)?;
+        let template = template.confined(Confine::Path).missing(Missing::Fault);
+        if let Some(path) = template.fixed() {
+            return Some(Place::Fixed(Arc::from(path)));
         }
-        let folder = fixed.rfind('/').map_or("", |at| &fixed[..=at]);
-        Some(Place::Named { template, folder: Arc::from(folder) })
+        let prefix = template.prefix();
+        let folder = Arc::from(prefix.rfind('/').map_or("", |at| &prefix[..=at]));
+        Some(Place::Named { template, folder })
     }
 }
 
@@ -207,11 +208,12 @@ impl Encoder for FileEncoder {
     }
 }
 
-/// Whether `name` is a file in `folder` or in a folder below it. Both as written, without asking the disk.
+/// Whether `name` is a file in `folder` or in a folder below it, that a file system can have. Both as written,
+/// without asking the disk.
 fn is_below(folder: &str, name: &str) -> bool {
     let Some(rest) = name.strip_prefix(folder) else { return false };
-    let mut parts = rest.split('/');
-    !rest.contains('\0') && parts.all(|part| !matches!(part, "" | "." | ".."))
+    let is_segment = |part: &str| !matches!(part, "" | "." | "..") && part.len() <= SEGMENT_BYTES_MAX;
+    name.len() <= PATH_BYTES_MAX && !rest.contains('\0') && rest.split('/').all(is_segment)
 }
 
 /// A running `file`.

@@ -21,3 +21,38 @@ use azud_plan::component::SinkFactory;
 /// Every sink, sorted by name.
 pub const SINKS: &[&SinkFactory] =
     &[&alerts::ALERTS, &blackhole::BLACKHOLE, &console::CONSOLE, &file::FILE];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_sink, record};
+
+    #[test]
+    fn the_list_is_sorted_and_complete_in_words() {
+        assert!(SINKS.is_sorted_by(|a, b| a.name < b.name), "sort the list by name");
+        for sink in SINKS {
+            assert!(!sink.examples.is_empty(), "{}", sink.name);
+            assert!(!sink.description.is_empty() && sink.summary.ends_with('.'), "{}", sink.name);
+        }
+    }
+
+    #[test]
+    fn the_examples_give_what_they_say() {
+        for sink in SINKS {
+            for example in sink.examples {
+                let mut encoder = check_sink(sink, example.toml).encoder();
+                let mut out = Vec::new();
+                for line in example.input.lines() {
+                    let mut name = String::new();
+                    let record = record(line);
+                    encoder.partition(&record, &mut name).unwrap();
+                    encoder.encode(&record, &mut out).unwrap();
+                }
+                let written = String::from_utf8(out).unwrap();
+                let written: Vec<_> = written.lines().filter(|line| !line.is_empty()).collect();
+                let expected: Vec<_> = example.output.lines().collect();
+                assert_eq!(written, expected, "{}: {}", sink.name, example.title);
+            }
+        }
+    }
+}

@@ -24,3 +24,10 @@ pub const ALERTS_PER_TRANSACTION: usize = 500;
 
 /// How long alerts wait for others to share a transaction with.
 pub const ALERTS_LINGER: Duration = Duration::from_millis(200);
+
+/// The longest name of a file or folder, in bytes: what Linux's file systems allow. A name that no disk can have would
+/// be tried for ever, so its record is set aside instead.
+pub const SEGMENT_BYTES_MAX: usize = 255;
+
+/// The longest path, in bytes: `PATH_MAX` of Linux without the zero at its end.
+pub const PATH_BYTES_MAX: usize = 4095;

@@ -1,7 +1,18 @@
 //! What the tests of sinks share: a queue, batches that tell when they are confirmed, records, checked tables.
 
-use azud_plan::component::{Batch, Batches, Confirmation};
+use azud_event::block::{Block, Layout};
+use azud_event::clock::Clock;
+use azud_event::id::{SourceIndex, StreamId};
+use azud_event::record::Record;
+use azud_event::time::EventTime;
+use azud_plan::component::{
+    Batch, Batches, BuildContext, Confirmation, OptionSpec, Options, Services, SinkFactory,
+    SinkSpec, check_options,
+};
+use azud_plan::diagnostic::Checker;
+use azud_plan::document::Document;
 use futures_channel::mpsc;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -36,4 +47,55 @@ pub(crate) fn batch(partition: &str, text: &str) -> (Batch, Confirmed) {
         }),
     };
     (batch, confirmed)
+}
+
+/// Makes a record of a JSON object, received at the start of 1970.
+pub(crate) fn record(json: &str) -> Record {
+    let block = Block {
+        source: SourceIndex(0),
+        stream: StreamId(0),
+        position: 0,
+        end: json.len() as u64,
+        received_at: EventTime::EPOCH,
+        bytes: json.as_bytes().to_vec().into(),
+        layout: Layout::Lines,
+        peers: Arc::new([]),
+    };
+    let mut record = Record::new();
+    let range = 0..json.len();
+    let frame = azud_event::block::Frame { range: range.clone(), peer: 0, received_delta_us: 0 };
+    record.begin(&block, &frame);
+    record.decode_json(range).unwrap();
+    record
+}
+
+/// Checks a table against `options` and reads it; its faults fail the test.
+pub(crate) fn check_table<T>(
+    toml: &str,
+    options: &'static [OptionSpec],
+    read: impl FnOnce(&Options<'_>) -> Option<T>,
+) -> Option<T> {
+    let mut checker = Checker::default();
+    let document = Document::parse(0, toml, &mut checker).unwrap();
+    check_options(&document.root, options, &["type", "inputs"], "a sink", &mut checker);
+    assert!(!checker.failed(), "{toml}\n{:#?}", checker.diagnostics);
+    read(&Options::new("sink", &document.root, options))
+}
+
+/// Checks a sink's table.
+pub(crate) fn check_sink(factory: &SinkFactory, toml: &str) -> Box<dyn SinkSpec> {
+    let mut checker = Checker::default();
+    let spec = check_table(toml, factory.options, |options| (factory.check)(options, &mut checker));
+    assert!(!checker.failed(), "{:#?}", checker.diagnostics);
+    spec.unwrap()
+}
+
+/// Makes what a sink may use when it is built.
+pub(crate) fn context(folder: &Path, services: Services) -> BuildContext {
+    BuildContext {
+        id: "sink".to_owned(),
+        data_dir: folder.to_owned(),
+        clock: Clock::manual(EventTime::EPOCH),
+        services: Arc::new(services),
+    }
 }

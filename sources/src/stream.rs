@@ -69,6 +69,11 @@ impl StreamBlocks {
         self.stream
     }
 
+    /// Gives the place in the stream where the next block starts: what lies before it was given.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Gives the place in the stream up to which it was read.
     pub(crate) fn read_to(&self) -> u64 {
         self.read_to

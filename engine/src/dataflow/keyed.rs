@@ -5,6 +5,7 @@ use crate::chain::Chain;
 use crate::doorbell::Doorbell;
 use crate::egress::Egress;
 use crate::feed::Epoch;
+use crate::telemetry::count_alert;
 use azud_event::record::{Origin, Record};
 use azud_event::row::Row;
 use azud_event::time::EventTime;
@@ -48,6 +49,7 @@ pub fn build<'s>(
     let mut egress = Egress::new(part.queues(), bell.clone(), Arc::clone(&feed));
     let mut groups = Groups { make, states: BTreeMap::new() };
     let feeds = chain.feeds();
+    let raises = pipeline.transforms[index].spec.rule().is_some();
 
     let mut builder = OperatorBuilder::new(pipeline.transforms[index].id.clone(), scope);
     let mut input = builder.new_input(input, Exchange::new(|row: &Row| u64::from(row.group.0)));
@@ -82,6 +84,9 @@ pub fn build<'s>(
                 let Pending { capabilities, rows } = entry.remove();
                 groups.apply(rows, feed.clock_of(epoch), |value, origin| {
                     record.begin_value(value, origin);
+                    if raises {
+                        count_alert(&record);
+                    }
                     chain.value(&mut record);
                 });
                 chain.flush(true, |encoded| {

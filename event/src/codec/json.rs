@@ -189,6 +189,8 @@ mod tests {
             (b"[{\"a\":1}, {\"b\":}]", "expected a value at byte 15"),
             (b"{\"a\":\"x\ny\"}", "expected a control character to be escaped at byte 7"),
             (b"{\"a\":\"\\ud800\"}", "expected the second half of a surrogate pair at byte 12"),
+            (b"[\"\\ud800\\u0041\"]", "expected the second half of a surrogate pair at byte 8"),
+            (b"[\"\\udc00\"]", "expected the first half of a surrogate pair at byte 2"),
             (b"{\"a\":\"long enough \xff\"}", "expected UTF-8 at byte 18"),
             (b"{\"a\":01}", "expected no digit after a leading zero at byte 6"),
             (b"{} {}", "expected the end of the document at byte 3"),
@@ -240,6 +242,33 @@ mod tests {
         encode_json(&record, &mut out);
         let expected = r#"{"a": {"x" : [1,2]}, "b":"\n","c":null}"#;
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_was_removed_is_not_written_and_what_stands_around_it_is() {
+        let mut record = record_of(br#"{"a": 1, "b": 2, "c": 3, "d": 4}"#);
+        record.remove(&parse_value_path("b").unwrap(), false);
+        let mut out = Vec::new();
+        encode_json(&record, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), r#"{"a": 1,"c": 3, "d": 4}"#);
+    }
+
+    #[test]
+    fn fields_of_the_source_are_added_to_each_record_that_has_none_of_that_name() {
+        let (block, frame) = block_of(br#"[{"a":1},{"timestamp":2},3]"#);
+        let mut record = Record::new();
+        record.begin(&block, &frame);
+        let mut decoder = JsonDecoder::new(Some(SourceFields::new("http_server")));
+        let mut seen = Vec::new();
+        let mut emit = |record: &mut Record| encode_json(record, &mut seen);
+        decoder.decode(&block, &frame, &mut record, &mut emit).unwrap();
+        let time = r#""timestamp":"1970-01-01T00:00:00.000000011Z""#;
+        let expected = [
+            format!(r#"{{"a":1,"source_type":"http_server",{time}}}"#),
+            r#"{"timestamp":2,"source_type":"http_server"}"#.to_owned(),
+            format!(r#"{{"message":3,"source_type":"http_server",{time}}}"#),
+        ];
+        assert_eq!(String::from_utf8(seen).unwrap(), expected.concat());
     }
 
     #[test]

@@ -16,7 +16,6 @@ use crate::document::Text;
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::record::Record;
 use chrono::format::{Item, StrftimeItems};
-use std::borrow::Cow;
 use std::fmt::Write;
 use vrl::path::OwnedValuePath;
 use vrl::value::Value;
@@ -148,17 +147,19 @@ impl Template {
         name: &str,
         out: &mut String,
     ) -> Result<(), Fault> {
-        let value = match record.get(path) {
-            None | Some(Value::Null) => match self.missing {
-                Missing::Empty => Cow::Borrowed(""),
-                Missing::Fault => return fault(format!("the template's field `{name}` is missing")),
-            },
-            Some(Value::Bytes(bytes)) => String::from_utf8_lossy(bytes),
-            Some(value) => Cow::Owned(value.to_string()),
-        };
-        match self.confine {
-            Confine::Free => out.push_str(&value),
-            Confine::Path => push_segment(&value, name, out)?,
+        // A null and a text that says "null" look the same as bytes; only then a value is worth making.
+        let is_null = |bytes: &[u8]| bytes == b"null" && record.get(path) == Some(&Value::Null);
+        let bytes = record.get_bytes(path).filter(|bytes| !is_null(bytes));
+        match (bytes, self.confine, self.missing) {
+            (Some(bytes), Confine::Free, _) => out.push_str(&String::from_utf8_lossy(&bytes)),
+            (Some(bytes), Confine::Path, _) => {
+                push_segment(&String::from_utf8_lossy(&bytes), name, out)?;
+            }
+            (None, Confine::Free, Missing::Empty) => {}
+            (None, Confine::Path, Missing::Empty) => push_segment("", name, out)?,
+            (None, _, Missing::Fault) => {
+                return fault(format!("the template's field `{name}` is missing"));
+            }
         }
         Ok(())
     }
@@ -284,6 +285,7 @@ mod tests {
         assert_eq!(rendered.unwrap(), "/a/web1-7/2026-03-01 10%.log");
         assert_eq!(template.fields().count(), 2);
         assert_eq!((template.prefix(), template.fixed()), ("/a/", None));
+        assert_eq!(render(&parse("{{ a }}").unwrap(), r#"{"a":"null"}"#).unwrap(), "null");
         assert_eq!(parse("100%% sure").unwrap().fixed(), Some("100% sure"));
         assert_eq!(parse("/var/log/%Y.log").unwrap().prefix(), "/var/log/");
         assert_eq!(parse("").unwrap().fixed(), Some(""));

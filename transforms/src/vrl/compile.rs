@@ -7,19 +7,21 @@
 use super::functions::{self, AskedForMoment};
 use super::moment::Salt;
 use super::run::Runner;
-use super::source::{CONSTANT_CONDITION, NOT_A_CONDITION, Source};
+use super::source::Source;
 use azud_event::id::Id;
 use azud_plan::component::Kind as PortKind;
-use azud_plan::diagnostic::{Checker, Diagnostic, Span};
-use azud_plan::document::{Node, Text, Value as Written};
+use azud_plan::diagnostic::{Checker, Diagnostic, Span, codes};
+use azud_plan::document::Text;
 use std::sync::Arc;
-use vrl::compiler::runtime::Runtime;
+use vrl::compiler::runtime::{Runtime, RuntimeResult};
 use vrl::compiler::state::ExternalEnv;
-use vrl::compiler::{CompilationResult, CompileConfig, TimeZone, compile_with_external};
+use vrl::compiler::{
+    CompilationResult, CompileConfig, TargetValue, TimeZone, compile_with_external,
+};
 use vrl::diagnostic::{DiagnosticList, Formatter};
 use vrl::path::{OwnedTargetPath, OwnedValuePath};
 use vrl::value::kind::Collection;
-use vrl::value::{Kind, Value};
+use vrl::value::{Kind, ObjectMap, Secrets, Value};
 
 /// A compiled program. Clones share it; [`Program::runner`] makes one that a worker can run.
 #[derive(Clone, Debug)]
@@ -83,30 +85,19 @@ impl<'a> Compiler<'a> {
         Some(self.program(program, "remap"))
     }
 
-    /// Compiles a condition from an option: VRL, or Vector's table `{ type = "vrl", source = "…" }`. `name` tells random
-    /// values of several conditions of one component apart.
-    pub fn condition(&self, node: &Node, name: &str, checker: &mut Checker) -> Option<Program> {
-        let text = condition_text(node, checker)?;
-        self.condition_text(text, name, checker)
-    }
-
-    /// Compiles a condition from its text.
-    pub fn condition_text(
-        &self,
-        text: &Text,
-        name: &str,
-        checker: &mut Checker,
-    ) -> Option<Program> {
+    /// Compiles a condition. `name` tells random values of several conditions of one component apart. Reports what is
+    /// wrong and gives `None` then.
+    pub fn condition(&self, text: &Text, name: &str, checker: &mut Checker) -> Option<Program> {
         let source = Source::Written(text);
         let mut config = CompileConfig::default();
         config.set_read_only();
         let compiled = accept(self.compile(&text.text, config), &source, checker)?;
         let result = compiled.program.final_type_info().result;
         if !result.is_boolean() {
-            let found = result.kind().to_string();
             let title = "a condition must give a boolean";
+            let found = format!("this gives {}", result.kind());
             checker.report(
-                Diagnostic::error(NOT_A_CONDITION, text.span, title, format!("this gives {found}"))
+                Diagnostic::error(codes::VRL_INVALID, text.span, title, found)
                     .help("compare it: `.field == \"value\"`; or state its type: `bool!(.field)`"),
             );
             return None;
@@ -152,6 +143,13 @@ pub fn utc() -> TimeZone {
     TimeZone::Named(chrono_tz::UTC)
 }
 
+/// Runs a program once on a value, in UTC.
+pub(super) fn resolve(program: &vrl::compiler::Program, value: Value) -> RuntimeResult {
+    let metadata = Value::Object(ObjectMap::new());
+    let mut target = TargetValue { value, metadata, secrets: Secrets::new() };
+    Runtime::default().resolve(&mut target, program, &utc())
+}
+
 /// Reports what a compilation found.
 fn accept(
     compiled: Result<CompilationResult, DiagnosticList>,
@@ -170,67 +168,19 @@ fn accept(
     }
 }
 
-/// Gives the text of a condition, of either form.
-pub fn condition_text<'a>(node: &'a Node, checker: &mut Checker) -> Option<&'a Text> {
-    let table = match &node.value {
-        Written::Text(text) => return Some(text),
-        Written::Table(table) => table,
-        _ => {
-            let title = "a condition is VRL, in quotes";
-            let label = "this is no text";
-            checker.report(Diagnostic::error(NOT_A_CONDITION, node.span, title, label));
-            return None;
-        }
-    };
-    let (kind, span) = match table.node("type") {
-        Some(node) => (node.as_text().map_or("", |text| text.text.as_str()), node.span),
-        // Vector reads a table without a type as VRL, too.
-        None => ("vrl", node.span),
-    };
-    if kind != "vrl" {
-        let title = format!("conditions of type `{kind}` are not known here");
-        checker.report(
-            Diagnostic::error(NOT_A_CONDITION, span, title, "only `vrl` is")
-                .help(replacement_of(kind)),
-        );
-        return None;
-    }
-    let text = table.node("source").and_then(Node::as_text);
-    if text.is_none() {
-        let title = "this condition has no `source`";
-        let label = "the VRL goes here: `source = \"…\"`";
-        checker.report(Diagnostic::error(NOT_A_CONDITION, node.span, title, label));
-    }
-    text
-}
-
-/// Says what to write in the place of another kind of Vector's conditions.
-fn replacement_of(kind: &str) -> &'static str {
-    match kind {
-        "is_log" | "is_metric" | "is_trace" => {
-            "ports carry one kind of record each, so the condition is not needed"
-        }
-        "check_fields" => "write the comparison in VRL: `\"message.eq\" = \"x\"` is `.message == \"x\"`",
-        "datadog_search" => "write it in VRL: `match_datadog_query(., \"…\")`",
-        _ => "write it in VRL",
-    }
-}
-
 /// Warns of a condition that reads nothing, so that it says the same of all records.
 fn warn_if_constant(program: &Program, span: Span, checker: &mut Checker) {
     let compiled = &program.0.program;
     if !compiled.info().target_queries.is_empty() {
         return;
     }
-    let mut nothing = Value::Object(Default::default());
-    let answer = Runtime::default().resolve(&mut nothing, compiled, &program.0.zone);
-    let answer = match answer {
+    let answer = match resolve(compiled, Value::Object(ObjectMap::new())) {
         Ok(Value::Boolean(true)) => "always true",
         Ok(_) => "always false",
         Err(_) => "always an error, which counts as false",
     };
     let title = "this condition does not depend on the record";
-    checker.report(Diagnostic::warning(CONSTANT_CONDITION, span, title, answer));
+    checker.report(Diagnostic::warning(codes::VRL_CONSTANT, span, title, answer));
 }
 
 /// A compiled condition of a test, as in Vector's `[[tests]]`: it holds unless it fails, aborts, or gives `false`.
@@ -267,7 +217,7 @@ impl Assertion {
         origin.received_at = received_at;
         super::moment::begin(&origin, &self.program.0.salt);
         let compiled = &self.program.0.program;
-        match Runtime::default().resolve(&mut value.clone(), compiled, &self.program.0.zone) {
+        match resolve(compiled, value.clone()) {
             Ok(Value::Boolean(false)) => Err("the condition gave false".to_owned()),
             Ok(Value::Boolean(true)) => Ok(()),
             Ok(other) => Err(format!("the condition gave {other}, not true")),

@@ -1,6 +1,6 @@
 //! Where a program was written: in the document, or in a file of its own.
 
-use azud_plan::diagnostic::{Checker, Code, Diagnostic, Severity, Span};
+use azud_plan::diagnostic::{Checker, Diagnostic, Severity, Span, codes};
 use azud_plan::document::Text;
 use std::path::PathBuf;
 use vrl::diagnostic::{Diagnostic as VrlDiagnostic, DiagnosticList, Note};
@@ -19,17 +19,6 @@ pub enum Source<'a> {
         span: Span,
     },
 }
-
-/// A program does not compile.
-pub const DOES_NOT_COMPILE: Code = Code("P020");
-/// An error of a program is not handled.
-pub const ERROR_NOT_HANDLED: Code = Code("P022");
-/// A condition is the same for all records.
-pub const CONSTANT_CONDITION: Code = Code("P023");
-/// VRL warns.
-pub const WARNING: Code = Code("P024");
-/// A condition is not VRL, or not a boolean.
-pub const NOT_A_CONDITION: Code = Code("P025");
 
 /// The codes of VRL that say: this may fail, and nobody looks.
 const UNHANDLED: [usize; 5] = [100, 103, 110, 630, 631];
@@ -62,9 +51,9 @@ impl Source<'_> {
         let refused = self.refused_function(found);
         let warning = !found.is_problem();
         let code = match found.code {
-            _ if warning => WARNING,
-            code if UNHANDLED.contains(&code) => ERROR_NOT_HANDLED,
-            _ => DOES_NOT_COMPILE,
+            _ if warning => codes::VRL_WARNING,
+            code if UNHANDLED.contains(&code) => codes::VRL_FALLIBLE,
+            _ => codes::VRL_INVALID,
         };
         let mut diagnostic = Diagnostic {
             code,

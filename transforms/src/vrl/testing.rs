@@ -7,6 +7,7 @@ use azud_event::record::Record;
 use azud_event::time::EventTime;
 use azud_plan::diagnostic::{Checker, Span};
 use std::path::PathBuf;
+use vrl::owned_value_path;
 use vrl::value::Value;
 
 /// When records of tests were received: 2026-03-01T10:00:00Z.
@@ -45,6 +46,6 @@ pub(crate) fn evaluate_at(text: &str, value: Value, at: EventTime) -> Result<Val
     record.begin_value(value, origin);
     match program.runner().run(&mut record).fault() {
         Some(fault) => Err(fault.message),
-        None => Ok(record.to_value().remove("result", false).unwrap_or(Value::Null)),
+        None => Ok(record.get(&owned_value_path!("result")).cloned().unwrap_or(Value::Null)),
     }
 }

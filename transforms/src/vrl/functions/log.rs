@@ -23,7 +23,7 @@ fn run(call: &Call<'_>) -> Resolved {
         return Ok(Value::Null);
     }
     let words = call.required(0)?.to_string_lossy();
-    let level = call.optional(1).and_then(Value::as_str).unwrap_or_default();
+    let level = call.optional(1).and_then(Value::to_str_lossy).unwrap_or_default();
     match &*level {
         "trace" => tracing::trace!(target: "azud::program", "{words}"),
         "debug" => tracing::debug!(target: "azud::program", "{words}"),

@@ -21,6 +21,8 @@ mod years;
 
 pub use pure::PURE;
 
+pub use ours::AskedForMoment;
+
 use ours::{Replaced, Replacement};
 use restricted::{Restricted, Restriction};
 use std::sync::LazyLock;

@@ -57,7 +57,7 @@ pub const PARSE_GROKS: Restriction = Restriction {
 };
 
 fn local_zone(value: &Value) -> Option<&'static str> {
-    let name = value.as_str()?;
+    let name = value.to_str_lossy()?;
     ["", "local"]
         .contains(&&*name)
         .then_some("the zone of the machine may change; name the zone: \"Europe/Madrid\"")
@@ -67,7 +67,7 @@ fn date_matcher(value: &Value) -> Option<&'static str> {
     let dated = match value {
         Value::Array(items) => items.iter().any(|item| date_matcher(item).is_some()),
         Value::Object(members) => members.values().any(|item| date_matcher(item).is_some()),
-        other => other.as_str().is_some_and(|text| text.contains("date(")),
+        other => other.to_str_lossy().is_some_and(|text| text.contains("date(")),
     };
     dated.then_some("`date(…)` asks the machine's clock; take the text and use `parse_timestamp`")
 }

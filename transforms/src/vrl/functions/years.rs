@@ -113,6 +113,7 @@ fn klog(call: &Call<'_>) -> Resolved {
 
 #[cfg(test)]
 mod tests {
+    use crate::vrl::compile::resolve;
     use crate::vrl::testing::{evaluate, evaluate_at};
     use azud_event::time::EventTime;
     use vrl::value;
@@ -156,11 +157,7 @@ mod tests {
         ];
         for line in lines {
             let theirs = vrl::compiler::compile("parse_syslog(.m) ?? null", &vrl::stdlib::all());
-            let mut target = value!({ "m": line });
-            let zone = vrl::compiler::TimeZone::Named(chrono_tz::UTC);
-            let theirs = vrl::compiler::runtime::Runtime::default()
-                .resolve(&mut target, &theirs.unwrap().program, &zone)
-                .unwrap();
+            let theirs = resolve(&theirs.unwrap().program, value!({ "m": line })).unwrap();
             let ours = evaluate("parse_syslog(.m) ?? null", value!({ "m": line })).unwrap();
             assert_eq!(ours, theirs, "{line}");
             assert!(ours == Value::Null || ours.is_object());
