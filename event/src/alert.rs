@@ -233,7 +233,19 @@ mod hex {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Id, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|_| D::Error::custom("an id is 32 hexadecimal digits"))
+        bytes(&text)
+            .and_then(|bytes| serde_json::from_value(bytes.into()).ok())
+            .ok_or_else(|| D::Error::custom("an id is 32 hexadecimal digits"))
+    }
+
+    /// Reads pairs of digits; how many an id has its own form knows.
+    fn bytes(text: &str) -> Option<Vec<u8>> {
+        let pair = |pair: &[u8]| {
+            let [high, low] = pair else { return None };
+            let digit = |digit: &u8| char::from(*digit).to_digit(16);
+            u8::try_from(digit(high)? << 4 | digit(low)?).ok()
+        };
+        text.as_bytes().chunks(2).map(pair).collect()
     }
 }
 

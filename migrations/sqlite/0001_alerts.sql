@@ -70,6 +70,7 @@ CREATE TABLE alerts (
     supersedes     TEXT NOT NULL CHECK (json_valid(supersedes)),
     superseded_by  TEXT,
     reason         TEXT,
+    link           TEXT,
     incarnation    TEXT NOT NULL,
     epoch          INTEGER,
     -- What earlier incarnations had counted when this one first wrote the row; null when there was none.

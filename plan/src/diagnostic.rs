@@ -56,7 +56,12 @@ pub struct Code(pub &'static str);
 
 impl Diagnostic {
     /// Makes an error at a place.
-    pub fn error(code: Code, span: Span, title: impl Into<String>, label: impl Into<String>) -> Self {
+    pub fn error(
+        code: Code,
+        span: Span,
+        title: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Self {
         Diagnostic {
             code,
             severity: Severity::Error,

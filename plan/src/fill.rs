@@ -20,7 +20,12 @@ use std::ops::Range;
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Fills all strings of a document from the variables that are `allowed`.
-pub fn fill(document: &mut Document, allowed: &[String], lookup: Lookup<'_>, checker: &mut Checker) {
+pub fn fill(
+    document: &mut Document,
+    allowed: &[String],
+    lookup: Lookup<'_>,
+    checker: &mut Checker,
+) {
     let mut filler = Filler { allowed, lookup, checker };
     filler.table(&mut document.root);
 }
@@ -78,17 +83,20 @@ impl Filler<'_> {
         let span = text.place(range.clone());
         let letters = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if name.is_empty() || !name.bytes().all(letters) {
-            self.report(span, format!("`{name}` is no name of an environment variable"), &[
-                "write `$${` for a `${` that is meant as such",
-            ]);
+            self.report(
+                span,
+                format!("`{name}` is no name of an environment variable"),
+                &["write `$${` for a `${` that is meant as such"],
+            );
             return None;
         }
         if !self.allowed.iter().any(|allowed| allowed == name) {
             let allow = format!("allow it with `limits.environment = [\"{name}\"]` in azud.toml");
-            self.report(span, format!("the environment variable `{name}` may not be read"), &[
-                &allow,
-                "write `$${` for a `${` that is meant as such",
-            ]);
+            self.report(
+                span,
+                format!("the environment variable `{name}` may not be read"),
+                &[&allow, "write `$${` for a `${` that is meant as such"],
+            );
             return None;
         }
         let value = (self.lookup)(name).filter(|value| fallback.is_none() || !value.is_empty());
@@ -96,7 +104,11 @@ impl Filler<'_> {
             Some(value) => Some(value),
             None => {
                 let give = format!("set it, or give a text for that case: `${{{name}:-text}}`");
-                self.report(span, format!("the environment variable `{name}` is not set"), &[&give]);
+                self.report(
+                    span,
+                    format!("the environment variable `{name}` is not set"),
+                    &[&give],
+                );
                 None
             }
         }
@@ -108,7 +120,9 @@ impl Filler<'_> {
             let span = text.place(start..start + length + 1);
             let title = "no secret backend is configured";
             let found = Diagnostic::error(codes::SECRET, span, title, "cannot be filled");
-            let found = found.help("this version has no secret backends; keep it in a file that an option names");
+            let found = found.help(
+                "this version has no secret backends; keep it in a file that an option names",
+            );
             self.checker.report(found);
         }
     }

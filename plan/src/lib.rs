@@ -16,4 +16,5 @@ pub mod fill;
 pub mod plan;
 pub mod registry;
 pub mod render;
+pub mod resolve;
 pub mod telemetry;

@@ -12,3 +12,20 @@ pub struct Registry {
     /// The sinks.
     pub sinks: &'static [&'static SinkFactory],
 }
+
+impl Registry {
+    /// Finds a source by its `type`.
+    pub fn source(&self, name: &str) -> Option<&'static SourceFactory> {
+        self.sources.iter().copied().find(|factory| factory.name == name)
+    }
+
+    /// Finds a transform by its `type`.
+    pub fn transform(&self, name: &str) -> Option<&'static TransformFactory> {
+        self.transforms.iter().copied().find(|factory| factory.name == name)
+    }
+
+    /// Finds a sink by its `type`.
+    pub fn sink(&self, name: &str) -> Option<&'static SinkFactory> {
+        self.sinks.iter().copied().find(|factory| factory.name == name)
+    }
+}

@@ -124,11 +124,15 @@ pub fn github(diagnostics: &[Diagnostic], sources: &Sources) -> String {
     let mut out = String::new();
     for found in diagnostics {
         let first = found.labels.first();
-        let at = first.and_then(|(span, _)| place(*span, sources)).map(|Place { file, start, end }| {
-            let (line, column) = (start.line, start.column);
-            let file = property(&file.name);
-            format!("file={file},line={line},col={column},endLine={},endColumn={},", end.line, end.column)
-        });
+        let at =
+            first.and_then(|(span, _)| place(*span, sources)).map(|Place { file, start, end }| {
+                let (line, column) = (start.line, start.column);
+                let file = property(&file.name);
+                format!(
+                    "file={file},line={line},col={column},endLine={},endColumn={},",
+                    end.line, end.column
+                )
+            });
         let at = at.unwrap_or_default();
         let _ = writeln!(
             out,
@@ -243,9 +247,10 @@ mod tests {
         let mut sources = Sources::default();
         let file = sources.add("a.toml", "é = 1\nslidde = '''\nx\n'''\n");
         let span = Span { file, start: 7, end: 24 };
-        let error = Diagnostic::error(codes::UNKNOWN_OPTION, span, "unknown, 100%", "did you mean?")
-            .label(Span { file, start: 0, end: 2 }, "because of this")
-            .help("write `slide`");
+        let error =
+            Diagnostic::error(codes::UNKNOWN_OPTION, span, "unknown, 100%", "did you mean?")
+                .label(Span { file, start: 0, end: 2 }, "because of this")
+                .help("write `slide`");
         let mut warning = Diagnostic::warning(codes::UNREAD_OUTPUT, span, "nobody", "");
         warning.labels.clear();
         (vec![error, warning], sources)

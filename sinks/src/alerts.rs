@@ -1,4 +1,5 @@
-//! `alerts` keeps alerts in the instance's database, where the dashboard, the API and `azud alerts` find them.
+//! `alerts` keeps alerts in the instance's database, where the dashboard, the API and `azud alerts`
+//! find them.
 
 use crate::deliver::{GroupLimits, Trouble, causes, next_group};
 use crate::limits::{ALERTS_LINGER, ALERTS_PER_TRANSACTION, GROUP_BYTES_MAX};
@@ -11,9 +12,10 @@ use azud_plan::component::{
     SinkFactory, SinkSpec, SinkTask,
 };
 use azud_plan::diagnostic::Checker;
-use azud_store::{Delivery, Store};
+use azud_store::{Delivery, Store, check_alert};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use std::error::Error;
 use std::sync::Arc;
 use tokio::time::sleep;
 
@@ -22,17 +24,41 @@ pub const ALERTS: SinkFactory = SinkFactory {
     name: "alerts",
     summary: "Keeps alerts in the instance's database.",
     description: "\
-Writes every revision of an alert into the database of the instance: the last one into `alerts`, its \
-history into `alert_revisions`, whom it names into `alert_entities`. `azud alerts` lists them.
+Writes every revision of an alert into the database of the instance: the last one into `alerts`, \
+its history into `alert_revisions`, whom it names into `alert_entities`. `azud alerts` lists them.
 
-Up to 500 alerts, or those of 200 ms, share a transaction; they are confirmed when it is on the disk. \
-A revision that comes twice is written once. What people write about an alert (triage, assignee, \
+Up to 500 alerts, or those of 200 ms, share a transaction; they are confirmed when it is on the \
+disk. A revision that comes twice is written once. What people write about an alert (triage, assignee, \
 verdict) is never touched.",
     inputs: &[Kind::Alert],
     options: &[],
     check,
-    examples: &[EXAMPLE],
+    examples: &[Example {
+        title: "An alert, as it reaches the tables",
+        toml: "type = \"alerts\"\n",
+        input: ALERT,
+        output: ALERT,
+    }],
 };
+
+/// One alert in both directions: the table has what the alert has.
+const ALERT: &str = concat!(
+    r#"{"schema":"azud.alert/1","id":"1c9a5f0e6b7d4c21a8e3f2904d5b6c77","revision":1,"#,
+    r#""change":"raised","state":"firing","mode":"active","origin":"live","#,
+    r#""rule":{"id":"ssh-failed-login","version":"b3:71d0c2","pipeline":"quickstart","#,
+    r#""tags":["attack.t1110"],"runbook_url":null},"severity":"medium","severity_id":3,"#,
+    r#""title":"failed logins from 203.0.113.9","description":null,"#,
+    r#""key":{"source.ip":"203.0.113.9"},"fields":{"user.name":"root"},"window":null,"#,
+    r#""first_event_at":"2026-03-01T10:00:00.000000Z","#,
+    r#""last_event_at":"2026-03-01T10:00:09.000000Z","event_count":5,"#,
+    r#""raised_at":"2026-03-01T10:00:10.000000Z","#,
+    r#""revised_at":"2026-03-01T10:00:10.000000Z","resolved_at":null,"delay_ms":840,"#,
+    r#""completeness":{"complete_to":"2026-03-01T10:00:10.000000Z","missing":[],"#,
+    r#""late_events":0,"keys_evicted":0},"entities":[{"type":"ip","value":"203.0.113.9","#,
+    r#""role":"source","asset_id":null}],"evidence":[],"indicator":null,"supersedes":[],"#,
+    r#""superseded_by":null,"reason":null,"link":null,"triage":{"state":"new","#,
+    r#""assignee":null,"verdict":null}}"#,
+);
 
 /// A checked `alerts`; there is nothing to choose.
 struct Alerts;
@@ -68,10 +94,11 @@ impl Encoder for AlertEncoder {
         let start = out.len();
         encode_json(record, out);
         // Here and not in the task: here a record that is no alert can still be set aside.
-        let alert = serde_json::from_slice::<Alert>(&out[start..]);
-        alert.map_err(|error| {
+        let fault = |error: &dyn Error| {
             Fault::new(Reason::EncodeFailed, format!("this is no alert: {error}"))
-        })?;
+        };
+        let alert = serde_json::from_slice::<Alert>(&out[start..]);
+        check_alert(&alert.map_err(|error| fault(&error))?).map_err(|error| fault(&error))?;
         out.push(b'\n');
         Ok(())
     }
@@ -123,10 +150,3 @@ fn read(group: &[Batch]) -> Result<Vec<Alert>, RunError> {
         message: format!("a batch holds something else than alerts: {error}"),
     })
 }
-
-const EXAMPLE: Example = Example {
-    title: "An alert, as it reaches the table",
-    toml: "type = \"alerts\"\n",
-    input: "",
-    output: "",
-};

@@ -4,7 +4,7 @@ use crate::deliver::{GroupLimits, next_group};
 use azud_event::dead_letter::Fault;
 use azud_event::record::Record;
 use azud_plan::component::{
-    Batches, BuildContext, BuildError, Default, Encoder, Example, Kind, OptionKind, OptionSpec,
+    self, Batches, BuildContext, BuildError, Encoder, Example, Kind, OptionKind, OptionSpec,
     Options, Resource, RunError, SinkFactory, SinkSpec, SinkTask,
 };
 use azud_plan::diagnostic::Checker;
@@ -18,15 +18,15 @@ pub const BLACKHOLE: SinkFactory = SinkFactory {
     name: "blackhole",
     summary: "Takes records and forgets them.",
     description: "\
-Takes records, confirms them at once and forgets them. It says how many there were, when it is asked \
-to, and its counters move like those of any sink: good for measuring what stands before it.
+Takes records, confirms them at once and forgets them. It says how many there were, when it is \
+asked to, and its counters move like those of any sink: good for measuring what stands before it.
 
 Records are counted, not encoded, so their size is unknown here.",
     inputs: &[Kind::Log, Kind::Metric, Kind::Alert],
     options: &[OptionSpec {
         name: "print_interval_secs",
         kind: OptionKind::Integer { min: 0, max: 86_400 },
-        default: Default::Value("0"),
+        default: component::Default::Value("0"),
         summary: "How often to log the number of records so far, in seconds; `0` is never.",
     }],
     check,

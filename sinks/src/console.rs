@@ -1,7 +1,8 @@
 //! `console` writes records to the standard output or the standard error of the process.
 //!
-//! Whole buffers go out in as few writes as the other side takes. A slow reader is waited for, which in the end slows
-//! the sources; a reader that is gone ends the run, because nobody will ever read what is left.
+//! Whole buffers go out in as few writes as the other side takes. A slow reader is waited for,
+//! which in the end slows the sources; a reader that is gone ends the run, because nobody will ever
+//! read what is left.
 
 use crate::deliver::{GroupLimits, Trouble, next_group};
 use crate::encoding::{ENCODING, Encoding, FRAMING};
@@ -25,8 +26,8 @@ pub const CONSOLE: SinkFactory = SinkFactory {
     description: "\
 Writes each record as one line to the standard output, or the standard error, of the process.
 
-A slow reader slows the pipeline; nothing is dropped. When the reader is gone (`azud run | head`) the \
-sink ends with an error, and what it had not written stays unconfirmed.",
+A slow reader slows the pipeline; nothing is dropped. When the reader is gone (`azud run | head`) \
+the sink ends with an error, and what it had not written stays unconfirmed.",
     inputs: &[Kind::Log, Kind::Alert],
     options: &[
         OptionSpec {
@@ -89,8 +90,8 @@ impl SinkSpec for Console {
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn SinkTask>, BuildError> {
-        // A descriptor of our own, without the buffer of the standard library: after a failed write it is known what
-        // went out, and the end of the task closes nothing that others use.
+        // A descriptor of our own, without the buffer of the standard library: after a failed write
+        // it is known what went out, and the end of the task closes nothing that others use.
         let (name, descriptor) = match self.target {
             Target::Stdout => ("standard output", io::stdout().as_fd().try_clone_to_owned()),
             Target::Stderr => ("standard error", io::stderr().as_fd().try_clone_to_owned()),
@@ -129,7 +130,7 @@ impl<W: Write + Send + 'static> Running<W> {
             let mut output = self.output;
             let mut trouble = self.trouble;
             let writing = tokio::task::spawn_blocking(move || {
-                let mut write = || {
+                let write = || {
                     for batch in group {
                         write_all(&mut output, &batch.bytes, &mut trouble)?;
                         batch.confirmation.confirm();
@@ -162,7 +163,8 @@ fn write_all(output: &mut impl Write, mut bytes: &[u8], trouble: &mut Trouble) -
             Err(error) if is_final(&error) => return Err(error),
             refused => {
                 let error = refused.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
-                // A descriptor that somebody else made non-blocking says so of a slow reader: no trouble to tell.
+                // A descriptor that somebody else made non-blocking says so of a slow reader: no
+                // trouble to tell.
                 let pause = match error.kind() {
                     io::ErrorKind::WouldBlock => Duration::from_millis(1),
                     _ => trouble.failed(&error),

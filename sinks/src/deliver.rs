@@ -1,4 +1,5 @@
-//! What sinks share: taking batches in bounded groups, and trying again when the outside is in trouble.
+//! What sinks share: taking batches in bounded groups, and trying again when the outside is in
+//! trouble.
 
 use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use azud_plan::component::{Batch, Batches};
@@ -8,7 +9,8 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// How far a group of batches may grow. The bound that is reached first counts, and may be passed by one batch.
+/// How far a group of batches may grow. The bound that is reached first counts, and may be passed
+/// by one batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GroupLimits {
     /// Bytes of all batches.
@@ -21,7 +23,8 @@ pub(crate) struct GroupLimits {
     pub linger: Duration,
 }
 
-/// Waits for a batch and takes it, with those that follow it within the limits. `None` is the end of the queue.
+/// Waits for a batch and takes it, with those that follow it within the limits. `None` is the end
+/// of the queue.
 ///
 /// May be dropped while it waits for the first batch, and loses none.
 pub(crate) async fn next_group(batches: &mut Batches, limits: GroupLimits) -> Option<Vec<Batch>> {
@@ -38,7 +41,8 @@ pub(crate) async fn next_group(batches: &mut Batches, limits: GroupLimits) -> Op
                 () = &mut lingering => None,
             },
         };
-        // Nothing within the time, or the end of the queue: the caller meets that end at its next call.
+        // Nothing within the time, or the end of the queue: the caller meets that end at its next
+        // call.
         let Some(batch) = more else { break };
         bytes += batch.bytes.len();
         records += batch.records;
@@ -47,11 +51,12 @@ pub(crate) async fn next_group(batches: &mut Batches, limits: GroupLimits) -> Op
     Some(group)
 }
 
-/// The trouble of one sink with the outside: how long to wait before the next attempt, and what is told.
+/// The trouble of one sink with the outside: how long to wait before the next attempt, and what is
+/// told.
 ///
-/// Pauses double from [`RETRY_PAUSE_MIN`] to [`RETRY_PAUSE_MAX`], each shortened by up to a half at random, so that
-/// sinks that failed together do not try again together. The log gets one line when trouble begins or changes, and
-/// one when it is over, however many attempts lie between.
+/// Pauses double from [`RETRY_PAUSE_MIN`] to [`RETRY_PAUSE_MAX`], each shortened by up to a half at
+/// random, so that sinks that failed together do not try again together. The log gets one line when
+/// trouble begins or changes, and one when it is over, however many attempts lie between.
 #[derive(Debug)]
 pub(crate) struct Trouble {
     sink: String,
@@ -74,7 +79,11 @@ impl Trouble {
         let text = causes(error);
         if self.told.as_ref() != Some(&text) {
             let sink = self.sink.as_str();
-            tracing::error!(sink, error = text, "the sink cannot deliver; it waits and tries again");
+            tracing::error!(
+                sink,
+                error = text,
+                "the sink cannot deliver; it waits and tries again"
+            );
             self.told = Some(text);
         }
         let longest = RETRY_PAUSE_MIN.saturating_mul(1 << self.attempts.min(16));

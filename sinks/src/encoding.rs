@@ -1,4 +1,5 @@
-//! How a record becomes bytes: the tables `encoding` and `framing`, shared by the sinks that write text.
+//! How a record becomes bytes: the tables `encoding` and `framing`, shared by the sinks that write
+//! text.
 
 use azud_event::codec::json::{encode_json, encode_value};
 use azud_event::codec::text::encode_text;
@@ -64,13 +65,15 @@ pub(crate) const FRAMING: OptionSpec = OptionSpec {
     summary: "What stands between records.",
 };
 
-/// Appends a record to a buffer, without a delimiter. Shared by the workers, each with a record of its own.
+/// Appends a record to a buffer, without a delimiter. Shared by the workers, each with a record of
+/// its own.
 type Write = Arc<dyn Fn(&Record, &mut Vec<u8>) + Send + Sync>;
 
 /// A checked `encoding` and `framing`.
 #[derive(Clone)]
 pub(crate) enum Encoding {
-    /// The whole record as JSON. Not a [`Write`], so that the usual way has no call through a pointer.
+    /// The whole record as JSON. Not a [`Write`], so that the usual way has no call through a
+    /// pointer.
     Json,
     /// The message.
     Text,
@@ -143,8 +146,8 @@ impl TimeFormat {
 
 /// Makes a writer of records that are changed before they are written.
 ///
-/// The values and paths are those of VRL; their types are inferred throughout, because this room does not depend on
-/// it.
+/// The values and paths are those of VRL; their types are inferred throughout, because this room
+/// does not depend on it.
 fn shaped(only: &[String], except: &[String], times: Option<TimeFormat>) -> Write {
     let only: Vec<_> = only.iter().filter_map(|field| parse_field(field)).collect();
     let except: Vec<_> = except.iter().filter_map(|field| parse_field(field)).collect();
@@ -169,12 +172,17 @@ fn shaped(only: &[String], except: &[String], times: Option<TimeFormat>) -> Writ
                     TimeFormat::Seconds => time.timestamp().into(),
                     TimeFormat::Milliseconds => time.timestamp_millis().into(),
                     TimeFormat::Microseconds => time.timestamp_micros().into(),
-                    TimeFormat::Fraction => (time.timestamp_micros() as f64 / 1e6).into(),
-                    // A time outside the years 1677 to 2262 has no such number: none is better than a wrong one.
+                    TimeFormat::Fraction => {
+                        (&serde_json::Value::from(time.timestamp_micros() as f64 / 1e6)).into()
+                    }
+                    // A time outside the years 1677 to 2262 has no such number: none is better than
+                    // a wrong one.
                     TimeFormat::Nanoseconds => time.timestamp_nanos_opt().into(),
                 };
             } else if value.is_object() {
-                rest.extend(value.as_object_mut().into_iter().flat_map(|members| members.values_mut()));
+                rest.extend(
+                    value.as_object_mut().into_iter().flat_map(|members| members.values_mut()),
+                );
             } else if let Some(items) = value.as_array_mut() {
                 rest.extend(items);
             }

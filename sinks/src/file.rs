@@ -7,8 +7,9 @@
 //!                          └──── waiting, in order ◀──────┘
 //! ```
 //!
-//! A file that cannot be written holds up its own batches, not those of other files. What waits is bounded: beyond
-//! the bound nothing is taken from the queue, so the pipeline slows down, and nothing is lost.
+//! A file that cannot be written holds up its own batches, not those of other files. What waits is
+//! bounded: beyond the bound nothing is taken from the queue, so the pipeline slows down, and
+//! nothing is lost.
 
 mod disk;
 mod files;
@@ -23,7 +24,7 @@ use azud_event::clock::Clock;
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::record::Record;
 use azud_plan::component::{
-    Batch, Batches, BuildContext, BuildError, Confine, Default, Encoder, Example, Kind, Missing,
+    self, Batch, Batches, BuildContext, BuildError, Confine, Encoder, Example, Kind, Missing,
     OptionKind, OptionSpec, Options, Resource, RunError, SinkFactory, SinkSpec, SinkTask, Template,
 };
 use azud_plan::diagnostic::Checker;
@@ -44,8 +45,8 @@ pub const FILE: SinkFactory = SinkFactory {
     name: "file",
     summary: "Appends records to files.",
     description: "\
-Appends each record as one line to the file that `path` names. Folders are made as they are needed. \
-Fields in `path` can name a file or folder below its fixed part, never one elsewhere: a value that \
+Appends each record as one line to the file that `path` names. Folders are made as they are \
+needed. Fields in `path` can name a file or folder below its fixed part, never one elsewhere: a value that \
 could is changed so that it cannot.
 
 A batch is appended whole or not at all. When the disk is full or refuses, what was written of the \
@@ -60,13 +61,13 @@ A record is confirmed when the system has taken it. It may then still be lost wi
         OptionSpec {
             name: "path",
             kind: OptionKind::Template,
-            default: Default::Required,
+            default: component::Default::Required,
             summary: "The file: fields as `{{ host }}`, and the event time (UTC) as `%Y-%m-%d`.",
         },
         OptionSpec {
             name: "compression",
             kind: OptionKind::OneOf(&[("none", "as it is")]),
-            default: Default::Value("\"none\""),
+            default: component::Default::Value("\"none\""),
             summary: "How the file is compressed.",
         },
         ENCODING,
@@ -74,13 +75,13 @@ A record is confirmed when the system has taken it. It may then still be lost wi
         OptionSpec {
             name: "idle_timeout_secs",
             kind: OptionKind::Integer { min: 1, max: 86_400 },
-            default: Default::Value("30"),
+            default: component::Default::Value("30"),
             summary: "A file that was not written to for so many seconds is closed.",
         },
         OptionSpec {
             name: "sync",
             kind: OptionKind::Boolean,
-            default: Default::Value("false"),
+            default: component::Default::Value("false"),
             summary: "Whether records are on the disk before they are confirmed.",
         },
     ],
@@ -199,7 +200,8 @@ impl Encoder for FileEncoder {
     fn partition(&mut self, record: &Record, name: &mut String) -> Result<(), Fault> {
         let Place::Named { template, folder } = &self.place else { return Ok(()) };
         template.render(record, name)?;
-        // The template has made each field harmless by itself; this holds for what several give together.
+        // The template has made each field harmless by itself; this holds for what several give
+        // together.
         if !is_below(folder, name) {
             let message = format!("`{name}` is no file below `{folder}`");
             return Err(Fault::new(Reason::EncodeFailed, message));
@@ -208,11 +210,12 @@ impl Encoder for FileEncoder {
     }
 }
 
-/// Whether `name` is a file in `folder` or in a folder below it, that a file system can have. Both as written,
-/// without asking the disk.
+/// Whether `name` is a file in `folder` or in a folder below it, that a file system can have. Both
+/// as written, without asking the disk.
 fn is_below(folder: &str, name: &str) -> bool {
     let Some(rest) = name.strip_prefix(folder) else { return false };
-    let is_segment = |part: &str| !matches!(part, "" | "." | "..") && part.len() <= SEGMENT_BYTES_MAX;
+    let is_segment =
+        |part: &str| !matches!(part, "" | "." | "..") && part.len() <= SEGMENT_BYTES_MAX;
     name.len() <= PATH_BYTES_MAX && !rest.contains('\0') && rest.split('/').all(is_segment)
 }
 
@@ -299,7 +302,8 @@ impl Desk {
         bytes < GROUP_BYTES_MAX && self.waiting.len() < GROUP_BATCHES_MAX
     }
 
-    /// Writes and confirms what can be written, and keeps the rest in its order. Gives the first error. Blocks.
+    /// Writes and confirms what can be written, and keeps the rest in its order. Gives the first
+    /// error. Blocks.
     fn write(&mut self, now: Duration) -> Option<WriteError> {
         let mut first = None;
         for _ in 0..self.waiting.len() {

@@ -2,31 +2,34 @@
 
 use std::time::Duration;
 
-/// The first pause after a failure. Shorter ones only repeat the failure in the log of the other side.
+/// The first pause after a failure. Shorter ones only repeat the failure in the log of the other
+/// side.
 pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
 
-/// The longest pause between two attempts: a disk that was made room on is seen within half a minute.
+/// The longest pause between two attempts: a disk that was made room on is seen within half a
+/// minute.
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// How many files of one `file` sink are open at a time: a quarter of the usual limit of a process. Beyond it the one
-/// that was written least recently is closed, and opened again when it is needed.
+/// How many files of one `file` sink are open at a time: a quarter of the usual limit of a process.
+/// Beyond it the one that was written least recently is closed, and opened again when it is needed.
 pub const OPEN_FILES_MAX: usize = 256;
 
-/// How many batches are written in one go, beside the bytes below: what a thread switch costs is shared.
+/// How many batches are written in one go, beside the bytes below: what a thread switch costs is
+/// shared.
 pub const GROUP_BATCHES_MAX: usize = 64;
 
 /// How many bytes are written in one go. With those in the queue it bounds what a sink holds.
 pub const GROUP_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// How many alerts go into one transaction, roughly: a batch is not divided. Enough to share the cost of making it
-/// durable, few enough that readers and other sinks wait for milliseconds.
+/// How many alerts go into one transaction, roughly: a batch is not divided. Enough to share the
+/// cost of making it durable, few enough that readers and other sinks wait for milliseconds.
 pub const ALERTS_PER_TRANSACTION: usize = 500;
 
 /// How long alerts wait for others to share a transaction with.
 pub const ALERTS_LINGER: Duration = Duration::from_millis(200);
 
-/// The longest name of a file or folder, in bytes: what Linux's file systems allow. A name that no disk can have would
-/// be tried for ever, so its record is set aside instead.
+/// The longest name of a file or folder, in bytes: what Linux's file systems allow. A name that no
+/// disk can have would be tried for ever, so its record is set aside instead.
 pub const SEGMENT_BYTES_MAX: usize = 255;
 
 /// The longest path, in bytes: `PATH_MAX` of Linux without the zero at its end.

@@ -1,4 +1,5 @@
-//! What the tests of sinks share: a queue, batches that tell when they are confirmed, records, checked tables.
+//! What the tests of sinks share: a queue, batches that tell when they are confirmed, records,
+//! checked tables.
 
 use azud_event::block::{Block, Layout};
 use azud_event::clock::Clock;
@@ -15,15 +16,23 @@ use futures_channel::mpsc;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
 
 /// Counts how often a batch was confirmed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Confirmed(Arc<AtomicUsize>);
+pub(crate) struct Confirmed(Arc<(AtomicUsize, Notify)>);
 
 impl Confirmed {
     /// How often.
     pub fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
+        self.0.0.load(Ordering::SeqCst)
+    }
+
+    /// Returns once it is confirmed.
+    pub async fn wait(&self) {
+        while self.count() == 0 {
+            self.0.1.notified().await;
+        }
     }
 }
 
@@ -42,7 +51,8 @@ pub(crate) fn batch(partition: &str, text: &str) -> (Batch, Confirmed) {
         confirmation: Confirmation::new({
             let confirmed = confirmed.clone();
             move || {
-                confirmed.0.fetch_add(1, Ordering::SeqCst);
+                confirmed.0.0.fetch_add(1, Ordering::SeqCst);
+                confirmed.0.1.notify_one();
             }
         }),
     };

@@ -82,7 +82,7 @@ impl Decoding {
             Decoding::Bytes => Box::new(TextDecoder::new(fields)),
             Decoding::Json => Box::new(JsonDecoder::new(Some(fields))),
             Decoding::Syslog => {
-                Box::new(SyslogDecoder::new(SyslogOptions { zone: Zone::UTC, fields }))
+                Box::new(SyslogDecoder::new(SyslogOptions { zone: Zone::UTC, fields, source_ip: false }))
             }
         }
     }

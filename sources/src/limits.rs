@@ -51,3 +51,6 @@ pub(crate) const FILE_PAUSE: (Duration, Duration) =
 
 /// How often positions of files are written, when they changed.
 pub(crate) const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a source of files waits on shutdown for what it gave to be delivered, so that a restart reads nothing twice.
+pub(crate) const SETTLE_WAIT: Duration = Duration::from_secs(2);

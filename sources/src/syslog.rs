@@ -121,7 +121,7 @@ struct Syslog {
 impl SourceSpec for Syslog {
     fn decoder(&self) -> Box<dyn Decoder> {
         let fields = SourceFields::new(SYSLOG.name).with_host_key(self.host_key.clone());
-        Box::new(SyslogDecoder::new(SyslogOptions { zone: self.zone, fields }))
+        Box::new(SyslogDecoder::new(SyslogOptions { zone: self.zone, fields, source_ip: true }))
     }
 
     fn event_time(&self) -> Option<&OwnedValuePath> {

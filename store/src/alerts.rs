@@ -8,7 +8,7 @@ pub(crate) use columns::Columns;
 pub(crate) use merge::{Merge, Stored, Tally, merge};
 pub use row::{AlertRevision, AlertRow};
 
-use azud_event::alert::Alert;
+use azud_event::alert::{Alert, SCHEMA, Severity};
 use azud_event::time::EventTime;
 
 /// Some revisions of alerts, to be written in one transaction.
@@ -36,8 +36,8 @@ pub struct Applied {
 pub struct AlertFilter {
     /// `firing`, `resolved` or `withdrawn`.
     pub state: Option<String>,
-    /// This severity or a higher one: its name, or 1 to 5.
-    pub severity: Option<String>,
+    /// This severity or a higher one.
+    pub severity: Option<Severity>,
     /// Alerts of this rule.
     pub rule: Option<String>,
     /// Revised then or later.
@@ -50,14 +50,7 @@ pub struct AlertFilter {
 
 impl Default for AlertFilter {
     fn default() -> Self {
-        AlertFilter {
-            state: None,
-            severity: None,
-            rule: None,
-            since: None,
-            after: None,
-            limit: 50,
-        }
+        AlertFilter { state: None, severity: None, rule: None, since: None, after: None, limit: 50 }
     }
 }
 
@@ -70,11 +63,40 @@ pub struct AlertCursor {
     pub id: String,
 }
 
-/// The names of severities; the first is 1.
-pub(crate) const SEVERITIES: [&str; 5] = ["informational", "low", "medium", "high", "critical"];
+/// Why an alert cannot be stored: it is not of the form that the tables hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is no {what} of an alert")]
+pub struct Unstorable {
+    /// What is wrong: `schema`, `change`, `state`, `mode`, `origin` or `revision`.
+    pub what: &'static str,
+    /// What it says.
+    pub value: String,
+}
 
-/// Gives the number of a severity, by its name or number.
-pub(crate) fn severity_number(text: &str) -> Option<i64> {
-    let by_name = SEVERITIES.iter().position(|name| *name == text).map(|place| place as i64 + 1);
-    by_name.or_else(|| text.parse().ok().filter(|number| (1..=5).contains(number)))
+/// Checks what the tables check, so that one alert is refused and not the transaction that it is
+/// in.
+///
+/// # Errors
+/// [`Unstorable`] with the first word that the tables do not know.
+pub fn check_alert(alert: &Alert) -> Result<(), Unstorable> {
+    const CHANGES: &[&str] = &["raised", "amended", "escalated", "resolved", "withdrawn"];
+    const STATES: &[&str] = &["firing", "resolved", "withdrawn"];
+    const MODES: &[&str] = &["active", "shadow"];
+    const ORIGINS: &[&str] = &["live", "retroactive", "backfill", "replay"];
+    let words = [
+        ("schema", &alert.schema, &[SCHEMA] as &[&str]),
+        ("change", &alert.change, CHANGES),
+        ("state", &alert.state, STATES),
+        ("mode", &alert.mode, MODES),
+        ("origin", &alert.origin, ORIGINS),
+    ];
+    for (what, value, known) in words {
+        if !known.contains(&value.as_str()) {
+            return Err(Unstorable { what, value: value.clone() });
+        }
+    }
+    if alert.revision == 0 {
+        return Err(Unstorable { what: "revision", value: "0".to_owned() });
+    }
+    Ok(())
 }

@@ -29,7 +29,9 @@ pub enum StoreError {
         known: i64,
     },
     /// The database waits for migrations, which only a writer applies.
-    #[error("the database was made by an older azud: its schema is {found}, not {known}; run it once")]
+    #[error(
+        "the database was made by an older azud: its schema is {found}, not {known}; run it once"
+    )]
     OlderSchema {
         /// The newest migration in the database.
         found: i64,
@@ -66,12 +68,6 @@ pub enum StoreError {
     /// The operating system gave no random bytes.
     #[error("the system gives no random bytes")]
     Random(#[source] getrandom::Error),
-    /// A filter names a severity that does not exist.
-    #[error("`{text}` is no severity: informational, low, medium, high, critical, or 1 to 5")]
-    UnknownSeverity {
-        /// What was written.
-        text: String,
-    },
     /// A value in the database is not of the form it was written in.
     #[error("column `{column}` of alert {id} cannot be read")]
     Column {
@@ -89,8 +85,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later without anybody changing the data: the outside is in trouble, not the
-    /// request.
+    /// Whether the same call may succeed later without anybody changing the data: the outside is in
+    /// trouble, not the request.
     pub fn retry_helps(&self) -> bool {
         match self {
             StoreError::Busy(_)
@@ -105,7 +101,6 @@ impl StoreError {
             | StoreError::Migration(_)
             | StoreError::Corrupt(_)
             | StoreError::Random(_)
-            | StoreError::UnknownSeverity { .. }
             | StoreError::Column { .. }
             | StoreError::Database(_) => false,
         }

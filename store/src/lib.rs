@@ -1,11 +1,13 @@
 //! What survives in SQL: the instance, its rules, and the alerts they raised.
 //!
-//! The only room that says `sqlx`. [`Store`] is what the others see, and says nothing of a dialect; all SQL stands in
-//! `sqlite/`, and a second dialect is a second folder with the same functions. What a delivered alert does to its
-//! row is decided in plain code (`alerts/merge.rs`), once for all dialects.
+//! The only room that says `sqlx`. [`Store`] is what the others see, and says nothing of a dialect;
+//! all SQL stands in `sqlite/`, and a second dialect is a second folder with the same functions.
+//! What a delivered alert does to its row is decided in plain code (`alerts/merge.rs`), once for
+//! all dialects.
 //!
-//! One process writes, held by a lock beside the database, through one connection; so a transaction never waits for
-//! another of ours. Any number of processes read while it writes (write-ahead log), without a lock.
+//! One process writes, held by a lock beside the database, through one connection; so a transaction
+//! never waits for another of ours. Any number of processes read while it writes (write-ahead log),
+//! without a lock.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod alerts;
@@ -14,7 +16,9 @@ mod lock;
 mod rules;
 mod sqlite;
 
-pub use alerts::{AlertCursor, AlertFilter, AlertRevision, AlertRow, Applied, Delivery};
+pub use alerts::{
+    AlertCursor, AlertFilter, AlertRevision, AlertRow, Applied, Delivery, Unstorable, check_alert,
+};
 pub use error::StoreError;
 pub use rules::Rule;
 
@@ -29,12 +33,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database for reading and writing, makes it when there is none, and brings its schema up to date.
-    /// Each opening is a new incarnation.
+    /// Opens the database for reading and writing, makes it when there is none, and brings its
+    /// schema up to date. Each opening is a new incarnation.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] when another process writes it, [`StoreError::NewerSchema`] when a later version made
-    /// it; else what the disk or the file answers.
+    /// [`StoreError::Locked`] when another process writes it, [`StoreError::NewerSchema`] when a
+    /// later version made it; else what the disk or the file answers.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         Store::open_at(path, Clock::system()).await
     }
@@ -51,8 +55,9 @@ impl Store {
     /// Opens the database for reading, also while another process writes it.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] when there is none, [`StoreError::OlderSchema`] or [`StoreError::NewerSchema`] when
-    /// another version made it; else what the disk or the file answers.
+    /// [`StoreError::Missing`] when there is none, [`StoreError::OlderSchema`] or
+    /// [`StoreError::NewerSchema`] when another version made it; else what the disk or the file
+    /// answers.
     pub async fn read_only(path: &Path) -> Result<Self, StoreError> {
         let database = sqlite::Database::read_only(path).await?;
         Ok(Store { database, clock: Clock::system() })
@@ -60,18 +65,20 @@ impl Store {
 
     /// Writes revisions of alerts, all or none of them.
     ///
-    /// A row follows the greatest revision of its alert, so the same delivery may be repeated, also in another order:
-    /// nothing is lost, nothing is doubled. An alert that an earlier incarnation raised is continued: revisions and
-    /// events are added up, and its span and severity only grow. What people wrote (`triage`, `assignee`, `verdict`)
-    /// is never touched.
+    /// A row follows the greatest revision of its alert, so the same delivery may be repeated, also
+    /// in another order: nothing is lost, nothing is doubled. An alert that an earlier incarnation
+    /// raised is continued: revisions and events are added up, and its span and severity only grow.
+    /// What people wrote (`triage`, `assignee`, `verdict`) is never touched.
     ///
     /// # Errors
-    /// [`StoreError::Busy`], [`StoreError::DiskFull`], [`StoreError::Io`] and the like; nothing is written then.
+    /// [`StoreError::Busy`], [`StoreError::DiskFull`], [`StoreError::Io`] and the like; nothing is
+    /// written then.
     pub async fn apply(&self, delivery: &Delivery<'_>) -> Result<Applied, StoreError> {
         self.database.apply(delivery, self.clock.now()).await
     }
 
-    /// Makes `rules` the rules of the instance: those that are not among them any more are marked as removed.
+    /// Makes `rules` the rules of the instance: those that are not among them any more are marked
+    /// as removed.
     ///
     /// # Errors
     /// As [`Store::apply`].
@@ -82,7 +89,7 @@ impl Store {
     /// Lists alerts, the latest revised first.
     ///
     /// # Errors
-    /// [`StoreError::UnknownSeverity`], or what the database answers.
+    /// What the database answers.
     pub async fn list(&self, filter: &AlertFilter) -> Result<Vec<AlertRow>, StoreError> {
         self.database.list(filter).await
     }

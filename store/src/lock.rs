@@ -1,7 +1,7 @@
 //! The lock that keeps two processes from writing one database.
 //!
-//! SQLite would let both write, in turns. But each would believe that the state of its rules is the only one, and
-//! migrations of SQLite take no lock of their own.
+//! SQLite would let both write, in turns. But each would believe that the state of its rules is the
+//! only one, and migrations of SQLite take no lock of their own.
 
 use crate::StoreError;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -15,11 +15,12 @@ pub(crate) struct WriterLock {
 }
 
 impl WriterLock {
-    /// Takes the lock beside the database at `path`; the file stays when the lock goes, because to remove it would
-    /// be a race with the next who takes it.
+    /// Takes the lock beside the database at `path`; the file stays when the lock goes, because to
+    /// remove it would be a race with the next who takes it.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] when another process holds it, [`StoreError::File`] when the file cannot be opened.
+    /// [`StoreError::Locked`] when another process holds it, [`StoreError::File`] when the file
+    /// cannot be opened.
     pub fn take(path: &Path) -> Result<Self, StoreError> {
         let beside = lock_path(path);
         let failed = |source| StoreError::File { path: beside.clone(), source };

@@ -1,5 +1,7 @@
 //! Rules as the store keeps them.
 
+use azud_event::alert::Severity;
+
 /// A rule of the running plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -11,8 +13,8 @@ pub struct Rule {
     pub version: String,
     /// One line.
     pub title: String,
-    /// 1 to 5.
-    pub severity: u8,
+    /// How bad its alerts are at least.
+    pub severity: Severity,
     /// `active` or `shadow`.
     pub mode: String,
     /// Free words.

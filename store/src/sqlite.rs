@@ -1,7 +1,8 @@
 //! The SQLite dialect: connections, schema, and in its modules every statement.
 //!
-//! Write-ahead log, so that readers never wait for the writer; `synchronous = FULL`, so that what is committed is on
-//! the disk when the sink confirms it. One connection writes; its pool is the queue of those who want to.
+//! Write-ahead log, so that readers never wait for the writer; `synchronous = FULL`, so that what
+//! is committed is on the disk when the sink confirms it. One connection writes; its pool is the
+//! queue of those who want to.
 
 mod alerts;
 mod rules;
@@ -10,10 +11,11 @@ use crate::StoreError;
 use crate::lock::WriterLock;
 use azud_event::time::EventTime;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Row, SqlStr};
+use sqlx::{Row, SqlStr, Sqlite};
 use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
@@ -21,7 +23,8 @@ use std::time::Duration;
 /// How long a statement waits for another process (a backup, a shell) that holds the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many connections read: a listing of each of a few people, and one long query that delays none of them.
+/// How many connections read: a listing of each of a few people, and one long query that delays
+/// none of them.
 const READERS_MAX: u32 = 4;
 
 /// The migrations: version, what for, text. Forward only; a released one never changes.
@@ -85,6 +88,17 @@ impl Database {
 
     fn writer(&self) -> Result<&Writer, StoreError> {
         self.writer.as_ref().ok_or(StoreError::ReadOnly)
+    }
+}
+
+/// Lets a connection go whose transaction failed; the next writer gets a fresh one.
+///
+/// SQLite itself rolls back when the disk is full or fails. The driver does not see that, rolls
+/// back once more, which is refused, and then takes the connection for one within a transaction for
+/// ever.
+fn discard_if_failed<T>(connection: &mut PoolConnection<Sqlite>, done: &Result<T, StoreError>) {
+    if done.is_err() {
+        connection.close_on_drop();
     }
 }
 

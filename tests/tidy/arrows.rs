@@ -29,8 +29,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("timely", &["azud-engine"]),
     ("tokio", &["azud", "azud-engine", "azud-sinks", "azud-sources", "azud-store"]),
     ("toml", &["azud-plan"]),
-    // Values and paths flow everywhere; who may say `vrl::compiler` is a rule about sources.
-    ("vrl", &["azud", "azud-engine", "azud-event", "azud-plan", "azud-transforms"]),
 ];
 
 /// One line of some `Cargo.toml`.

@@ -1,8 +1,10 @@
 //! Rules for what is written for people: decisions, the changelog, links.
 
 use super::assert_none;
+use super::tokens::{Source, sources};
 use super::tree::{files, root};
 use std::fs;
+use std::ops::RangeInclusive;
 
 #[test]
 fn decisions_are_numbered_without_gaps() {
@@ -55,4 +57,33 @@ fn links_between_documents_lead_somewhere() {
         }
     }
     assert_none("links lead somewhere", found);
+}
+
+/// A promise whose test was renamed or deleted is only words.
+#[test]
+fn the_tests_that_hold_the_invariants_exist() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let sources = sources();
+    let mut found = Vec::new();
+    let mut named = 0;
+    for (number, line) in (1..).zip(text.lines()) {
+        // | invariant | `test` in `path` |
+        let quoted: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
+        let [.., test, path] = quoted.as_slice() else { continue };
+        if !line.contains(&format!("`{test}` in `{path}`")) {
+            continue;
+        }
+        named += 1;
+        let file = sources.iter().find(|source| source.file.name == *path);
+        let is_test = |(name, lines): &(String, _)| name == test && holds_test(file, lines);
+        if !file.is_some_and(|source| source.functions.iter().any(is_test)) {
+            found.push(format!("ARCHITECTURE.md:{number}: there is no test `{test}` in {path}"));
+        }
+    }
+    assert!(named > 0, "ARCHITECTURE.md names no test");
+    assert_none("every invariant names a test that exists", found);
+}
+
+fn holds_test(file: Option<&Source>, lines: &RangeInclusive<usize>) -> bool {
+    file.is_some_and(|source| source.tests_at(*lines.start()))
 }

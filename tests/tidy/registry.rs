@@ -50,7 +50,8 @@ fn the_lists_are_sorted() {
     for pair in entries().windows(2) {
         let [before, behind] = pair else { continue };
         if before.kind == behind.kind && before.name >= behind.name {
-            found.push(format!("{} `{}` stands behind `{}`", before.kind, behind.name, before.name));
+            found
+                .push(format!("{} `{}` stands behind `{}`", before.kind, behind.name, before.name));
         }
     }
     assert_none("a list of components is sorted by name", found);

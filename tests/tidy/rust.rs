@@ -13,7 +13,9 @@ fn lines_fit_the_page() {
     for source in sources() {
         for (number, line) in (1..).zip(source.file.text.lines()) {
             let columns = line.chars().count();
-            let free = line.contains("://") || within(&source.raw_strings, number);
+            // Nobody can break an address, a row of a table, or a text that is its own layout.
+            let row = line.trim_start().trim_start_matches(['/', '!']).starts_with(" |");
+            let free = line.contains("://") || row || within(&source.texts, number);
             if columns > COLUMNS_MAX && !free {
                 found.push(format!("{}:{number}: {columns} columns", source.file.name));
             }

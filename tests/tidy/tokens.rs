@@ -17,8 +17,8 @@ pub struct Source {
     pub functions: Vec<(String, RangeInclusive<usize>)>,
     /// Every word with the words and signs around it, in the order of the text.
     pub leaves: Vec<Leaf>,
-    /// The lines of raw strings, which no formatter may break.
-    pub raw_strings: Vec<RangeInclusive<usize>>,
+    /// The lines of raw strings, and of others over several lines.
+    pub texts: Vec<RangeInclusive<usize>>,
     /// The modules declared here for tests only.
     test_modules: Vec<String>,
 }
@@ -87,7 +87,7 @@ fn read(file: File) -> Source {
         tests: Vec::new(),
         functions: Vec::new(),
         leaves: Vec::new(),
-        raw_strings: Vec::new(),
+        texts: Vec::new(),
         test_modules: Vec::new(),
     };
     source.read_level(&stream.into_iter().collect::<Vec<_>>());
@@ -115,8 +115,9 @@ impl Source {
                 }
                 TokenTree::Literal(literal) => {
                     let text = literal.to_string();
-                    if text.starts_with("r\"") || text.starts_with("r#") || text.starts_with("br") {
-                        self.raw_strings.push(line..=token.span().end().line);
+                    let end = token.span().end().line;
+                    if end > line || ["r\"", "r#", "br"].iter().any(|raw| text.starts_with(raw)) {
+                        self.texts.push(line..=end);
                     }
                     self.leaves.push(Leaf { text, line });
                 }

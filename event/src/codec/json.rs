@@ -1,8 +1,8 @@
 //! JSON: records out of documents, documents out of records.
 //!
-//! A document is read once. The scan checks all of its grammar and leaves a node for every field of every object,
-//! with the range of its text; it makes no value and copies nothing. Values are made where somebody asks for one,
-//! and what nobody changed is written out as it came in.
+//! A document is read once. The scan checks all of its grammar and leaves a node for every field of
+//! every object, with the range of its text; it makes no value and copies nothing. Values are made
+//! where somebody asks for one, and what nobody changed is written out as it came in.
 
 mod decode;
 mod encode;
@@ -24,9 +24,9 @@ use crate::record::Record;
 
 /// Reads JSON documents, one a frame.
 ///
-/// An object is one record. An array is its elements, each a record by itself. Whatever else stands as a document or
-/// as an element becomes the `message` of a record. An array is checked as a whole before its first record is
-/// emitted, so that it is decoded or set aside, never both.
+/// An object is one record. An array is its elements, each a record by itself. Whatever else stands
+/// as a document or as an element becomes the `message` of a record. An array is checked as a whole
+/// before its first record is emitted, so that it is decoded or set aside, never both.
 #[derive(Clone, Debug)]
 pub struct JsonDecoder {
     fields: Option<SourceFields>,

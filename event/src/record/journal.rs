@@ -1,19 +1,21 @@
 //! The undo journal: what nodes were before they changed, the last change last.
 //!
-//! Branches of a plan run one after the other over the same record, and a program that fails must leave no trace. So
-//! each change first saves what it changes; going back to a [`Mark`] plays the journal backwards. Nodes made since
-//! lie at the end of the arena and are cut off.
+//! Branches of a plan run one after the other over the same record, and a program that fails must
+//! leave no trace. So each change first saves what it changes; going back to a [`Mark`] plays the
+//! journal backwards. Nodes made since lie at the end of the arena and are cut off.
 //!
 //! # What is saved
 //!
-//! A mark begins a *generation*. A node is saved at its first change in a generation and not again, for only its state
-//! at the mark will be asked for; a node made since the mark is not saved at all, for it will be cut off. Each node
-//! says in which generation it was saved last. Before the first mark the generation is 0, and so is that of every
-//! node: then nothing is saved, and a plan that takes no marks pays a comparison for each change.
+//! A mark begins a *generation*. A node is saved at its first change in a generation and not again,
+//! for only its state at the mark will be asked for; a node made since the mark is not saved at
+//! all, for it will be cut off. Each node says in which generation it was saved last. Before the
+//! first mark the generation is 0, and so is that of every node: then nothing is saved, and a plan
+//! that takes no marks pays a comparison for each change.
 //!
-//! Values are moved into the journal where something takes their place, and copied only where they are changed in
-//! place. An object that is taken apart into children is not copied either: undoing first restores the children (which
-//! count as old, not as made since, so their changes are saved) and then gathers the object from them.
+//! Values are moved into the journal where something takes their place, and copied only where they
+//! are changed in place. An object that is taken apart into children is not copied either: undoing
+//! first restores the children (which count as old, not as made since, so their changes are saved)
+//! and then gathers the object from them.
 
 use super::Record;
 use super::tree::{Kind, NONE, Node};
@@ -63,8 +65,8 @@ impl Journal {
 }
 
 impl Record {
-    /// Switches the recording of changes on (as it is at first) or off. While it is off nothing can be undone. To be
-    /// called before a record begins; it voids all marks.
+    /// Switches the recording of changes on (as it is at first) or off. While it is off nothing can
+    /// be undone. To be called before a record begins; it voids all marks.
     pub fn set_journaling(&mut self, on: bool) {
         self.journal.off = !on;
         self.journal.clear();
@@ -82,8 +84,8 @@ impl Record {
         }
     }
 
-    /// Undoes all changes of fields and metadata since `mark` was taken. Marks taken in between are void, this one
-    /// may be used again. The origin is not part of it.
+    /// Undoes all changes of fields and metadata since `mark` was taken. Marks taken in between are
+    /// void, this one may be used again. The origin is not part of it.
     ///
     /// Recording must have been on since.
     pub fn undo_to(&mut self, mark: Mark) {
@@ -113,8 +115,8 @@ impl Record {
         self.forget_above(index);
     }
 
-    /// Puts the object together again that was taken apart into `children`. All that happened to them since has been
-    /// undone, so each owns its value.
+    /// Puts the object together again that was taken apart into `children`. All that happened to
+    /// them since has been undone, so each owns its value.
     fn gather(&mut self, children: Range<u32>) -> Value {
         let members = children.filter_map(|child| {
             let value = self.tree.cells[child as usize].take()?;
@@ -133,8 +135,8 @@ impl Record {
         }
     }
 
-    /// Tells whether a node must be saved before it changes: it was there at the last mark, and has not been saved
-    /// since.
+    /// Tells whether a node must be saved before it changes: it was there at the last mark, and has
+    /// not been saved since.
     #[inline]
     pub(super) fn is_unsaved(&self, index: u32) -> bool {
         self.tree.node(index).saved != self.journal.generation
@@ -177,7 +179,8 @@ impl Record {
         self.tree.node_mut(index).saved = self.journal.generation;
     }
 
-    /// Takes the value of a node that is about to be changed in place, a copy of it if it may have to be put back.
+    /// Takes the value of a node that is about to be changed in place, a copy of it if it may have
+    /// to be put back.
     pub(super) fn save_taken(&mut self, index: u32) -> Value {
         let unsaved = self.is_unsaved(index);
         if unsaved && self.tree.node(index).kind == Kind::Owned {
@@ -193,8 +196,8 @@ impl Record {
         value
     }
 
-    /// Saves a node whose object is about to be taken apart into `members` nodes, the next to be made. Gives the
-    /// object, and the generation that these nodes are to have.
+    /// Saves a node whose object is about to be taken apart into `members` nodes, the next to be
+    /// made. Gives the object, and the generation that these nodes are to have.
     pub(super) fn save_taken_apart(&mut self, index: u32, members: usize) -> (Option<Value>, u32) {
         let unsaved = self.is_unsaved(index);
         if unsaved {

@@ -2,9 +2,10 @@
 //!
 //! # The idea
 //!
-//! Most fields of most events are never looked at, and most of those that are looked at are not changed. So a record
-//! is no map of values but a tree of *nodes* over the block's bytes. A node says where its text stands and of what
-//! kind it is; it becomes a [`Value`] when a program asks for it, and is kept in the node's cell until it changes.
+//! Most fields of most events are never looked at, and most of those that are looked at are not
+//! changed. So a record is no map of values but a tree of *nodes* over the block's bytes. A node
+//! says where its text stands and of what kind it is; it becomes a [`Value`] when a program asks
+//! for it, and is kept in the node's cell until it changes.
 //!
 //! ```text
 //!  block   … {"user":{"name":"root","id":7},"tags":["a","b"]} …
@@ -17,24 +18,26 @@
 //!  node 1  Object, without members                       %
 //! ```
 //!
-//! Strings are slices of the block's shared bytes, not copies. Writing makes nodes, too: `.http.status = 200` makes
-//! at most two of them and no map. A value that is itself an object is taken apart, one level, when something is
-//! written below it. Arrays are changed as values, because programs seldom change them and positions shift.
+//! Strings are slices of the block's shared bytes, not copies. Writing makes nodes, too:
+//! `.http.status = 200` makes at most two of them and no map. A value that is itself an object is
+//! taken apart, one level, when something is written below it. Arrays are changed as values,
+//! because programs seldom change them and positions shift.
 //!
 //! # Invariants
 //!
-//! - A node of [`tree::Kind::Owned`] that is not absent has its value in its cell. The cell of any other node is a cache:
-//!   dropping it changes nothing.
-//! - Whoever changes a node drops the caches of all nodes above it, and marks them dirty: only a clean object may be
-//!   written out by its text. What is read stays clean.
+//! - A node of [`tree::Kind::Owned`] that is not absent has its value in its cell. The cell of any
+//!   other node is a cache: dropping it changes nothing.
+//! - Whoever changes a node drops the caches of all nodes above it, and marks them dirty: only a
+//!   clean object may be written out by its text. What is read stays clean.
 //! - Every change goes through [`journal`], which saves the node first. So undoing is copying back.
-//! - Reading, writing and removing mean exactly what they mean for [`Value`]; the property tests hold the two
-//!   against each other.
+//! - Reading, writing and removing mean exactly what they mean for [`Value`]; the property tests
+//!   hold the two against each other.
 //!
 //! # What was rejected
 //!
-//! A flat list of `a.b.c` names: reading `.a` would have to collect, and duplicate names inside would go unseen. A
-//! `Value` with copy on write: it allocates for each field before anybody asked for one.
+//! A flat list of `a.b.c` names: reading `.a` would have to collect, and duplicate names inside
+//! would go unseen. A `Value` with copy on write: it allocates for each field before anybody asked
+//! for one.
 
 mod derived;
 mod journal;
@@ -72,7 +75,8 @@ pub struct Origin {
     pub stream: StreamId,
     /// Where it begins in its stream; of datagrams, where its block does. See [`Block::place`].
     pub position: u64,
-    /// Tells records of one position apart; the lower half is left to those who make many records of one.
+    /// Tells records of one position apart; the lower half is left to those who make many records
+    /// of one.
     pub index: u64,
     /// When it was received.
     pub received_at: EventTime,
@@ -86,7 +90,8 @@ pub struct Origin {
 
 /// One event, read and changed by path; see the module's text for how.
 ///
-/// One record serves all events of a worker: [`Record::begin`] points it at the next, and keeps what memory it has.
+/// One record serves all events of a worker: [`Record::begin`] points it at the next, and keeps
+/// what memory it has.
 pub struct Record {
     pub(crate) bytes: Bytes,
     pub(crate) tree: Tree,
@@ -119,14 +124,16 @@ impl Record {
         Record { bytes: Bytes::new(), tree, journal: Journal::default(), peers: None, origin }
     }
 
-    /// Points the record at `frame` of `block`, without any field yet. All marks are void from then on.
+    /// Points the record at `frame` of `block`, without any field yet. All marks are void from then
+    /// on.
     ///
     /// # Panics
     /// When the block has 4 GiB or more; sources close blocks far below.
     pub fn begin(&mut self, block: &Block, frame: &Frame) {
         assert!(u32::try_from(block.bytes.len()).is_ok(), "a block is far below 4 GiB");
-        // Two counters of references less to move, for every record but a block's first. Equal addresses mean equal
-        // bytes here: the record keeps the old ones alive, so nothing else can have taken their place.
+        // Two counters of references less to move, for every record but a block's first. Equal
+        // addresses mean equal bytes here: the record keeps the old ones alive, so nothing else can
+        // have taken their place.
         let (old, new) = (&self.bytes, &block.bytes);
         if old.as_ptr() != new.as_ptr() || old.len() != new.len() {
             self.bytes = block.bytes.clone();
@@ -178,7 +185,8 @@ impl Record {
         self.origin.event_time.unwrap_or(self.origin.received_at)
     }
 
-    /// Gives the bytes it came in, which no change of its fields changes; none for a record over no bytes.
+    /// Gives the bytes it came in, which no change of its fields changes; none for a record over no
+    /// bytes.
     pub fn raw(&self) -> &[u8] {
         self.bytes.get(self.origin.raw.clone()).unwrap_or_default()
     }
@@ -191,13 +199,14 @@ impl Record {
     /// Reads the JSON document at `range` of the block: it becomes the event's root.
     ///
     /// # Errors
-    /// `Malformed` when it is not JSON (RFC 8259, UTF-8, surrogates in pairs), `TooDeep` when it nests deeper than
-    /// [`crate::limits::JSON_DEPTH_MAX`]. The record has no fields then.
+    /// `Malformed` when it is not JSON (RFC 8259, UTF-8, surrogates in pairs), `TooDeep` when it
+    /// nests deeper than [`crate::limits::JSON_DEPTH_MAX`]. The record has no fields then.
     pub fn decode_json(&mut self, range: Range<usize>) -> Result<(), Fault> {
         self.decode_document(ROOT, range)
     }
 
-    /// Reads the JSON document at `range` of the block: it becomes the `message` of the event, which has no field yet.
+    /// Reads the JSON document at `range` of the block: it becomes the `message` of the event,
+    /// which has no field yet.
     pub(crate) fn decode_message(&mut self, range: Range<usize>) -> Result<(), Fault> {
         let node = self.message_node();
         self.decode_document(node, range)
@@ -218,8 +227,8 @@ impl Record {
         })
     }
 
-    /// Reads one element of a JSON array, which begins at `start` and may reach to `end`: the record becomes that
-    /// element. Gives where it ended.
+    /// Reads one element of a JSON array, which begins at `start` and may reach to `end`: the
+    /// record becomes that element. Gives where it ended.
     pub(crate) fn decode_element(&mut self, start: usize, end: usize) -> Result<usize, Flaw> {
         let object = self.bytes[start] == b'{';
         let node = if object { ROOT } else { self.message_node() };

@@ -1,4 +1,5 @@
-//! Records against their model: the [`Value`] that `serde_json` makes of the same text, changed by VRL's own functions.
+//! Records against their model: the [`Value`] that `serde_json` makes of the same text, changed by
+//! VRL's own functions.
 
 use super::tree::NODES_LAZY_MAX;
 use super::{Mark, Record};

@@ -16,8 +16,8 @@ pub(super) enum Found {
 }
 
 impl Record {
-    /// Gives what is at `path` of the event, or `None`. The value is made when first asked for and kept until it
-    /// changes; asking changes nothing in what is written out.
+    /// Gives what is at `path` of the event, or `None`. The value is made when first asked for and
+    /// kept until it changes; asking changes nothing in what is written out.
     pub fn get(&self, path: &OwnedValuePath) -> Option<&Value> {
         self.get_within(ROOT, &path.segments)
     }
@@ -27,8 +27,8 @@ impl Record {
         self.get_within(root_of(path), &path.path.segments)
     }
 
-    /// Gives the bytes of the string at `path` of the event; of anything else there its JSON text. `None` when
-    /// nothing is there. No value is made of what still is text.
+    /// Gives the bytes of the string at `path` of the event; of anything else there its JSON text.
+    /// `None` when nothing is there. No value is made of what still is text.
     pub fn get_bytes(&self, path: &OwnedValuePath) -> Option<Cow<'_, [u8]>> {
         match self.find(ROOT, &path.segments)? {
             Found::Within(node, depth) => {

@@ -52,9 +52,10 @@ pub struct ProgramTarget<'a> {
 impl Record {
     /// Gives the target to hand to `Runtime::resolve`, anew for each run.
     ///
-    /// The runtime begins every run by asking for the root of the event, only to see that there is one. To answer
-    /// truly would make a value of every field. So the very first question, if it is for the root, is answered with
-    /// an empty object that nobody looks into; every later one is answered truly.
+    /// The runtime begins every run by asking for the root of the event, only to see that there is
+    /// one. To answer truly would make a value of every field. So the very first question, if it is
+    /// for the root, is answered with an empty object that nobody looks into; every later one is
+    /// answered truly.
     pub fn as_program_target(&mut self) -> ProgramTarget<'_> {
         ProgramTarget { record: self, begun: Cell::new(false) }
     }

@@ -15,12 +15,12 @@ pub(crate) const NONE: u32 = u32::MAX;
 
 /// How many nodes one record may have before further objects are held whole instead of as nodes.
 ///
-/// A document of [`crate::limits::RECORD_BYTES_MAX`] bytes could otherwise make millions of nodes, each many times
-/// larger than its text. No event that a person would write comes near it.
+/// A document of [`crate::limits::RECORD_BYTES_MAX`] bytes could otherwise make millions of nodes,
+/// each many times larger than its text. No event that a person would write comes near it.
 pub(crate) const NODES_LAZY_MAX: usize = 16_384;
 
-/// How many nodes one record may have before its objects are turned into values to be written to. Programs with loops
-/// could otherwise make nodes without end.
+/// How many nodes one record may have before its objects are turned into values to be written to.
+/// Programs with loops could otherwise make nodes without end.
 pub(crate) const NODES_FULL: usize = 4 * NODES_LAZY_MAX;
 
 /// What a node holds.
@@ -52,10 +52,11 @@ pub(crate) enum Kind {
     Wide,
 }
 
-/// The name of a member: a range of the block's bytes, or of [`Tree::names`] when the top bit of `length` is set.
+/// The name of a member: a range of the block's bytes, or of [`Tree::names`] when the top bit of
+/// `length` is set.
 ///
-/// It carries its first eight bytes along, zeros behind a shorter one, so that names are told apart without going to
-/// where they stand.
+/// It carries its first eight bytes along, zeros behind a shorter one, so that names are told apart
+/// without going to where they stand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Name {
     start: u32,
@@ -124,7 +125,8 @@ pub(crate) struct Node {
     pub(crate) absent: bool,
     /// An object whose text is no longer, or never was, what it holds.
     pub(crate) dirty: bool,
-    /// An object in whose text a name comes twice, so that its members' texts are not those of its nodes in a row.
+    /// An object in whose text a name comes twice, so that its members' texts are not those of its
+    /// nodes in a row.
     pub(crate) scattered: bool,
 }
 
@@ -166,8 +168,8 @@ impl Node {
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     pub(crate) nodes: Vec<Node>,
-    /// A cell for each node, and empty ones beyond: what a node holds (when [`Kind::Owned`]), else its value as last
-    /// asked for.
+    /// A cell for each node, and empty ones beyond: what a node holds (when [`Kind::Owned`]), else
+    /// its value as last asked for.
     pub(crate) cells: Vec<OnceCell<Value>>,
     /// The text of names that do not stand in the block.
     pub(crate) names: Vec<u8>,

@@ -11,8 +11,9 @@ use std::ops::Range;
 use vrl::path::{OwnedSegment, OwnedTargetPath, OwnedValuePath};
 use vrl::value::{KeyString, Value};
 
-/// For decoders: fields appended to the event. Each is written once: a name must not be there yet ([`Record::has`]
-/// tells), save for [`Record::push_value`]. To be used before any mark is taken, since it is not undone.
+/// For decoders: fields appended to the event. Each is written once: a name must not be there yet
+/// ([`Record::has`] tells), save for [`Record::push_value`]. To be used before any mark is taken,
+/// since it is not undone.
 impl Record {
     /// Appends a field that holds the bytes at `range` of the block, UTF-8 or not.
     pub fn push_text(&mut self, name: &'static str, range: Range<usize>) {
@@ -58,8 +59,8 @@ impl Record {
         }
     }
 
-    /// Appends a member to the event that holds `null` as yet. `None` when the event is not held as nodes: it is too
-    /// wide, or no object.
+    /// Appends a member to the event that holds `null` as yet. `None` when the event is not held as
+    /// nodes: it is too wide, or no object.
     pub(super) fn push_node(&mut self, name: &'static str) -> Option<u32> {
         let name = name.as_bytes();
         let root = self.tree.node_mut(ROOT);
@@ -74,11 +75,11 @@ impl Record {
     }
 }
 
-/// For programs: the event and its metadata, changed by path. Each means what the function of the same name of
-/// [`Value`] means, and can be undone.
+/// For programs: the event and its metadata, changed by path. Each means what the function of the
+/// same name of [`Value`] means, and can be undone.
 impl Record {
-    /// Sets what is at `path` of the event; objects and arrays on the way are made, and take the place of whatever
-    /// else is in the way.
+    /// Sets what is at `path` of the event; objects and arrays on the way are made, and take the
+    /// place of whatever else is in the way.
     pub fn insert(&mut self, path: &OwnedValuePath, value: Value) {
         self.insert_within(ROOT, &path.segments, value);
     }
@@ -88,8 +89,9 @@ impl Record {
         self.insert_within(root_of(path), &path.path.segments, value);
     }
 
-    /// Takes away what is at `path` of the event and gives it, or `None` when nothing is there. With `compact` the
-    /// objects and arrays that it leaves empty go as well. A root leaves an empty object or array, or `null`.
+    /// Takes away what is at `path` of the event and gives it, or `None` when nothing is there.
+    /// With `compact` the objects and arrays that it leaves empty go as well. A root leaves an
+    /// empty object or array, or `null`.
     pub fn remove(&mut self, path: &OwnedValuePath, compact: bool) -> Option<Value> {
         self.remove_within(ROOT, &path.segments, compact)
     }
@@ -99,7 +101,8 @@ impl Record {
         self.remove_within(root_of(path), &path.path.segments, compact)
     }
 
-    /// Takes the elements when the event is an array, and leaves an empty one: a program made many events of one.
+    /// Takes the elements when the event is an array, and leaves an empty one: a program made many
+    /// events of one.
     pub fn take_root_array(&mut self) -> Option<Vec<Value>> {
         let is_array = match self.tree.node(ROOT).kind {
             Kind::Array => true,
@@ -130,8 +133,8 @@ impl Record {
         self.changed(node);
     }
 
-    /// Makes the node an object of child nodes, whatever it was. Gives `false` when it is an object too wide for
-    /// that, or there are too many nodes already: it must be changed as a value then.
+    /// Makes the node an object of child nodes, whatever it was. Gives `false` when it is an object
+    /// too wide for that, or there are too many nodes already: it must be changed as a value then.
     fn open_object(&mut self, index: u32) -> bool {
         let node = self.tree.node(index);
         match node.kind {
@@ -258,7 +261,8 @@ impl Record {
             }
             Found::Within(node, depth) => {
                 let rest = &segments[depth..];
-                // Looked at first, so that what is not there is removed without making anything dirty.
+                // Looked at first, so that what is not there is removed without making anything
+                // dirty.
                 self.value(node).get(rest)?;
                 let mut whole = self.save_taken(node);
                 let removed = whole.remove(rest, compact);
@@ -288,8 +292,8 @@ impl Record {
         value
     }
 
-    /// Gives the value of a node that is about to be removed. It is copied where the removal may be undone, because
-    /// the node then keeps it.
+    /// Gives the value of a node that is about to be removed. It is copied where the removal may be
+    /// undone, because the node then keeps it.
     fn take_value(&mut self, index: u32) -> Value {
         let owned = self.tree.node(index).kind == Kind::Owned;
         if owned && self.is_unsaved(index) {
@@ -301,7 +305,8 @@ impl Record {
         }
     }
 
-    /// Marks a node absent, and with `compact` the objects above that it leaves without members, up to the root.
+    /// Marks a node absent, and with `compact` the objects above that it leaves without members, up
+    /// to the root.
     fn remove_node(&mut self, root: u32, index: u32, compact: bool) {
         self.save(index);
         self.tree.node_mut(index).absent = true;

@@ -1,6 +1,6 @@
 //! What an option is, declared once: the check, "did you mean", the reference page and the schema come from it.
 
-mod check;
+pub(crate) mod check;
 mod value;
 
 pub use check::check_options;
@@ -202,7 +202,8 @@ impl<'a> Options<'a> {
             OptionKind::Bytes { min, max } => Some(*min..=*max),
             _ => None,
         });
-        self.read(name, value::bytes).filter(|bytes| bounds.is_none_or(|bounds| bounds.contains(bytes)))
+        self.read(name, value::bytes)
+            .filter(|bytes| bounds.is_none_or(|bounds| bounds.contains(bytes)))
     }
 
     /// Gives a span of time, of a duration as well as of a number of seconds.
@@ -242,7 +243,8 @@ impl<'a> Options<'a> {
 
     /// Gives the texts of a list, of the default too.
     pub fn strings(&self, name: &str) -> Vec<String> {
-        let read = |node: &Node| Some(texts_of(node).iter().map(|text| text.text.clone()).collect());
+        let read =
+            |node: &Node| Some(texts_of(node).iter().map(|text| text.text.clone()).collect());
         self.read(name, read).unwrap_or_default()
     }
 
@@ -253,7 +255,8 @@ impl<'a> Options<'a> {
         match self.node(name) {
             Some(node) => node.as_table().map(|table| self.nested(table, specs, node.span)),
             None => {
-                let empty = self.spec(name).is_some_and(|spec| spec.default == Default::Value("{}"));
+                let empty =
+                    self.spec(name).is_some_and(|spec| spec.default == Default::Value("{}"));
                 empty.then(|| self.nested(&EMPTY, specs, self.place))
             }
         }

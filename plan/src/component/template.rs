@@ -71,7 +71,9 @@ impl Template {
             };
             let name = text.text[open + 2..close].trim();
             match parse_field(name) {
-                Some(path) => parts.push(Part::Field(path, name.trim_start_matches('.').to_owned())),
+                Some(path) => {
+                    parts.push(Part::Field(path, name.trim_start_matches('.').to_owned()))
+                }
                 None => {
                     let title = format!("`{name}` is not the path of a field");
                     report(text, open..close + 2, &title, checker);
@@ -168,7 +170,9 @@ impl Template {
 /// Appends `value` so that it is one segment of a path, or part of one.
 fn push_segment(value: &str, name: &str, out: &mut String) -> Result<(), Fault> {
     if value.is_empty() {
-        return fault(format!("the template's field `{name}` is empty, which is no name of a file"));
+        return fault(format!(
+            "the template's field `{name}` is empty, which is no name of a file"
+        ));
     }
     if value.len() > SEGMENT_BYTES_MAX {
         return fault(format!(
@@ -239,7 +243,11 @@ fn time(
 
 fn report(text: &Text, range: std::ops::Range<usize>, title: &str, checker: &mut Checker) {
     let found = Diagnostic::error(codes::TEMPLATE, text.place(range), title, "");
-    checker.report(found.help("fields are written {{ user.name }}, the event time %Y-%m-%d, and `%` as such %%"));
+    checker.report(
+        found.help(
+            "fields are written {{ user.name }}, the event time %Y-%m-%d, and `%` as such %%",
+        ),
+    );
 }
 
 #[cfg(test)]
@@ -303,7 +311,8 @@ mod tests {
 
     #[test]
     fn faults_are_shown_at_their_place() {
-        for (template, place) in [("x {{ a", 7..11), ("x {{ a b }}", 7..16), ("{{ a }} %!", 12..15)] {
+        for (template, place) in [("x {{ a", 7..11), ("x {{ a b }}", 7..16), ("{{ a }} %!", 12..15)]
+        {
             let faults = parse(template).unwrap_err();
             assert_eq!(faults.len(), 1, "{template}");
             assert_eq!(faults[0].labels[0].0.range(), place, "{template}");
@@ -313,7 +322,8 @@ mod tests {
     #[test]
     fn a_confined_field_is_one_segment() {
         let template = parse("/logs/{{ a }}/x").unwrap().confined(Confine::Path);
-        let rendered = |value: &str| render(&template, &serde_json::json!({ "a": value }).to_string());
+        let rendered =
+            |value: &str| render(&template, &serde_json::json!({ "a": value }).to_string());
         assert_eq!(rendered("../../etc").unwrap(), "/logs/.._.._etc/x");
         assert_eq!(rendered("..").unwrap(), "/logs/__/x");
         assert_eq!(rendered("a\0b\n").unwrap(), "/logs/a_b_/x");

@@ -17,7 +17,12 @@ impl Document {
                 "a document of {} bytes is above the limit of {DOCUMENT_BYTES_MAX} bytes",
                 source.len()
             );
-            checker.report(Diagnostic::error(codes::UNREADABLE, Span { file, start: 0, end: 0 }, title, ""));
+            checker.report(Diagnostic::error(
+                codes::UNREADABLE,
+                Span { file, start: 0, end: 0 },
+                title,
+                "",
+            ));
             return None;
         }
         let (root, errors) = DeTable::parse_recoverable(source);
@@ -212,7 +217,8 @@ mod tests {
     fn entries_keep_their_order_and_places() {
         let source = "[z]\nb = 1\na.c = 2\n[[y]]\n[[y]]\nq = 1979-05-27\n";
         let document = parse(source);
-        let keys: Vec<&str> = document.root.entries.iter().map(|entry| entry.key.as_str()).collect();
+        let keys: Vec<&str> =
+            document.root.entries.iter().map(|entry| entry.key.as_str()).collect();
         assert_eq!(keys, ["z", "y"]);
         let z = document.root.node("z").unwrap();
         assert_eq!(&source[z.span.range()], "[z]");

@@ -1,5 +1,5 @@
-//! The file system as the `file` sink needs it, behind a trait: what a full or failing disk does to a write is then
-//! tested without one.
+//! The file system as the `file` sink needs it, behind a trait: what a full or failing disk does to
+//! a write is then tested without one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -33,7 +33,8 @@ pub(crate) trait Appending: Send {
     /// Reads the last byte; `None` of an empty file.
     fn last_byte(&self) -> io::Result<Option<u8>>;
 
-    /// Appends some of the bytes at the end of the file, wherever that is by now, and tells how many.
+    /// Appends some of the bytes at the end of the file, wherever that is by now, and tells how
+    /// many.
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
     /// Cuts the file to this length.
@@ -51,7 +52,8 @@ impl Disk for LocalDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn Appending>> {
         let open = || OpenOptions::new().append(true).read(true).create(true).open(path);
         let file = match open() {
-            // Only when it is needed: to make folders that are there costs a system call for each of them.
+            // Only when it is needed: to make folders that are there costs a system call for each
+            // of them.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 path.parent().map_or(Ok(()), fs::create_dir_all)?;
                 open()?

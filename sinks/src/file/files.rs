@@ -1,11 +1,13 @@
 //! The open files of one `file` sink: whole batches in, nothing torn, nothing twice.
 //!
-//! A batch is appended as a whole or not at all. When a write fails half way, what it left is cut off again before
-//! anything else is written to that file; the batch stays with the caller, who tries again. The length is asked for
-//! before each batch and not remembered, because others may cut the file (`copytruncate` of logrotate).
+//! A batch is appended as a whole or not at all. When a write fails half way, what it left is cut
+//! off again before anything else is written to that file; the batch stays with the caller, who
+//! tries again. The length is asked for before each batch and not remembered, because others may
+//! cut the file (`copytruncate` of logrotate).
 //!
-//! A file that was moved away or removed is seen at the next batch: the name then leads to another file, or to none,
-//! and is opened anew. So no signal is needed for rotation, and what is moved away ends with a whole record.
+//! A file that was moved away or removed is seen at the next batch: the name then leads to another
+//! file, or to none, and is opened anew. So no signal is needed for rotation, and what is moved
+//! away ends with a whole record.
 
 use super::disk::{Appending, Disk, Identity};
 use crate::limits::OPEN_FILES_MAX;
@@ -58,8 +60,14 @@ impl Files {
     /// Appends a batch of whole records to the file of this name; `now` is its age's beginning.
     ///
     /// # Errors
-    /// When the disk refuses; the file then ends where it ended before, or will before the next write to it.
-    pub fn write(&mut self, name: &Arc<str>, bytes: &[u8], now: Duration) -> Result<(), WriteError> {
+    /// When the disk refuses; the file then ends where it ended before, or will before the next
+    /// write to it.
+    pub fn write(
+        &mut self,
+        name: &Arc<str>,
+        bytes: &[u8],
+        now: Duration,
+    ) -> Result<(), WriteError> {
         let path = Path::new(&**name);
         let sync = self.sync;
         let written = self.ready(name).and_then(|open| {
@@ -69,12 +77,14 @@ impl Files {
         written.map_err(|source| WriteError { path: path.to_owned(), source })
     }
 
-    /// Closes what was not written to since `deadline`, save for files that still have to be mended.
+    /// Closes what was not written to since `deadline`, save for files that still have to be
+    /// mended.
     pub fn close_idle(&mut self, deadline: Duration) {
         self.open.retain(|_, open| open.written_at >= deadline || open.tail != Tail::Whole);
     }
 
-    /// Gives the file of this name, mended, opening it when it is not open or no longer has the name.
+    /// Gives the file of this name, mended, opening it when it is not open or no longer has the
+    /// name.
     fn ready(&mut self, name: &Arc<str>) -> io::Result<&mut OpenFile> {
         let path = Path::new(&**name);
         if let Some(open) = self.open.get_mut(name) {
@@ -87,8 +97,8 @@ impl Files {
             self.make_room();
             let file = self.disk.open(path)?;
             let identity = file.identity()?;
-            // A process that was killed in the middle of a write leaves a part of a record. It cannot be told from
-            // what a person wrote, so it stays, on a line of its own.
+            // A process that was killed in the middle of a write leaves a part of a record. It
+            // cannot be told from what a person wrote, so it stays, on a line of its own.
             let whole = file.last_byte()?.is_none_or(|byte| byte == b'\n');
             let tail = if whole { Tail::Whole } else { Tail::Foreign };
             let open = OpenFile { file, identity, written_at: Duration::ZERO, tail };
@@ -122,7 +132,8 @@ impl OpenFile {
         };
         if written > 0 {
             self.tail = Tail::Torn { start, end: start + written };
-            // When this fails too, it is tried again before the next write; the first error is the one to tell.
+            // When this fails too, it is tried again before the next write; the first error is the
+            // one to tell.
             let _ = self.mend();
         }
         Err(error)

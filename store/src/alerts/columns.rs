@@ -4,8 +4,8 @@ use super::Tally;
 use azud_event::alert::Alert;
 use azud_event::id::Id;
 use azud_event::time::EventTime;
+use chrono::DateTime;
 use serde::Serialize;
-use serde_json::Value;
 use std::time::Duration;
 
 /// An alert in columns: what does not depend on the row that is there.
@@ -41,6 +41,7 @@ pub(crate) struct Columns {
     pub supersedes: String,
     pub superseded_by: Option<String>,
     pub reason: Option<String>,
+    pub link: Option<String>,
 }
 
 impl Columns {
@@ -65,8 +66,8 @@ impl Columns {
             key_hash: *Id::of(&[json(&alert.key).as_bytes()]).as_bytes(),
             fields: json(&alert.fields),
             window: alert.window.as_ref().map(json),
-            window_start: None,
-            window_end: None,
+            window_start: end_of_window(alert, "start"),
+            window_end: end_of_window(alert, "end"),
             revised_at: alert.revised_at.to_rfc3339(),
             resolved_at: alert.resolved_at.map(EventTime::to_rfc3339),
             delay_ms: alert.delay_ms,
@@ -78,8 +79,9 @@ impl Columns {
             evidence: json(&alert.evidence),
             indicator: alert.indicator.as_ref().map(json),
             supersedes: json(&alert.supersedes),
-            superseded_by: alert.superseded_by.as_ref().map(ToString::to_string),
+            superseded_by: alert.superseded_by.clone(),
             reason: alert.reason.clone(),
+            link: alert.link.clone(),
         }
     }
 
@@ -89,13 +91,20 @@ impl Columns {
     }
 }
 
+/// Gives the start or end of the window, in the form of the table.
+fn end_of_window(alert: &Alert, end: &str) -> Option<String> {
+    let text = alert.window.as_ref()?.get(end)?.as_str()?;
+    let time = DateTime::parse_from_rfc3339(text).ok()?;
+    Some(EventTime::from_chrono(time.to_utc()).to_rfc3339())
+}
+
 /// Times in rows have microseconds, so what is compared with them has no more.
 fn tally(alert: &Alert) -> Tally {
     let stored = |time: EventTime| time.aligned_to(Duration::from_micros(1));
     Tally {
-        revision: alert.revision.max(1),
+        revision: alert.revision,
         event_count: alert.event_count,
-        severity: alert.severity_id,
+        severity: alert.severity,
         first_event_at: stored(alert.first_event_at),
         last_event_at: stored(alert.last_event_at),
         raised_at: stored(alert.raised_at),
@@ -104,5 +113,5 @@ fn tally(alert: &Alert) -> Tally {
 
 /// Writes a part of an alert as JSON.
 fn json(part: &impl Serialize) -> String {
-    serde_json::to_value(part).unwrap_or(Value::Null).to_string()
+    serde_json::to_string(part).expect("the parts of an alert have string keys")
 }

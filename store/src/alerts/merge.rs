@@ -2,10 +2,11 @@
 //!
 //! # The idea
 //!
-//! A rule counts the revisions of its alerts itself, in a *ledger*. Within one incarnation the ledger is right and
-//! the row follows it: a greater revision replaces, anything else is a repeat. Across a restart the ledger begins
-//! anew while the row stays, so the same alert comes again as revision 1, with only the events since the start.
-//! Then the row keeps what the earlier incarnations had counted as *carried*, and shows the two together:
+//! A rule counts the revisions of its alerts itself, in a *ledger*. Within one incarnation the
+//! ledger is right and the row follows it: a greater revision replaces, anything else is a repeat.
+//! Across a restart the ledger begins anew while the row stays, so the same alert comes again as
+//! revision 1, with only the events since the start. Then the row keeps what the earlier
+//! incarnations had counted as *carried*, and shows the two together:
 //!
 //! ```text
 //!   ledger of A   1 ─ 2 ─ 3   (9 events)
@@ -13,14 +14,16 @@
 //!   the row       1 ─ 2 ─ 3 ─ 4 ─ 5         (13 events; carried: 3 revisions, 9 events)
 //! ```
 //!
-//! This holds until checkpoints exist: a ledger that outlives the process keeps its incarnation, and nothing is
-//! carried any more.
+//! This holds until checkpoints exist: a ledger that outlives the process keeps its incarnation,
+//! and nothing is carried any more.
 //!
 //! # Invariants
 //!
 //! - The revision of a row only grows, so delivering anything again, in any order, changes nothing.
-//! - What is carried is fixed by the first revision of an incarnation, and does not depend on those that follow.
+//! - What is carried is fixed by the first revision of an incarnation, and does not depend on those
+//!   that follow.
 
+use azud_event::alert::Severity;
 use azud_event::time::EventTime;
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +32,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Tally {
     pub revision: u64,
     pub event_count: u64,
-    /// 1 to 5.
-    pub severity: u8,
+    pub severity: Severity,
     pub first_event_at: EventTime,
     pub last_event_at: EventTime,
     pub raised_at: EventTime,
@@ -54,8 +56,8 @@ impl Tally {
         }
     }
 
-    /// Whether both counted the same events, as far as can be told. A source that reads its last records once more
-    /// after a restart makes the same alert of them, and that is no news.
+    /// Whether both counted the same events, as far as can be told. A source that reads its last
+    /// records once more after a restart makes the same alert of them, and that is no news.
     fn same_events(&self, other: &Tally) -> bool {
         self.event_count == other.event_count
             && self.first_event_at == other.first_event_at
@@ -89,8 +91,8 @@ pub(crate) enum Merge {
         tally: Tally,
         /// What is carried from now on.
         carried: Option<Tally>,
-        /// Whether the ledger's word for the change must be put into that of the row: a row that was firing is not
-        /// raised again, but amended, or escalated when it became more severe.
+        /// Whether the ledger's word for the change must be put into that of the row: a row that
+        /// was firing is not raised again, but amended, or escalated when it became more severe.
         escalated: Option<bool>,
     },
 }
@@ -133,7 +135,7 @@ mod tests {
         Tally {
             revision,
             event_count,
-            severity: 3,
+            severity: Severity::Medium,
             first_event_at: at(from),
             last_event_at: at(to),
             raised_at: at(from),
@@ -188,14 +190,15 @@ mod tests {
         assert_eq!(escalated, Some(false));
     }
 
-    /// Revisions of one alert under several incarnations, each as its ledger counts: the events of a step are new.
+    /// Revisions of one alert under several incarnations, each as its ledger counts: the events of
+    /// a step are new.
     fn ledgers() -> impl Strategy<Value = Vec<Vec<u64>>> {
         prop::collection::vec(prop::collection::vec(1u64..5, 1..6), 1..4)
     }
 
     proptest! {
-        // Whatever is repeated or comes out of order within an incarnation, the row ends with every event of every
-        // ledger, because the last revision of each ledger says them all.
+        // Whatever is repeated or comes out of order within an incarnation, the row ends with every
+        // event of every ledger, because the last revision of each ledger says them all.
         #[test]
         fn no_event_is_lost_or_doubled(steps in ledgers(), order in any::<u64>()) {
             let mut stored = None;

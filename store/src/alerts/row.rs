@@ -1,9 +1,11 @@
 //! An alert as it is read back.
 
-use super::{AlertCursor, SEVERITIES};
+use super::AlertCursor;
+use azud_event::alert::{SCHEMA, Severity};
 use serde_json::{Value, json};
 
-/// The last revision of an alert, with what people made of it. Times are RFC 3339 in UTC with six digits.
+/// The last revision of an alert, with what people made of it. Times are RFC 3339 in UTC with six
+/// digits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlertRow {
     /// 32 hexadecimal digits.
@@ -26,8 +28,8 @@ pub struct AlertRow {
     pub mode: String,
     /// `live`, `retroactive`, `backfill` or `replay`.
     pub origin: String,
-    /// 1 to 5.
-    pub severity: u8,
+    /// How bad it is.
+    pub severity: Severity,
     /// One line.
     pub title: String,
     /// More lines.
@@ -68,6 +70,8 @@ pub struct AlertRow {
     pub superseded_by: Option<String>,
     /// Why this revision was made.
     pub reason: Option<String>,
+    /// Where people look at it.
+    pub link: Option<String>,
     /// `new`, `acknowledged`, `in_progress` or `closed`.
     pub triage: String,
     /// Who looks after it.
@@ -79,8 +83,7 @@ pub struct AlertRow {
 impl AlertRow {
     /// Gives the name of the severity, `informational` to `critical`.
     pub fn severity_name(&self) -> &'static str {
-        let place = usize::from(self.severity.clamp(1, 5)) - 1;
-        SEVERITIES[place]
+        self.severity.name()
     }
 
     /// Writes the key for people: `source.ip=203.0.113.9 user.name=root`.
@@ -96,7 +99,7 @@ impl AlertRow {
     /// Gives the alert in the form it has everywhere, `azud.alert/1`.
     pub fn to_json(&self) -> Value {
         json!({
-            "schema": "azud.alert/1",
+            "schema": SCHEMA,
             "id": self.id,
             "revision": self.revision,
             "change": self.change,
@@ -111,7 +114,7 @@ impl AlertRow {
                 "runbook_url": self.runbook_url,
             },
             "severity": self.severity_name(),
-            "severity_id": self.severity,
+            "severity_id": self.severity.id(),
             "title": self.title,
             "description": self.description,
             "key": self.key,
@@ -131,6 +134,7 @@ impl AlertRow {
             "supersedes": self.supersedes,
             "superseded_by": self.superseded_by,
             "reason": self.reason,
+            "link": self.link,
             "triage": {
                 "state": self.triage,
                 "assignee": self.assignee,
@@ -156,8 +160,8 @@ pub struct AlertRevision {
     pub change: String,
     /// `firing`, `resolved` or `withdrawn`.
     pub state: String,
-    /// 1 to 5.
-    pub severity: u8,
+    /// How bad it was by then.
+    pub severity: Severity,
     /// What the rule had found by then.
     pub fields: Value,
     /// Why it was made.

@@ -1,14 +1,17 @@
 //! Statements on `alerts` and what hangs on them.
 
-use super::Database;
-use crate::alerts::{Columns, Merge, Stored, Tally, merge, severity_number};
+#[cfg(test)]
+mod tests;
+
+use super::{Database, Writer, discard_if_failed};
+use crate::alerts::{Columns, Merge, Stored, Tally, merge};
 use crate::{AlertFilter, AlertRevision, AlertRow, Applied, Delivery, StoreError};
-use azud_event::alert::Alert;
+use azud_event::alert::{Alert, Severity};
 use azud_event::time::EventTime;
 use chrono::DateTime;
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Connection, Row, SqliteConnection};
 
 /// Who writes, and when: what every row of one transaction shares.
 struct Writing<'a> {
@@ -24,48 +27,14 @@ impl Database {
         now: EventTime,
     ) -> Result<Applied, StoreError> {
         let writer = self.writer()?;
-        let epoch = delivery.epoch.map(|epoch| i64::try_from(epoch).unwrap_or(i64::MAX));
-        let writing = Writing { incarnation: &writer.incarnation, epoch };
-        let mut transaction = writer.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let mut applied = Applied::default();
-        for alert in delivery.alerts {
-            match apply_one(&mut transaction, &writing, alert, now).await? {
-                true => applied.written += 1,
-                false => applied.repeated += 1,
-            }
-        }
-        let pipeline = delivery.alerts.last().map_or("", |alert| alert.rule.pipeline.as_str());
-        sqlx::query(
-            "INSERT INTO sink_progress
-               (sink_id, instance_id, pipeline, incarnation, confirmed_epoch, rows_total, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT (sink_id, instance_id) DO UPDATE SET
-               pipeline = excluded.pipeline, incarnation = excluded.incarnation,
-               confirmed_epoch = excluded.confirmed_epoch,
-               rows_total = rows_total + excluded.rows_total, updated_at = excluded.updated_at",
-        )
-        .bind(delivery.sink_id)
-        .bind(&writer.instance)
-        .bind(pipeline)
-        .bind(&writer.incarnation)
-        .bind(epoch)
-        .bind(applied.written as i64)
-        .bind(now.to_rfc3339())
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(applied)
+        let mut connection = writer.pool.acquire().await?;
+        let applied = apply_all(&mut connection, writer, delivery, now).await;
+        discard_if_failed(&mut connection, &applied);
+        applied
     }
 
     /// Lists alerts, the latest revised first.
     pub async fn list(&self, filter: &AlertFilter) -> Result<Vec<AlertRow>, StoreError> {
-        let severity = match filter.severity.as_deref().map(|text| (text, severity_number(text))) {
-            None => None,
-            Some((_, Some(number))) => Some(number),
-            Some((text, None)) => {
-                return Err(StoreError::UnknownSeverity { text: text.to_owned() });
-            }
-        };
         let after = filter.after.as_ref();
         // One statement for every filter; it walks the index of the order, and stops at the limit.
         let rows = sqlx::query(
@@ -79,7 +48,7 @@ impl Database {
              LIMIT ?7",
         )
         .bind(filter.state.as_deref())
-        .bind(severity)
+        .bind(filter.severity.map(|severity| i64::from(severity.id())))
         .bind(filter.rule.as_deref())
         .bind(filter.since.map(EventTime::to_rfc3339))
         .bind(after.map(|cursor| cursor.revised_at.as_str()))
@@ -98,12 +67,53 @@ impl Database {
 
     /// Gives the history of an alert, the first revision first.
     pub async fn revisions(&self, id: &str) -> Result<Vec<AlertRevision>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM alert_revisions WHERE alert_id = ?1 ORDER BY revision")
-            .bind(id)
-            .fetch_all(&self.readers)
-            .await?;
+        let rows =
+            sqlx::query("SELECT * FROM alert_revisions WHERE alert_id = ?1 ORDER BY revision")
+                .bind(id)
+                .fetch_all(&self.readers)
+                .await?;
         rows.iter().map(|row| revision_row(row, id)).collect()
     }
+}
+
+/// Applies a delivery in one transaction of its own.
+async fn apply_all(
+    connection: &mut SqliteConnection,
+    writer: &Writer,
+    delivery: &Delivery<'_>,
+    now: EventTime,
+) -> Result<Applied, StoreError> {
+    let epoch = delivery.epoch.map(signed);
+    let writing = Writing { incarnation: &writer.incarnation, epoch };
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let mut applied = Applied::default();
+    for alert in delivery.alerts {
+        match apply_one(&mut transaction, &writing, alert, now).await? {
+            true => applied.written += 1,
+            false => applied.repeated += 1,
+        }
+    }
+    let pipeline = delivery.alerts.last().map_or("", |alert| alert.rule.pipeline.as_str());
+    sqlx::query(
+        "INSERT INTO sink_progress (sink_id, instance_id, pipeline, incarnation, confirmed_epoch,
+           rows_total, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (sink_id, instance_id) DO UPDATE SET
+           pipeline = excluded.pipeline, incarnation = excluded.incarnation,
+           confirmed_epoch = excluded.confirmed_epoch,
+           rows_total = rows_total + excluded.rows_total, updated_at = excluded.updated_at",
+    )
+    .bind(delivery.sink_id)
+    .bind(&writer.instance)
+    .bind(pipeline)
+    .bind(&writer.incarnation)
+    .bind(epoch)
+    .bind(applied.written as i64)
+    .bind(now.to_rfc3339())
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(applied)
 }
 
 /// Applies one revision; tells whether it was news.
@@ -142,10 +152,7 @@ async fn apply_one(
     }
 }
 
-async fn stored(
-    connection: &mut SqliteConnection,
-    id: &str,
-) -> Result<Option<Stored>, StoreError> {
+async fn stored(connection: &mut SqliteConnection, id: &str) -> Result<Option<Stored>, StoreError> {
     let row = sqlx::query(
         "SELECT incarnation, revision, event_count, severity, state, carried,
                 first_event_at, last_event_at, raised_at
@@ -186,10 +193,11 @@ const UPSERT: &str = "
       severity, title, description, tags, key, key_hash, fields, window, window_start, window_end,
       first_event_at, last_event_at, event_count, raised_at, revised_at, resolved_at, delay_ms,
       completeness, entities, evidence, indicator, supersedes, superseded_by, reason,
-      incarnation, epoch, carried)
+      link, incarnation, epoch, carried)
     VALUES (
       ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-      ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37)
+      ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37,
+      ?38)
     ON CONFLICT (id) DO UPDATE SET
       rule_id = excluded.rule_id, rule_version = excluded.rule_version,
       runbook_url = excluded.runbook_url, pipeline = excluded.pipeline,
@@ -205,8 +213,8 @@ const UPSERT: &str = "
       completeness = excluded.completeness, entities = excluded.entities,
       evidence = excluded.evidence, indicator = excluded.indicator,
       supersedes = excluded.supersedes, superseded_by = excluded.superseded_by,
-      reason = excluded.reason, incarnation = excluded.incarnation, epoch = excluded.epoch,
-      carried = excluded.carried";
+      reason = excluded.reason, link = excluded.link, incarnation = excluded.incarnation,
+      epoch = excluded.epoch, carried = excluded.carried";
 
 impl Written<'_> {
     async fn upsert(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -222,7 +230,7 @@ impl Written<'_> {
             .bind(&columns.state)
             .bind(&columns.mode)
             .bind(&columns.origin)
-            .bind(i64::from(tally.severity))
+            .bind(i64::from(tally.severity.id()))
             .bind(&columns.title)
             .bind(&columns.description)
             .bind(&columns.tags)
@@ -246,6 +254,7 @@ impl Written<'_> {
             .bind(&columns.supersedes)
             .bind(&columns.superseded_by)
             .bind(&columns.reason)
+            .bind(&columns.link)
             .bind(writing.incarnation)
             .bind(writing.epoch)
             .bind(carried.map(|carried| carried.to_json()))
@@ -265,7 +274,7 @@ impl Written<'_> {
         .bind(&self.columns.revised_at)
         .bind(self.change)
         .bind(&self.columns.state)
-        .bind(i64::from(self.tally.severity))
+        .bind(i64::from(self.tally.severity.id()))
         .bind(&self.columns.fields)
         .bind(&self.columns.reason)
         .bind(signed(self.tally.event_count))
@@ -292,7 +301,8 @@ impl Written<'_> {
         Ok(())
     }
 
-    /// Counts a new alert for its rule; a rule that was not announced gets its row by its first alert.
+    /// Counts a new alert for its rule; a rule that was not announced gets its row by its first
+    /// alert.
     async fn count_for_rule(
         &self,
         connection: &mut SqliteConnection,
@@ -309,7 +319,7 @@ impl Written<'_> {
         .bind(&self.columns.pipeline)
         .bind(&self.columns.rule_version)
         .bind(&self.columns.title)
-        .bind(i64::from(self.tally.severity))
+        .bind(i64::from(self.tally.severity.id()))
         .bind(&self.columns.mode)
         .bind(&self.columns.tags)
         .bind(now.to_rfc3339())
@@ -353,6 +363,7 @@ fn alert_row(row: &SqliteRow) -> Result<AlertRow, StoreError> {
         supersedes: json(row, &id, "supersedes")?,
         superseded_by: row.try_get("superseded_by")?,
         reason: row.try_get("reason")?,
+        link: row.try_get("link")?,
         triage: row.try_get("triage")?,
         assignee: row.try_get("assignee")?,
         verdict: row.try_get("verdict")?,
@@ -408,9 +419,10 @@ fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, StoreError> {
     Ok(number.unsigned_abs())
 }
 
-fn severity(row: &SqliteRow) -> Result<u8, StoreError> {
+fn severity(row: &SqliteRow) -> Result<Severity, StoreError> {
     let number: i64 = row.try_get("severity")?;
-    Ok(u8::try_from(number).unwrap_or(5))
+    let severity = Severity::ALL.into_iter().find(|severity| i64::from(severity.id()) == number);
+    Ok(severity.expect("the checks of the table let only 1 to 5 in"))
 }
 
 fn signed(number: u64) -> i64 {

@@ -11,7 +11,7 @@ use super::source::Source;
 use azud_event::id::Id;
 use azud_plan::component::Kind as PortKind;
 use azud_plan::diagnostic::{Checker, Diagnostic, Span, codes};
-use azud_plan::document::Text;
+use azud_plan::document::{Node, Text};
 use std::sync::Arc;
 use vrl::compiler::runtime::{Runtime, RuntimeResult};
 use vrl::compiler::state::ExternalEnv;
@@ -40,10 +40,14 @@ impl Program {
         Runner::new(&self.0)
     }
 
-    /// Tells whether it may fail or abort, after which its changes are to be undone. The bound on its run is not meant.
-    pub fn may_end_early(&self) -> bool {
-        let info = self.0.program.info();
-        info.fallible || info.abortable
+    /// Tells whether an error may end it. The bound on its run is not meant.
+    pub fn may_fail(&self) -> bool {
+        self.0.program.info().fallible
+    }
+
+    /// Tells whether it may `abort`.
+    pub fn may_abort(&self) -> bool {
+        self.0.program.info().abortable
     }
 
     /// Tells whether the root of the event may be something else after it than an object.
@@ -148,6 +152,15 @@ pub(super) fn resolve(program: &vrl::compiler::Program, value: Value) -> Runtime
     let metadata = Value::Object(ObjectMap::new());
     let mut target = TargetValue { value, metadata, secrets: Secrets::new() };
     Runtime::default().resolve(&mut target, program, &utc())
+}
+
+/// Gives the program of a condition: VRL as text, or in Vector's table `{ type = "vrl", source = "…" }`. What is in
+/// neither form has been reported when the options were checked.
+pub fn condition_text(node: &Node) -> Option<&Text> {
+    match node.as_table() {
+        Some(table) => table.node("source").and_then(Node::as_text),
+        None => node.as_text(),
+    }
 }
 
 /// Reports what a compilation found.

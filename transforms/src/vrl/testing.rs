@@ -1,11 +1,11 @@
 //! Short ways to compile and run a program in tests.
 
-use super::Compiler;
-use super::compile::utc;
 use super::source::Source;
+use super::{Compiler, Program};
 use azud_event::record::Record;
 use azud_event::time::EventTime;
 use azud_plan::diagnostic::{Checker, Span};
+use azud_plan::document::{Document, Node};
 use std::path::PathBuf;
 use vrl::owned_value_path;
 use vrl::value::Value;
@@ -28,6 +28,35 @@ pub(crate) fn compile_error(text: &str) -> String {
     format!("{:?}", checker.diagnostics)
 }
 
+/// Compiles a program that changes records.
+pub(crate) fn remap(text: &str) -> Program {
+    let mut checker = Checker::default();
+    let program = Compiler::new("test", &[]).remap(&source_of(text), &mut checker);
+    program.unwrap_or_else(|| panic!("{text}: {:?}", checker.diagnostics))
+}
+
+/// Compiles a condition.
+pub(crate) fn condition(text: &str) -> Program {
+    let mut checker = Checker::default();
+    let document = Document::parse(0, &format!("a = '''{text}'''"), &mut checker).unwrap();
+    let text = document.root.node("a").and_then(Node::as_text).unwrap();
+    let program = Compiler::new("test", &[]).condition(text, "condition", &mut checker);
+    program.unwrap_or_else(|| panic!("{:?}", checker.diagnostics))
+}
+
+/// Makes a record that was received at [`RECEIVED_AT`].
+pub(crate) fn record_of(value: Value) -> Record {
+    record_at(value, RECEIVED_AT)
+}
+
+fn record_at(value: Value, received_at: EventTime) -> Record {
+    let mut record = Record::new();
+    let mut origin = record.origin().clone();
+    origin.received_at = received_at;
+    record.begin_value(value, origin);
+    record
+}
+
 /// Runs a program on `value` and gives what its last expression gave, or why it ended early.
 pub(crate) fn evaluate(text: &str, value: Value) -> Result<Value, String> {
     evaluate_at(text, value, RECEIVED_AT)
@@ -35,16 +64,8 @@ pub(crate) fn evaluate(text: &str, value: Value) -> Result<Value, String> {
 
 /// The same for a record that was received at another time.
 pub(crate) fn evaluate_at(text: &str, value: Value, at: EventTime) -> Result<Value, String> {
-    let text = format!(".result = {{ {text} }}");
-    let mut checker = Checker::default();
-    let compiler = Compiler { id: "test", zone: utc(), inputs: &[] };
-    let program = compiler.remap(&source_of(&text), &mut checker);
-    let program = program.unwrap_or_else(|| panic!("{text}: {:?}", checker.diagnostics));
-    let mut record = Record::new();
-    let mut origin = record.origin().clone();
-    origin.received_at = at;
-    record.begin_value(value, origin);
-    match program.runner().run(&mut record).fault() {
+    let mut record = record_at(value, at);
+    match remap(&format!(".result = {{ {text} }}")).runner().run(&mut record).fault() {
         Some(fault) => Err(fault.message),
         None => Ok(record.get(&owned_value_path!("result")).cloned().unwrap_or(Value::Null)),
     }

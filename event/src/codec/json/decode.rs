@@ -9,8 +9,8 @@ use vrl::value::{KeyString, ObjectMap, Value};
 
 /// Reads the value that begins at or behind `at` into the node `into`, and gives where it ends.
 ///
-/// Objects become nodes to any depth, arrays stay text. `into` must be without children. After an error the tree has
-/// two empty roots.
+/// Objects become nodes to any depth, arrays stay text. `into` must be without children. After an
+/// error the tree has two empty roots.
 pub(crate) fn scan_value(
     text: &[u8],
     at: usize,
@@ -93,7 +93,8 @@ impl Builder<'_> {
         Ok(Token { kind, start, end: self.lexer.at as u32 })
     }
 
-    /// Reads one member of the innermost open object, or closes that. Gives `true` when it was the last.
+    /// Reads one member of the innermost open object, or closes that. Gives `true` when it was the
+    /// last.
     #[inline(always)]
     fn member(&mut self) -> Result<bool, Refused> {
         match self.lexer.peek() {
@@ -175,8 +176,8 @@ impl Builder<'_> {
         self.tree.intern(&plain)
     }
 
-    /// Gives the node of a member whose name was there before, made empty: the last value of a name is the one that
-    /// counts.
+    /// Gives the node of a member whose name was there before, made empty: the last value of a name
+    /// is the one that counts.
     fn repeated(&mut self, name: Name) -> Option<u32> {
         let block = self.lexer.whole();
         let child = self.tree.child(block, self.here.node, self.tree.name(block, name))?;
@@ -186,15 +187,16 @@ impl Builder<'_> {
         Some(child)
     }
 
-    /// Gives up the nodes of an object that turned out too wide, and passes the rest of its text, from behind the
-    /// name of a member on.
+    /// Gives up the nodes of an object that turned out too wide, and passes the rest of its text,
+    /// from behind the name of a member on.
     #[cold]
     fn hold_whole(&mut self, depth: usize) -> Result<bool, Refused> {
         let node = self.tree.node_mut(self.here.node);
         let first = std::mem::replace(&mut node.first_child, NONE);
         node.last_child = NONE;
         node.kind = Kind::Wide;
-        // Its members and theirs are the last nodes: nothing else was scanned since its first. None has a cell yet.
+        // Its members and theirs are the last nodes: nothing else was scanned since its first. None
+        // has a cell yet.
         self.tree.nodes.truncate(first as usize);
         self.lexer.skip_value(depth)?;
         self.lexer.skip_members(depth)?;
@@ -202,8 +204,8 @@ impl Builder<'_> {
     }
 }
 
-/// Makes the value of JSON text that the lexer accepted: `start..end` of `block`, of a kind other than an object of
-/// nodes. Strings without escapes share the block's bytes.
+/// Makes the value of JSON text that the lexer accepted: `start..end` of `block`, of a kind other
+/// than an object of nodes. Strings without escapes share the block's bytes.
 pub(crate) fn value_of(block: &Bytes, kind: Kind, start: usize, end: usize) -> Value {
     let text = &block[start..end];
     match kind {

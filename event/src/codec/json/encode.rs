@@ -1,8 +1,9 @@
 //! Records and values as JSON text.
 //!
-//! What was not changed is copied as it came, spacing included; neighbours in one piece. What was changed is written
-//! as `serde_json` writes the value of VRL: the same numbers, the same escapes, times in RFC 3339 with as many digits
-//! as they need. Bytes that are not UTF-8 become U+FFFD. There is never a line break in the text.
+//! What was not changed is copied as it came, spacing included; neighbours in one piece. What was
+//! changed is written as `serde_json` writes the value of VRL: the same numbers, the same escapes,
+//! times in RFC 3339 with as many digits as they need. Bytes that are not UTF-8 become U+FFFD.
+//! There is never a line break in the text.
 
 use super::scan::{has_high_bytes, padded_word, special_bytes, special_or_high, word_at};
 use crate::record::Record;
@@ -39,7 +40,8 @@ pub(crate) fn encode_node(record: &Record, index: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends JSON text of the block. Line breaks are white space between tokens wherever they stand, and left out.
+/// Appends JSON text of the block. Line breaks are white space between tokens wherever they stand,
+/// and left out.
 fn copy_text(record: &Record, range: std::ops::Range<usize>, out: &mut Vec<u8>) {
     let mut text = &record.bytes[range];
     if record.tree.newline {
@@ -96,8 +98,8 @@ fn encode_members(record: &Record, parent: u32, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Gives where the whole member stands in the block, from the quote of its name to the end of its value, when it is
-/// still what came in.
+/// Gives where the whole member stands in the block, from the quote of its name to the end of its
+/// value, when it is still what came in.
 fn verbatim(node: &Node) -> Option<(usize, usize)> {
     let (start, _) = node.name.in_block()?;
     let end = node.end as usize;
@@ -201,8 +203,8 @@ fn append_run(run: &[u8], high: bool, out: &mut Vec<u8>) {
     if high { append_lossy(run, out) } else { out.extend_from_slice(run) }
 }
 
-/// Appends bytes of which some may be no UTF-8. Escapes are ASCII, so cutting at them cuts no character: each run can
-/// be looked at by itself.
+/// Appends bytes of which some may be no UTF-8. Escapes are ASCII, so cutting at them cuts no
+/// character: each run can be looked at by itself.
 fn append_lossy(run: &[u8], out: &mut Vec<u8>) {
     if simdutf8::basic::from_utf8(run).is_ok() {
         return out.extend_from_slice(run);
@@ -256,7 +258,8 @@ fn encode_float(number: f64, out: &mut Vec<u8>) {
     serde_json::to_writer(out, &number).expect("writing into memory does not fail");
 }
 
-/// Appends a time in RFC 3339, UTC, with no, three, six or nine digits of a second, as few as say all.
+/// Appends a time in RFC 3339, UTC, with no, three, six or nine digits of a second, as few as say
+/// all.
 pub fn encode_time(time: &DateTime<Utc>, out: &mut Vec<u8>) {
     let nanoseconds = time.nanosecond();
     let Ok(year @ 0..=9999) = u32::try_from(time.year()) else {

@@ -1,19 +1,22 @@
 //! The lexer of JSON (RFC 8259): finds where tokens end, and refuses what is not JSON.
 //!
 //! It accepts exactly what `serde_json` accepts, with two named differences: nesting is bounded by
-//! [`JSON_DEPTH_MAX`], and a number beyond the range of `f64` is let through, because it can be written out again as
-//! it came. Nothing here calls itself, so that a line of 100,000 brackets costs 128 of them and no stack.
+//! [`JSON_DEPTH_MAX`], and a number beyond the range of `f64` is let through, because it can be
+//! written out again as it came. Nothing here calls itself, so that a line of 100,000 brackets
+//! costs 128 of them and no stack.
 //!
-//! Strings are read eight bytes at a time: in a 64-bit word the bytes that end a run (a quote, a backslash, a control
-//! character) are found by three subtractions. Whether the text is UTF-8 is not looked at byte by byte: the lexer only
-//! remembers whether any byte had its high bit set, and the caller then validates the whole text once.
+//! Strings are read eight bytes at a time: in a 64-bit word the bytes that end a run (a quote, a
+//! backslash, a control character) are found by three subtractions. Whether the text is UTF-8 is
+//! not looked at byte by byte: the lexer only remembers whether any byte had its high bit set, and
+//! the caller then validates the whole text once.
 
 use crate::dead_letter::{Fault, Reason};
 use crate::limits::JSON_DEPTH_MAX;
 
 /// Says that the text is not JSON; [`Lexer::flaw`] says where and why.
 ///
-/// Without content, so that what the functions of the lexer give fits in registers: they are called for each token.
+/// Without content, so that what the functions of the lexer give fits in registers: they are called
+/// for each token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused;
 
@@ -46,8 +49,8 @@ impl Flaw {
     }
 }
 
-/// A string between its quotes. Positions are 32 bits wide, as in nodes; that a block's bytes are so few is checked
-/// where a record begins.
+/// A string between its quotes. Positions are 32 bits wide, as in nodes; that a block's bytes are
+/// so few is checked where a record begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Text {
     /// Where its first byte is, after the quote.
@@ -91,7 +94,8 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// Marks the bytes of `word` that end a run of plain string bytes: `"`, `\` and control characters.
 ///
-/// The lowest mark is exact. Above it a borrow may leave a false one, so only the lowest may be used.
+/// The lowest mark is exact. Above it a borrow may leave a false one, so only the lowest may be
+/// used.
 #[inline]
 pub(crate) fn special_bytes(word: u64) -> u64 {
     let quote = word ^ (ONES * b'"' as u64);
@@ -164,7 +168,8 @@ impl<'a> Lexer<'a> {
         &self.text[text.start as usize..text.end as usize]
     }
 
-    /// Passes white space and gives the byte behind it without taking it; 0, which begins no token, at the end.
+    /// Passes white space and gives the byte behind it without taking it; 0, which begins no token,
+    /// at the end.
     #[inline(always)]
     pub(crate) fn peek(&mut self) -> u8 {
         // Nothing or one space, as most writers of JSON have it, is seen to here.
@@ -275,7 +280,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Passes the escape whose backslash is at `at`, and gives where it ends. A surrogate counts only as a pair.
+    /// Passes the escape whose backslash is at `at`, and gives where it ends. A surrogate counts
+    /// only as a pair.
     fn escape(&mut self, at: usize) -> Result<usize, Refused> {
         match self.text.get(at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
@@ -410,8 +416,8 @@ impl<'a> Lexer<'a> {
         Err(Refused)
     }
 
-    /// Passes what stands between a value and the next: closing brackets, a comma, a name. Gives `false` when no
-    /// container is open any more.
+    /// Passes what stands between a value and the next: closing brackets, a comma, a name. Gives
+    /// `false` when no container is open any more.
     fn skip_to_next(&mut self, open: &mut Kinds) -> Result<bool, Refused> {
         while open.count > 0 {
             match self.peek() {

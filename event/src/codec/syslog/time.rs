@@ -416,9 +416,10 @@ fn letters_at(line: &[u8], at: usize) -> Option<[u8; 3]> {
     Some(letters.map(|byte| byte | 0x20))
 }
 
-/// Tells whether a time may end at `at`.
+/// Tells whether a time, or a part of it, may end at `at`: the word does, or its colon does.
 fn ends_at(line: &[u8], at: usize) -> bool {
-    matches!(line.get(at), None | Some(b' ' | b'\t' | b':' | b'\n' | b'\r'))
+    let is_blank = |at: usize| matches!(line.get(at), None | Some(b' ' | b'\t' | b'\n' | b'\r'));
+    is_blank(at) || line[at] == b':' && is_blank(at + 1)
 }
 
 /// Passes over one space or more.

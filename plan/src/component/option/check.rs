@@ -2,7 +2,7 @@
 
 use super::value;
 use super::{Default, OptionKind, OptionSpec, parse_field};
-use crate::diagnostic::{Checker, Code, Diagnostic, Span, codes, nearest};
+use crate::diagnostic::{Checker, Code, Diagnostic, codes, nearest};
 use crate::document::{Entry, Node, Table, Value};
 use std::net::SocketAddr;
 
@@ -60,8 +60,13 @@ pub(crate) fn check_with(
     for spec in specs {
         if spec.default == Default::Required && table.node(spec.name).is_none() {
             let title = format!("{owner} needs the option `{}`", spec.name);
-            let found = Diagnostic::error(codes::MISSING_OPTION, table.span, title, "not written here");
-            checker.report(found.help(format!("`{}`: {}", spec.name, first_sentence(spec.summary))));
+            let found =
+                Diagnostic::error(codes::MISSING_OPTION, table.span, title, "not written here");
+            checker.report(found.help(format!(
+                "`{}`: {}",
+                spec.name,
+                first_sentence(spec.summary)
+            )));
         }
     }
 }
@@ -144,7 +149,8 @@ fn check_either(
 
 fn check_name(entry: &Entry, name: &str, checker: &mut Checker) {
     if entry.key.is_empty() || entry.key.len() > NAME_BYTES_MAX {
-        let title = format!("a name in `{name}` has 1 to {NAME_BYTES_MAX} bytes, not {}", entry.key.len());
+        let title =
+            format!("a name in `{name}` has 1 to {NAME_BYTES_MAX} bytes, not {}", entry.key.len());
         checker.report(Diagnostic::error(codes::OUT_OF_BOUNDS, entry.key_span, title, ""));
     }
 }
@@ -219,7 +225,11 @@ fn flaw(node: &Node, kind: &OptionKind, name: &str) -> Option<Flaw> {
     let text = node.as_text().map_or("", |text| &text.text);
     match (kind, &node.value) {
         (OptionKind::Integer { min, max }, Value::Integer(number)) if number < min => {
-            out_of_bounds(name, &number.to_string(), &format!("below the least of {min} (at most {max})"))
+            out_of_bounds(
+                name,
+                &number.to_string(),
+                &format!("below the least of {min} (at most {max})"),
+            )
         }
         (OptionKind::Integer { max, .. }, Value::Integer(number)) if number > max => {
             out_of_bounds(name, &number.to_string(), &format!("above the limit of {max}"))
@@ -280,14 +290,4 @@ fn unknown_word(text: &str, words: &[(&str, &str)], name: &str) -> Flaw {
 /// Gives the first sentence of a summary, without its full stop.
 fn first_sentence(summary: &str) -> &str {
     summary.split(". ").next().unwrap_or(summary).trim_end_matches('.')
-}
-
-/// Checks that `node` is a text, and gives it.
-pub(crate) fn require_text<'a>(
-    node: &'a Node,
-    name: &str,
-    checker: &mut Checker,
-) -> Option<(&'a str, Span)> {
-    check_value(node, &OptionKind::Text, name, checker);
-    node.as_text().map(|text| (text.text.as_str(), text.span))
 }

@@ -1,0 +1,224 @@
+//! The reference pages, made from the registry: what a component is and does is written once, beside its code.
+
+use crate::component::{Default, Example, OptionKind, OptionSpec, SOURCE_OPTIONS};
+use crate::diagnostic::{CODES, Explanation};
+use crate::registry::Registry;
+use crate::telemetry::{METRICS, MetricKind};
+use std::fmt::Write;
+
+/// What pages need of a component, whatever its kind.
+struct Component {
+    kind: &'static str,
+    name: &'static str,
+    summary: &'static str,
+    description: &'static str,
+    options: &'static [OptionSpec],
+    common: &'static [OptionSpec],
+    examples: &'static [Example],
+}
+
+/// Gives every page, as (file name, Markdown), the index first.
+pub fn pages(registry: &Registry) -> Vec<(String, String)> {
+    let components = components(registry);
+    let mut pages = vec![("README.md".to_owned(), index(&components))];
+    for component in &components {
+        pages.push((format!("{}s/{}.md", component.kind, component.name), page(component)));
+    }
+    pages.push(("diagnostics.md".to_owned(), diagnostics()));
+    pages.push(("metrics.md".to_owned(), metrics()));
+    pages
+}
+
+/// Gives the pages of the components with this name, of any kind or of one.
+pub fn component_pages(registry: &Registry, kind: Option<&str>, name: &str) -> Vec<String> {
+    let components = components(registry);
+    let wanted = components.iter().filter(|component| {
+        component.name == name && kind.is_none_or(|kind| kind == component.kind)
+    });
+    wanted.map(page).collect()
+}
+
+/// Gives the page of a diagnostic.
+pub fn diagnostic_page(found: &Explanation) -> String {
+    format!("## {}: {}\n\n{}\n", found.code, found.title, found.explanation.trim_end())
+}
+
+fn components(registry: &Registry) -> Vec<Component> {
+    let sources = registry.sources.iter().map(|found| Component {
+        kind: "source",
+        name: found.name,
+        summary: found.summary,
+        description: found.description,
+        options: found.options,
+        common: SOURCE_OPTIONS,
+        examples: found.examples,
+    });
+    let transforms = registry.transforms.iter().map(|found| Component {
+        kind: "transform",
+        name: found.name,
+        summary: found.summary,
+        description: found.description,
+        options: found.options,
+        common: &[],
+        examples: found.examples,
+    });
+    let sinks = registry.sinks.iter().map(|found| Component {
+        kind: "sink",
+        name: found.name,
+        summary: found.summary,
+        description: found.description,
+        options: found.options,
+        common: &[],
+        examples: found.examples,
+    });
+    sources.chain(transforms).chain(sinks).collect()
+}
+
+fn index(components: &[Component]) -> String {
+    let mut out = String::from(
+        "# Reference\n\nMade from the program's own registry; `azud explain NAME` prints a page of it.\n",
+    );
+    for kind in ["source", "transform", "sink"] {
+        let _ = write!(out, "\n## {}s\n\n| type | |\n|---|---|\n", capital(kind));
+        for found in components.iter().filter(|found| found.kind == kind) {
+            let _ = writeln!(out, "| [`{0}`]({kind}s/{0}.md) | {1} |", found.name, found.summary);
+        }
+    }
+    out.push_str("\n[Diagnostics](diagnostics.md) · [Metrics](metrics.md)\n");
+    out
+}
+
+fn page(component: &Component) -> String {
+    let Component { kind, name, summary, description, .. } = component;
+    let mut out = format!("# {} `{name}`\n\n{summary}\n", capital(kind));
+    if !description.is_empty() {
+        let _ = write!(out, "\n{}\n", description.trim());
+    }
+    out.push_str("\n## Options\n\n| option | type | default | |\n|---|---|---|---|\n");
+    if *kind != "source" {
+        out.push_str("| `inputs` | list of text | required | The components whose output it takes. |\n");
+    }
+    rows(&mut out, "", component.options);
+    rows(&mut out, "", component.common);
+    for (number, example) in component.examples.iter().enumerate() {
+        if number == 0 {
+            out.push_str("\n## Examples\n");
+        }
+        self::example(&mut out, component, example);
+    }
+    out
+}
+
+fn example(out: &mut String, component: &Component, example: &Example) {
+    let _ = write!(out, "\n### {}\n\n```toml\n", example.title);
+    let _ = writeln!(out, "[{}s.my_id]\ntype = \"{}\"", component.kind, component.name);
+    if component.kind != "source" {
+        out.push_str("inputs = [\"…\"]\n");
+    }
+    let _ = write!(out, "{}\n```\n", example.toml.trim());
+    for (what, text) in [("In", example.input), ("Out", example.output)] {
+        if !text.is_empty() {
+            let _ = write!(out, "\n{what}:\n\n```text\n{}\n```\n", text.trim_end());
+        }
+    }
+}
+
+/// Writes a row for each option, those of nested tables under their dotted names.
+fn rows(out: &mut String, prefix: &str, options: &[OptionSpec]) {
+    for option in options {
+        let name = format!("{prefix}{}", option.name);
+        let default = match option.default {
+            Default::Required => "required".to_owned(),
+            Default::None => String::new(),
+            Default::Value(value) => format!("`{value}`"),
+        };
+        let summary = option.summary.split_whitespace().collect::<Vec<_>>().join(" ");
+        let kind = kind_words(&option.kind);
+        let _ = writeln!(out, "| `{name}` | {kind} | {default} | {}{} |", cell(&summary), words(&option.kind));
+        for nested in nested(&option.kind) {
+            let list = if matches!(option.kind, OptionKind::List(_)) { "[]" } else { "" };
+            rows(out, &format!("{name}{list}."), nested);
+        }
+    }
+}
+
+/// Gives the options of the tables that an option may be.
+fn nested(kind: &OptionKind) -> Vec<&'static [OptionSpec]> {
+    match kind {
+        OptionKind::Table(options) => vec![options],
+        OptionKind::List(of) => nested(of),
+        OptionKind::Either(one, other) => [nested(one), nested(other)].concat(),
+        _ => Vec::new(),
+    }
+}
+
+fn kind_words(kind: &OptionKind) -> String {
+    match kind {
+        OptionKind::Text => "text".into(),
+        OptionKind::Program => "VRL program".into(),
+        OptionKind::Condition => "VRL condition".into(),
+        OptionKind::Template => "template".into(),
+        OptionKind::Boolean => "boolean".into(),
+        OptionKind::Integer { min, max } => match (*min, *max) {
+            (min, i64::MAX) => format!("integer ≥ {min}"),
+            (min, max) => format!("integer, {min} to {max}"),
+        },
+        OptionKind::Bytes { .. } => "size".into(),
+        OptionKind::Duration => "duration".into(),
+        OptionKind::Seconds => "seconds".into(),
+        OptionKind::SocketAddress => "socket address".into(),
+        OptionKind::Path => "path".into(),
+        OptionKind::Field => "field".into(),
+        OptionKind::TimeZone => "time zone".into(),
+        OptionKind::OneOf(_) => "one of".into(),
+        OptionKind::List(of) => format!("list of {}", kind_words(of)),
+        OptionKind::Map(of) => format!("table of {}", kind_words(of)),
+        OptionKind::Table(_) => "table".into(),
+        OptionKind::Either(one, other) => format!("{} or {}", kind_words(one), kind_words(other)),
+        OptionKind::Any => "any value".into(),
+    }
+}
+
+/// Gives the words that an option may be, each with what it means.
+fn words(kind: &OptionKind) -> String {
+    match kind {
+        OptionKind::OneOf(words) => {
+            let words = words.iter().map(|(word, means)| match *means {
+                "" => format!("`{word}`"),
+                means => format!("`{word}`: {}", cell(means)),
+            });
+            format!("<br>{}", words.collect::<Vec<_>>().join("<br>"))
+        }
+        OptionKind::List(of) | OptionKind::Map(of) => self::words(of),
+        OptionKind::Either(one, other) => self::words(one) + &self::words(other),
+        _ => String::new(),
+    }
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn diagnostics() -> String {
+    let pages: Vec<String> = CODES.iter().map(diagnostic_page).collect();
+    format!("# Diagnostics\n\nWhat `azud validate` and `azud run` may say of documents.\n\n{}", pages.join("\n"))
+}
+
+fn metrics() -> String {
+    let mut out = String::from(
+        "# Metrics\n\nWhat `/metrics` shows, in Prometheus' text format.\n\n| name | kind | |\n|---|---|---|\n",
+    );
+    for metric in METRICS {
+        let kind = match metric.kind {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+        };
+        let _ = writeln!(out, "| `{}` | {kind} | {} |", metric.name, cell(metric.help));
+    }
+    out
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

@@ -1,0 +1,228 @@
+//! The instance: what holds for all pipelines of one process.
+
+use super::files::Documents;
+use super::{SECTIONS, vector};
+use crate::component::{Default as OptionDefault, OptionKind, OptionSpec, Options};
+use crate::diagnostic::{Checker, Diagnostic, codes, nearest};
+use crate::document::{Entry, Table, Value};
+use crate::fill::{self, Lookup};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The folder of an instance's data when the documents name none.
+pub const DATA_DIR: &str = ".azud/data";
+
+/// What holds for all pipelines: the settings at the top of `azud.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Where dead letters, the store and keys are kept.
+    pub data_dir: PathBuf,
+    /// The time zone of times without one: an IANA name or an offset.
+    pub timezone: String,
+    /// Where the API listens, unless it is switched off.
+    pub api_address: Option<SocketAddr>,
+    /// How many workers; `None` leaves it to the machine.
+    pub threads: Option<usize>,
+    /// How long a stop waits for what was taken in to be delivered.
+    pub shutdown_timeout: Duration,
+    /// The environment variables that `${…}` may read.
+    pub environment: Vec<String>,
+    /// The budget of each source's ring, in bytes.
+    pub intake_bytes: usize,
+    /// How much a pipeline may have taken and not yet delivered, in bytes.
+    pub credit_bytes: usize,
+    /// The budget of each pipeline's dead letters, in bytes.
+    pub dead_letter_bytes: u64,
+}
+
+/// The settings of an instance, sorted.
+pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "api",
+        kind: OptionKind::Table(&[
+            OptionSpec {
+                name: "address",
+                kind: OptionKind::SocketAddress,
+                default: OptionDefault::Value("\"127.0.0.1:8686\""),
+                summary: "Where the API listens. It has no authentication in this version: keep it on loopback.",
+            },
+            OptionSpec {
+                name: "enabled",
+                kind: OptionKind::Boolean,
+                default: OptionDefault::Value("true"),
+                summary: "Whether there is an API at all.",
+            },
+        ]),
+        default: OptionDefault::Value("{}"),
+        summary: "The HTTP API: `/health`, `/ready`, `/metrics`.",
+    },
+    OptionSpec {
+        name: "credit_bytes",
+        kind: OptionKind::Bytes { min: 1 << 20, max: 1 << 36 },
+        default: OptionDefault::Value("\"32MiB\""),
+        summary: "How much a pipeline may have taken and not yet delivered. Without credit it takes nothing more.",
+    },
+    OptionSpec {
+        name: "data_dir",
+        kind: OptionKind::Path,
+        default: OptionDefault::Value("\".azud/data\""),
+        summary: "The folder of everything that outlives the process: dead letters, the store, keys.",
+    },
+    OptionSpec {
+        name: "dead_letters",
+        kind: OptionKind::Table(&[OptionSpec {
+            name: "max_bytes",
+            kind: OptionKind::Bytes { min: 1 << 20, max: 1 << 50 },
+            default: OptionDefault::Value("\"1GiB\""),
+            summary: "How much of them is kept for each pipeline; the oldest leave first, and are counted.",
+        }]),
+        default: OptionDefault::Value("{}"),
+        summary: "Records that were set aside, with the reason.",
+    },
+    OptionSpec {
+        name: "intake",
+        kind: OptionKind::Table(&[OptionSpec {
+            name: "max_bytes",
+            kind: OptionKind::Bytes { min: 1 << 20, max: 1 << 36 },
+            default: OptionDefault::Value("\"16MiB\""),
+            summary: "How much of each source may wait to be taken; then its `when_full` applies.",
+        }]),
+        default: OptionDefault::Value("{}"),
+        summary: "The way in.",
+    },
+    OptionSpec {
+        name: "limits",
+        kind: OptionKind::Table(&[OptionSpec {
+            name: "environment",
+            kind: OptionKind::List(&OptionKind::Text),
+            default: OptionDefault::Value("[]"),
+            summary: "The only environment variables that `${…}` may read.",
+        }]),
+        default: OptionDefault::Value("{}"),
+        summary: "What documents may do.",
+    },
+    OptionSpec {
+        name: "shutdown_timeout",
+        kind: OptionKind::Duration,
+        default: OptionDefault::Value("\"60s\""),
+        summary: "How long a stop waits for what was taken in to be delivered.",
+    },
+    OptionSpec {
+        name: "threads",
+        kind: OptionKind::Integer { min: 1, max: 1024 },
+        default: OptionDefault::None,
+        summary: "How many workers. Without it one less than the cores, at least one.",
+    },
+    OptionSpec {
+        name: "timezone",
+        kind: OptionKind::TimeZone,
+        default: OptionDefault::Value("\"UTC\""),
+        summary: "The time zone of times that name none.",
+    },
+];
+
+/// Fills `${…}` in all documents. What is allowed is read before, as it stands.
+pub(super) fn fill(documents: &mut Documents, environment: Lookup<'_>, checker: &mut Checker) {
+    let lists = documents.read.iter().filter_map(|file| {
+        let limits = file.document.root.node("limits")?.as_table()?;
+        limits.node("environment")?.as_array()
+    });
+    let names = lists.flatten().filter_map(|node| node.as_text());
+    let allowed: Vec<String> = names.map(|text| text.text.clone()).collect();
+    for file in &mut documents.read {
+        fill::fill(&mut file.document, &allowed, environment, checker);
+    }
+}
+
+/// Gathers the settings of all documents and checks them.
+pub(super) fn check(documents: &Documents, checker: &mut Checker) -> Instance {
+    let mut table =
+        Table { span: crate::diagnostic::Span { file: 0, start: 0, end: 0 }, entries: Vec::new() };
+    for file in &documents.read {
+        for entry in &file.document.root.entries {
+            let key = entry.key.as_str();
+            if INSTANCE_OPTIONS.iter().any(|spec| spec.name == key) && !file.is_case {
+                merge(&mut table, entry, &entry.key, checker);
+            } else if file.is_case && key != "tests" {
+                let title = format!("a case file holds tests only, not `{key}`");
+                checker.report(Diagnostic::error(
+                    codes::UNKNOWN_SECTION,
+                    entry.key_span,
+                    title,
+                    "",
+                ));
+            } else if !SECTIONS.contains(&key) {
+                unknown(entry, checker);
+            }
+        }
+    }
+    crate::component::check_options(&table, INSTANCE_OPTIONS, &[], "the instance", checker);
+    // What is faulty has been said; reading goes on with the defaults, so that all else can be checked.
+    let options = Options::new("azud", &table, INSTANCE_OPTIONS);
+    read(&options).unwrap_or_else(|| {
+        let nothing = Table { span: table.span, entries: Vec::new() };
+        let defaults = Options::new("azud", &nothing, INSTANCE_OPTIONS);
+        read(&defaults).expect("the defaults of the instance are right")
+    })
+}
+
+/// Adds a setting; tables that several documents write parts of become one.
+fn merge(into: &mut Table, entry: &Entry, path: &str, checker: &mut Checker) {
+    let Some(known) = into.entries.iter_mut().find(|known| known.key == entry.key) else {
+        into.entries.push(entry.clone());
+        return;
+    };
+    if let (Value::Table(into), Value::Table(table)) = (&mut known.node.value, &entry.node.value) {
+        for entry in &table.entries {
+            merge(into, entry, &format!("{path}.{}", entry.key), checker);
+        }
+        return;
+    }
+    let title = format!("`{path}` of the instance is written twice");
+    let found = Diagnostic::error(codes::INSTANCE_TWICE, entry.key_span, title, "here again");
+    checker.report(found.label(known.key_span, "first written here"));
+}
+
+fn unknown(entry: &Entry, checker: &mut Checker) {
+    let key = entry.key.as_str();
+    if let Some(pointer) = vector::section(key) {
+        let title = format!("`{key}` is not in this version");
+        let found = Diagnostic::error(codes::NOT_IN_THIS_VERSION, entry.key_span, title, "");
+        checker.report(found.help(pointer));
+        return;
+    }
+    let title = format!("unknown section or setting `{key}`");
+    let known = INSTANCE_OPTIONS.iter().map(|spec| spec.name).chain(SECTIONS);
+    let found = match nearest(key, known) {
+        Some(name) => {
+            let label = format!("did you mean `{name}`?");
+            Diagnostic::error(codes::UNKNOWN_SECTION, entry.key_span, title, label)
+        }
+        None => Diagnostic::error(codes::UNKNOWN_SECTION, entry.key_span, title, "")
+            .help("a document has `sources`, `transforms`, `sinks` and `tests`, and settings of the instance"),
+    };
+    checker.report(found);
+}
+
+fn read(options: &Options<'_>) -> Option<Instance> {
+    let api = options.table("api")?;
+    let api_address =
+        if api.boolean("enabled")? { Some(api.socket_address("address")?) } else { None };
+    let size = |bytes: u64| usize::try_from(bytes).ok();
+    let threads = match options.has("threads") {
+        true => Some(usize::try_from(options.integer("threads")?).ok()?),
+        false => None,
+    };
+    Some(Instance {
+        data_dir: options.path("data_dir")?,
+        timezone: options.string("timezone")?,
+        api_address,
+        threads,
+        shutdown_timeout: options.duration("shutdown_timeout")?,
+        environment: options.table("limits")?.strings("environment"),
+        intake_bytes: size(options.table("intake")?.bytes("max_bytes")?)?,
+        credit_bytes: size(options.bytes("credit_bytes")?)?,
+        dead_letter_bytes: options.table("dead_letters")?.bytes("max_bytes")?,
+    })
+}

@@ -1,0 +1,134 @@
+//! From files to a [`Plan`]: everything that can be said without running, said at once.
+//!
+//! ```text
+//! paths ─files─▶ Document… ─fill─▶ ─instance─▶ Instance
+//!                    │
+//!               components ─▶ every table held against its options
+//!                    │
+//!                  names ─▶ inputs become edges
+//!                    │
+//!                  order ─▶ circles; transforms behind what feeds them
+//!                    │
+//!                  check ─▶ the component's own check, with the ports of its inputs
+//!                    │
+//!                 review ─▶ what no component sees alone: kinds, readers, rules, sockets, files
+//!                    │
+//!                assemble ─▶ Plan        cases ─▶ TestCase…
+//! ```
+//!
+//! No step stops at a fault, but none speaks of what follows from another one's either: of an input that was not found
+//! it is not said that nobody reads it.
+
+mod assemble;
+mod cases;
+mod check;
+mod components;
+mod environment;
+mod files;
+mod instance;
+mod names;
+mod order;
+mod review;
+mod vector;
+
+pub use cases::{Repeat, TEST_OPTIONS, Tap, TestCase, TestEvent, TestInput, TestOutput};
+pub use environment::environment;
+pub use instance::{DATA_DIR, INSTANCE_OPTIONS, Instance};
+
+use crate::diagnostic::{Checker, Diagnostic, Severity, codes};
+use crate::document::Sources;
+use crate::fill::Lookup;
+use crate::plan::Plan;
+use crate::registry::Registry;
+use std::path::PathBuf;
+
+/// The sections of a document that hold components, and `tests`.
+pub(crate) const SECTIONS: [&str; 4] = ["sinks", "sources", "tests", "transforms"];
+
+/// What [`load`] found.
+pub struct Loaded {
+    /// The texts, for messages.
+    pub sources: Sources,
+    /// The instance; where it is faulty, with its defaults.
+    pub instance: Instance,
+    /// The plan, if there was no fault.
+    pub plan: Option<Plan>,
+    /// The tests of the documents; none if there was a fault.
+    pub tests: Vec<TestCase>,
+    /// All faults and warnings, by file and place.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads documents and folders of documents, and makes one plan of them.
+///
+/// A folder stands for every `*.toml` below it, but for `*.case.toml`. `environment` gives the environment variables
+/// that `${…}` may be filled with, of which the instance allows some.
+pub fn load(inputs: &[PathBuf], registry: &Registry, environment: Lookup<'_>) -> Loaded {
+    read(inputs, false, registry, environment)
+}
+
+/// Does what [`load`] does, and reads the tests in every `*.case.toml` too.
+pub fn load_with_cases(inputs: &[PathBuf], registry: &Registry, environment: Lookup<'_>) -> Loaded {
+    read(inputs, true, registry, environment)
+}
+
+fn read(inputs: &[PathBuf], cases: bool, registry: &Registry, environment: Lookup<'_>) -> Loaded {
+    let mut checker = Checker::default();
+    let mut sources = Sources::default();
+    let mut documents = files::read(inputs, cases, &mut sources, &mut checker);
+    instance::fill(&mut documents, environment, &mut checker);
+    let instance = instance::check(&documents, &mut checker);
+    let (plan, tests) = resolve(&documents, registry, &instance, &mut checker);
+    let mut diagnostics = checker.diagnostics;
+    sort(&mut diagnostics);
+    let failed = diagnostics.iter().any(|found| found.severity == Severity::Error);
+    let plan = if failed { None } else { plan };
+    let tests = if failed { Vec::new() } else { tests };
+    Loaded { sources, instance, plan, tests, diagnostics }
+}
+
+fn resolve(
+    documents: &files::Documents,
+    registry: &Registry,
+    instance: &Instance,
+    checker: &mut Checker,
+) -> (Option<Plan>, Vec<TestCase>) {
+    let mut graph = components::gather(documents, registry, checker);
+    names::connect(&mut graph, checker);
+    order::order(&mut graph, checker);
+    let inputs = check::check(&mut graph, checker);
+    review::review(&graph, &inputs, registry, instance, checker);
+    let tests = cases::read(documents, &graph, checker);
+    if checker.failed() {
+        return (None, tests);
+    }
+    let plan = assemble::assemble(&graph, &inputs);
+    if plan.pipelines.is_empty() {
+        let title = "there is nothing to run: no document has a sink that is fed";
+        let found = Diagnostic { labels: Vec::new(), ..nowhere(codes::EMPTY, title) };
+        checker.report(found.help("name documents or folders, or make azud.toml and pipelines/"));
+    }
+    (Some(plan), tests)
+}
+
+/// Makes an error that has no place in a document.
+fn nowhere(code: crate::diagnostic::Code, title: impl Into<String>) -> Diagnostic {
+    Diagnostic {
+        code,
+        severity: Severity::Error,
+        title: title.into(),
+        labels: Vec::new(),
+        help: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+/// Sorts by file and place, what has no place last; what was found twice is said once.
+fn sort(diagnostics: &mut Vec<Diagnostic>) {
+    let place = |found: &Diagnostic| {
+        let first = found.labels.first();
+        first.map_or((u32::MAX, u32::MAX), |(span, _)| (span.file, span.start))
+    };
+    diagnostics.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.code.cmp(&b.code)));
+    diagnostics.dedup();
+}

@@ -1,0 +1,395 @@
+//! `alert` makes alerts of records: one each, or one for each key and span of event time.
+//!
+//! Without `every` it is stateless: each record for which the condition holds is an alert of its own, known by the record's
+//! place. With `every` it is keyed: [`draft`] takes what is needed of a record where the record is, [`ledger`] gathers it
+//! where the key lives.
+
+pub mod draft;
+pub mod ledger;
+mod rule;
+
+use crate::key::{self, KeyField};
+use crate::vrl::{Compiler, Program};
+use azud_event::alert::{Rule, Severity};
+use azud_event::dead_letter::Fault;
+use azud_event::id::{Id, KEY_GROUPS, Partitioner};
+use azud_event::record::Record;
+use azud_event::row::Row;
+use azud_plan::component::{
+    Change, Default, Example, Kind, Missing, Next, OptionKind, OptionSpec, Options, Port,
+    RowMaker, Running, Template, Transform, TransformFactory, TransformSpec, parse_field,
+};
+use azud_plan::diagnostic::{Checker, Diagnostic, codes};
+use azud_plan::document::Node;
+use draft::{Drafter, place_bytes, place_of};
+use ledger::{Bounds, Ledger};
+use rule::Head;
+use std::sync::Arc;
+use std::time::Duration;
+use vrl::path::OwnedValuePath;
+
+/// The registry's entry.
+pub const ALERT: TransformFactory = TransformFactory {
+    name: "alert",
+    summary: "Make alerts of records.",
+    description: DESCRIPTION,
+    options: OPTIONS,
+    check,
+    examples: EXAMPLES,
+};
+
+const DESCRIPTION: &str = "\
+Raises an alert on records for which the condition holds. `rule` names it for good: it is part of every alert's identity,
+so it outlives moves of files and changes of the text.
+
+Without `every` each record is an alert. With `every` there is one alert for each key and each span of that length in
+event time, and further records amend it: the same `id`, the next `revision`. What is gathered (count, first and last
+event, the first and last three records, the entities that they name) does not depend on the order in which records
+arrive. Title, fields and severity are those of the record that decided: the most severe, of several the last.
+
+A key that is spelled otherwise is another key: `1` and `\"1\"` differ, and so do a field that is absent and one that is
+null. At most `max_keys` alerts are open at once; beyond that, those whose last event is the oldest are forgotten, which
+later alerts tell as `completeness.keys_evicted`.
+
+A record on which the condition fails is set aside as a dead letter. If a condition of `escalate` fails, the alert is
+raised without it and says so in `reason`.";
+
+/// How many alerts a rule may have open, by default.
+const MAX_KEYS: &str = "100_000";
+/// How many alerts a key group may hold however few the rule may: keys do not fall into groups evenly.
+const ALERTS_PER_GROUP_MIN: usize = 16;
+/// How much a rule may gather, in bytes: an alert with full evidence takes some 40 KiB, a usual one 4 KiB.
+const LEDGER_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// How long a rule's name may be, in bytes.
+const RULE_BYTES_MAX: usize = 128;
+
+const SEVERITIES: OptionKind = OptionKind::OneOf(&[
+    ("informational", "to be known"),
+    ("low", "to be looked at some day"),
+    ("medium", "to be looked at"),
+    ("high", "to be looked at today"),
+    ("critical", "to be looked at now"),
+]);
+
+const ESCALATE: &[OptionSpec] = &[
+    OptionSpec {
+        name: "condition",
+        kind: OptionKind::Condition,
+        default: Default::Required,
+        summary: "What must hold.",
+    },
+    OptionSpec {
+        name: "severity",
+        kind: SEVERITIES,
+        default: Default::Required,
+        summary: "How bad it is then.",
+    },
+];
+
+const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "condition",
+        kind: OptionKind::Condition,
+        default: Default::None,
+        summary: "What must hold of a record. Without it every record counts.",
+    },
+    OptionSpec {
+        name: "description",
+        kind: OptionKind::Text,
+        default: Default::None,
+        summary: "More lines for those who look at it.",
+    },
+    OptionSpec {
+        name: "escalate",
+        kind: OptionKind::List(&OptionKind::Table(ESCALATE)),
+        default: Default::None,
+        summary: "Conditions under which it is worse; the worst that holds counts.",
+    },
+    OptionSpec {
+        name: "every",
+        kind: OptionKind::Duration,
+        default: Default::None,
+        summary: "One alert for each key and span of this length, in event time. Without it each record is an alert.",
+    },
+    OptionSpec {
+        name: "key",
+        kind: OptionKind::List(&OptionKind::Field),
+        default: Default::None,
+        summary: "The fields that tell alerts apart. Without them there is one for each span.",
+    },
+    OptionSpec {
+        name: "max_keys",
+        kind: OptionKind::Integer { min: 1, max: 10_000_000 },
+        default: Default::Value(MAX_KEYS),
+        summary: "How many alerts may be open at once, of all spans; with few, up to 16 for each of 256 groups of keys.",
+    },
+    OptionSpec {
+        name: "mode",
+        kind: OptionKind::OneOf(&[
+            ("active", "its alerts are told"),
+            ("shadow", "its alerts are stored and told to nobody"),
+        ]),
+        default: Default::Value("\"active\""),
+        summary: "Whether people are told.",
+    },
+    OptionSpec {
+        name: "rule",
+        kind: OptionKind::Text,
+        default: Default::Required,
+        summary: "The rule's stable name, of `a-z`, `0-9`, `.`, `_` and `-`.",
+    },
+    OptionSpec {
+        name: "runbook_url",
+        kind: OptionKind::Text,
+        default: Default::None,
+        summary: "Where it is written what to do.",
+    },
+    OptionSpec {
+        name: "severity",
+        kind: SEVERITIES,
+        default: Default::Value("\"medium\""),
+        summary: "How bad it is.",
+    },
+    OptionSpec {
+        name: "tags",
+        kind: OptionKind::List(&OptionKind::Text),
+        default: Default::None,
+        summary: "Words to find it by: `attack.t1110.001`.",
+    },
+    OptionSpec {
+        name: "title",
+        kind: OptionKind::Template,
+        default: Default::None,
+        summary: "One line, with fields as `{{ user.name }}`; what is missing is left out. Without it, the rule's name.",
+    },
+];
+
+const EXAMPLES: &[Example] = &[];
+
+fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn TransformSpec>> {
+    let takes_logs = refuse_alerts(options, checker);
+    let rule = rule_name(options, checker);
+    let every = every(options, checker);
+    let programs = programs(options, checker);
+    let title = match options.text("title") {
+        Some(text) => Template::parse(text, checker).map(Some),
+        None => Some(None),
+    };
+    let (rule, programs, title, every) = (rule?, programs?, title?, every?);
+    if !takes_logs {
+        return None;
+    }
+    let title = title.map(|title| title.missing(Missing::Empty));
+    let head = Head {
+        rule: Rule {
+            version: version(options),
+            id: rule,
+            pipeline: options.id.rsplit_once('/').map_or("", |(pipeline, _)| pipeline).to_owned(),
+            tags: options.strings("tags"),
+            runbook_url: options.string("runbook_url"),
+        },
+        description: options.string("description"),
+        mode: options.one_of("mode")?,
+    };
+    let max_keys = usize::try_from(options.integer("max_keys")?).ok()?;
+    Some(Box::new(AlertSpec {
+        head: Arc::new(head),
+        condition: programs.0,
+        escalate: programs.1,
+        severity: Severity::named(options.one_of("severity")?)?,
+        title,
+        key: key_fields(options),
+        every,
+        bounds: Bounds {
+            alerts: max_keys.div_ceil(KEY_GROUPS).max(ALERTS_PER_GROUP_MIN),
+            bytes: LEDGER_BYTES_MAX / KEY_GROUPS,
+        },
+    }))
+}
+
+fn refuse_alerts(options: &Options<'_>, checker: &mut Checker) -> bool {
+    let takes_logs = options.inputs.iter().all(|input| input.kind == Kind::Log);
+    if !takes_logs {
+        let title = "`alert` takes logs, and is fed with something else";
+        checker.report(Diagnostic::error(codes::KIND_MISMATCH, options.place, title, ""));
+    }
+    takes_logs
+}
+
+fn rule_name(options: &Options<'_>, checker: &mut Checker) -> Option<String> {
+    let name = options.string("rule")?;
+    let stable = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+    if name.is_empty() || name.len() > RULE_BYTES_MAX || !name.bytes().all(stable) {
+        let title = format!("{name:?} is not a name for a rule");
+        let label = "a-z, 0-9, `.`, `_` and `-`, at most 128 of them";
+        checker.report(Diagnostic::error(codes::BAD_ID, options.span("rule"), title, label));
+        return None;
+    }
+    Some(name)
+}
+
+/// Reads `every`: `Some(None)` where there is none.
+fn every(options: &Options<'_>, checker: &mut Checker) -> Option<Option<Duration>> {
+    if !options.has("every") {
+        return Some(None);
+    }
+    let every = options.duration("every")?;
+    if every.is_zero() {
+        let title = "`every` cannot be no time at all";
+        let found = Diagnostic::error(codes::OUT_OF_BOUNDS, options.span("every"), title, "");
+        checker.report(found.help("leave it out, and each record is an alert"));
+        return None;
+    }
+    Some(Some(every))
+}
+
+type Programs = (Option<Program>, Vec<(Program, Severity)>);
+
+/// Compiles all conditions, so that all their faults are found at once.
+fn programs(options: &Options<'_>, checker: &mut Checker) -> Option<Programs> {
+    let compiler = Compiler::new(options.id, &[]);
+    let condition = match options.condition("condition") {
+        Some(text) => compiler.condition(text, "condition", checker).map(Some),
+        None if options.has("condition") => None,
+        None => Some(None),
+    };
+    let mut escalate = Some(Vec::new());
+    for (number, table) in options.tables("escalate").iter().enumerate() {
+        let program = table.condition("condition").and_then(|text| {
+            compiler.condition(text, &format!("escalate {number}"), checker)
+        });
+        let severity = table.one_of("severity").and_then(Severity::named);
+        match (program, severity, &mut escalate) {
+            (Some(program), Some(severity), Some(list)) => list.push((program, severity)),
+            _ => escalate = None,
+        }
+    }
+    Some((condition?, escalate?))
+}
+
+fn key_fields(options: &Options<'_>) -> Vec<KeyField> {
+    let fields = options.list_of_text("key").into_iter().filter_map(|text| {
+        let name = text.text.trim_start_matches('.').to_owned();
+        Some(KeyField { name, path: parse_field(&text.text)? })
+    });
+    fields.collect()
+}
+
+/// Hashes what the rule says. Where it stands and how it is laid out is not part of it.
+fn version(options: &Options<'_>) -> String {
+    fn said(node: &Node, out: &mut Vec<String>) {
+        match (node.as_table(), node.as_array()) {
+            (Some(table), _) => {
+                for entry in &table.entries {
+                    out.push(entry.key.clone());
+                    said(&entry.node, out);
+                }
+            }
+            (None, Some(items)) => items.iter().for_each(|item| said(item, out)),
+            (None, None) => out.push(node.to_record_value().to_string()),
+        }
+    }
+    let mut words = Vec::new();
+    for spec in options.specs {
+        if let Some(node) = options.node(spec.name) {
+            words.push(spec.name.to_owned());
+            said(node, &mut words);
+        }
+    }
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    format!("b3:{}", &Id::of(&words).to_string()[..6])
+}
+
+/// A checked `alert`.
+struct AlertSpec {
+    head: Arc<Head>,
+    condition: Option<Program>,
+    escalate: Vec<(Program, Severity)>,
+    severity: Severity,
+    title: Option<Template>,
+    key: Vec<KeyField>,
+    every: Option<Duration>,
+    bounds: Bounds,
+}
+
+impl AlertSpec {
+    fn drafter(&self) -> Drafter {
+        Drafter {
+            condition: self.condition.as_ref().map(Program::runner),
+            severity: self.severity,
+            escalate: self
+                .escalate
+                .iter()
+                .map(|(condition, severity)| (condition.runner(), *severity))
+                .collect(),
+            title: self.title.clone(),
+            rule: self.head.rule.id.clone(),
+            key: self.key.clone(),
+        }
+    }
+}
+
+impl TransformSpec for AlertSpec {
+    fn outputs(&self, _input: &Port) -> Vec<Port> {
+        let change = if self.every.is_some() { Change::Revised } else { Change::Append };
+        vec![Port { name: None, kind: Kind::Alert, change, optional: false }]
+    }
+
+    fn build(&self) -> Running {
+        let drafter = self.drafter();
+        let head = Arc::clone(&self.head);
+        let Some(every) = self.every else {
+            return Running::Stateless(Box::new(Single { head, drafter }));
+        };
+        let bounds = self.bounds;
+        Running::Keyed {
+            rows: Box::new(Rows(drafter)),
+            state: Box::new(move || Box::new(Ledger::new(Arc::clone(&head), every, bounds))),
+        }
+    }
+}
+
+/// Makes an alert of each record.
+struct Single {
+    head: Arc<Head>,
+    drafter: Drafter,
+}
+
+impl Transform for Single {
+    fn apply(&mut self, record: &mut Record, next: &mut dyn Next) -> Result<(), Fault> {
+        let Some(draft) = self.drafter.draft(record)? else {
+            next.discard();
+            return Ok(());
+        };
+        let place = place_of(record);
+        let alert = azud_event::alert::Alert {
+            title: draft.title,
+            key: draft.key,
+            fields: draft.fields,
+            first_event_at: place.event_time,
+            last_event_at: place.event_time,
+            entities: draft.entities.into_iter().collect(),
+            evidence: vec![draft.evidence],
+            reason: draft.reason,
+            // There is no clock here, and a replay must say the same: it was raised when it was received.
+            ..self.head.alert(&[&place_bytes(&place)], draft.severity, draft.received_at)
+        };
+        record.insert(&OwnedValuePath::root(), self.head.to_value(&alert));
+        next.emit(0, record, true);
+        Ok(())
+    }
+}
+
+/// Makes a row of each record.
+struct Rows(Drafter);
+
+impl RowMaker for Rows {
+    fn row(&mut self, record: &Record, partitioner: &Partitioner) -> Result<Option<Row>, Fault> {
+        let Some(draft) = self.0.draft(record)? else { return Ok(None) };
+        let mut key = Vec::new();
+        key::encode(&self.0.key, record, &mut key);
+        let payload = serde_json::to_vec(&draft)
+            .expect("texts, numbers and maps of texts have a form in JSON");
+        Ok(Some(Row { group: partitioner.group(&key), place: place_of(record), key, payload }))
+    }
+}

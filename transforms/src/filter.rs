@@ -1,0 +1,132 @@
+//! `filter` lets records through for which a condition holds.
+
+use crate::vrl::{Compiler, Program, Runner};
+use azud_event::dead_letter::Fault;
+use azud_event::record::Record;
+use azud_plan::component::{
+    Default, Example, Next, OptionKind, OptionSpec, Options, Port, Running, Transform,
+    TransformFactory, TransformSpec,
+};
+use azud_plan::diagnostic::Checker;
+
+/// The registry's entry.
+pub const FILTER: TransformFactory = TransformFactory {
+    name: "filter",
+    summary: "Let records through for which a condition holds.",
+    description: "\
+Runs a condition in VRL on every record, and sends on those for which it gives `true`, unchanged. The others are counted
+as discarded. A condition that fails on a record counts as `false`, and the error is counted.",
+    options: OPTIONS,
+    check,
+    examples: EXAMPLES,
+};
+
+const OPTIONS: &[OptionSpec] = &[OptionSpec {
+    name: "condition",
+    kind: OptionKind::Condition,
+    default: Default::Required,
+    summary: "What must hold.",
+}];
+
+const EXAMPLES: &[Example] = &[
+    Example {
+        title: "Only failed logins go on",
+        toml: r#"
+type = "filter"
+inputs = ["in"]
+condition = '.event.outcome == "failure"'
+"#,
+        input: "{\"event\": {\"outcome\": \"failure\"}, \"n\": 1}\n{\"event\": {\"outcome\": \"success\"}}\n{}",
+        output: r#"{"event": {"outcome": "failure"}, "n": 1}"#,
+    },
+    Example {
+        title: "The condition as a table, as in Vector",
+        toml: r#"
+type = "filter"
+inputs = ["in"]
+condition.type = "vrl"
+condition.source = 'starts_with(string!(.message), "Failed")'
+"#,
+        input: "{\"message\": \"Failed password\"}\n{\"message\": 7}",
+        output: r#"{"message": "Failed password"}"#,
+    },
+];
+
+fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn TransformSpec>> {
+    let text = options.condition("condition")?;
+    let condition = Compiler::new(options.id, &[]).condition(text, "condition", checker)?;
+    Some(Box::new(Filter { condition }))
+}
+
+/// A checked `filter`.
+struct Filter {
+    condition: Program,
+}
+
+impl TransformSpec for Filter {
+    fn outputs(&self, input: &Port) -> Vec<Port> {
+        vec![Port { name: None, optional: false, ..input.clone() }]
+    }
+
+    fn build(&self) -> Running {
+        Running::Stateless(Box::new(Filtering(self.condition.runner())))
+    }
+}
+
+/// A running `filter`.
+struct Filtering(Runner);
+
+impl Transform for Filtering {
+    fn apply(&mut self, record: &mut Record, next: &mut dyn Next) -> Result<(), Fault> {
+        match self.0.holds(record) {
+            Ok(true) => next.emit(0, record, true),
+            Ok(false) => next.discard(),
+            Err(fault) => {
+                next.error(&fault);
+                next.discard();
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check, checked, run};
+    use azud_plan::component::Kind;
+    use azud_plan::diagnostic::{Severity, codes};
+    use vrl::value;
+
+    #[test]
+    fn an_error_is_counted_and_lets_go() {
+        let seen = run(&*checked(&FILTER, "condition = 'to_int!(.a) > 1'"), value!({ "a": "x" }));
+        assert_eq!((seen.emitted.len(), seen.discarded, seen.errors.len()), (0, 1, 1));
+        assert!(seen.fault.is_none());
+    }
+
+    #[test]
+    fn the_kind_is_kept() {
+        let alerts = Port { kind: Kind::Alert, name: Some("x".to_owned()), ..Port::logs() };
+        let outputs = checked(&FILTER, "condition = '.a == 1'").outputs(&alerts);
+        assert_eq!(outputs, [Port { name: None, ..alerts }]);
+    }
+
+    #[test]
+    fn conditions_are_checked() {
+        for (source, code, severity) in [
+            (".a", codes::VRL_INVALID, Severity::Error),
+            (".a = true", codes::VRL_INVALID, Severity::Error),
+            ("to_int(.a) == 1", codes::VRL_FALLIBLE, Severity::Error),
+            ("1 + 1 == 2", codes::VRL_CONSTANT, Severity::Warning),
+            ("1 +", codes::VRL_INVALID, Severity::Error),
+            ("get_env_var!(\"A\") == \"b\"", codes::VRL_INVALID, Severity::Error),
+        ] {
+            let (spec, found) = check(&FILTER, &format!("condition = '{source}'"), &[]);
+            assert_eq!((found[0].code, found[0].severity), (code, severity), "{source}");
+            assert_eq!(spec.is_some(), severity == Severity::Warning, "{source}");
+        }
+        let (_, found) = check(&FILTER, "condition = 'to_unix_timestamp(now()) > 0'", &[]);
+        assert_eq!(found, []);
+    }
+}
