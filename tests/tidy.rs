@@ -6,7 +6,7 @@
 
 mod arrows;
 mod documents;
-//mod registry;
+mod registry;
 mod rust;
 mod tokens;
 mod tree;

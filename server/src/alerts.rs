@@ -3,6 +3,7 @@
 use crate::cli::Alerts;
 use crate::cli::{Documents, Global};
 use crate::outcome::Outcome;
+use azud_event::alert::Severity;
 use azud_store::{AlertFilter, AlertRow, Store};
 use std::path::PathBuf;
 
@@ -49,7 +50,7 @@ fn filter(arguments: &Alerts) -> AlertFilter {
     AlertFilter {
         rule: arguments.rule.clone(),
         state: arguments.state.clone(),
-        severity: arguments.severity.clone(),
+        severity: arguments.severity.as_deref().and_then(Severity::named),
         limit: arguments.limit,
         ..AlertFilter::default()
     }

@@ -24,12 +24,21 @@ pub struct Loaded {
 
 /// Reads and checks documents; shows faults and warnings on standard error. `None` when there are faults.
 pub fn load_or_explain(documents: &Documents, global: &Global) -> Option<Loaded> {
-    let checked = load(documents);
+    explain(load(documents), global)
+}
+
+/// Does what [`load_or_explain`] does, and reads the tests beside documents too.
+pub fn load_cases_or_explain(documents: &Documents, global: &Global) -> Option<Loaded> {
+    let environment = |name: &str| std::env::var(name).ok();
+    explain(resolve::load_with_cases(&documents.all(), &REGISTRY, &environment), global)
+}
+
+fn explain(checked: Checked, global: &Global) -> Option<Loaded> {
     let human = render::human(&checked.diagnostics, &checked.sources, colors(global.color));
     eprint!("{human}");
     let Checked { sources, instance, plan, tests, diagnostics } = checked;
     let Some(plan) = plan else {
-        eprintln!("{}", summary(&diagnostics));
+        eprintln!("{}", render::closing(&diagnostics));
         return None;
     };
     Some(Loaded { sources, instance, plan, tests })
@@ -38,12 +47,11 @@ pub fn load_or_explain(documents: &Documents, global: &Global) -> Option<Loaded>
 /// `azud validate`: shows everything that is wrong.
 pub fn validate(arguments: &Validate, global: &Global) -> Outcome {
     let mut checked = load(&arguments.documents);
-    let mut environment = Vec::new();
     if let Some(plan) = &checked.plan
         && !arguments.no_environment
     {
-        environment = resolve::environment(plan, &checked.instance);
-        checked.diagnostics.extend(environment.iter().cloned());
+        let environment = resolve::environment(plan, &checked.instance);
+        checked.diagnostics.extend(environment);
     }
     let Checked { sources, plan, diagnostics, .. } = &checked;
     match arguments.format {
@@ -55,7 +63,7 @@ pub fn validate(arguments: &Validate, global: &Global) -> Outcome {
     if arguments.format == Format::Human {
         match plan {
             Some(plan) if diagnostics.is_empty() => println!("{}", inventory(plan)),
-            _ => eprintln!("{}", summary(diagnostics)),
+            _ => eprintln!("{}", render::closing(diagnostics)),
         }
     }
     let errors = diagnostics.iter().any(|found| found.severity == Severity::Error);
@@ -71,18 +79,6 @@ pub fn validate(arguments: &Validate, global: &Global) -> Outcome {
 
 fn load(documents: &Documents) -> Checked {
     resolve::load(&documents.all(), &REGISTRY, &|name| std::env::var(name).ok())
-}
-
-/// Says how much is wrong.
-pub fn summary(diagnostics: &[Diagnostic]) -> String {
-    let count = |severity| diagnostics.iter().filter(|found| found.severity == severity).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    let mut parts = vec![plural(errors, "fault")];
-    if warnings > 0 {
-        parts.push(plural(warnings, "warning"));
-    }
-    let nothing = if errors > 0 { "; nothing was started" } else { "" };
-    format!("{}{nothing}", parts.join(", "))
 }
 
 /// Says what a plan holds: `1 pipeline · 2 sources · 3 transforms · 2 sinks · 0 faults`.

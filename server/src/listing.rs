@@ -4,6 +4,7 @@ use crate::cli::{Explain, List};
 use crate::outcome::Outcome;
 use crate::wiring::REGISTRY;
 use azud_plan::diagnostic::CODES;
+use azud_plan::resolve::INSTANCE_OPTIONS;
 use azud_plan::{reference, schema};
 use serde_json::json;
 use std::path::Path;
@@ -62,7 +63,7 @@ pub fn explain(arguments: &Explain) -> Outcome {
 
 /// Writes the schema to standard output.
 pub fn schema() -> Outcome {
-    println!("{:#}", schema::schema(&REGISTRY));
+    println!("{:#}", schema::schema(&REGISTRY, INSTANCE_OPTIONS));
     Outcome::Well
 }
 

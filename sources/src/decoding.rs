@@ -34,7 +34,8 @@ pub(crate) const HOST_KEY: OptionSpec = OptionSpec {
     summary: "The field that the host is written to, unless the record has one. Empty: none.",
 };
 
-/// Reads an option that names a field, where the empty text means none. The outer `None` means that it is faulty.
+/// Reads an option that names a field, where the empty text means none. The outer `None` means that
+/// it is faulty.
 pub(crate) fn check_key(
     options: &Options<'_>,
     name: &str,
@@ -81,9 +82,11 @@ impl Decoding {
         match self {
             Decoding::Bytes => Box::new(TextDecoder::new(fields)),
             Decoding::Json => Box::new(JsonDecoder::new(Some(fields))),
-            Decoding::Syslog => {
-                Box::new(SyslogDecoder::new(SyslogOptions { zone: Zone::UTC, fields, source_ip: false }))
-            }
+            Decoding::Syslog => Box::new(SyslogDecoder::new(SyslogOptions {
+                zone: Zone::UTC,
+                fields,
+                source_ip: false,
+            })),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `demo_logs` makes up lines, so that a pipeline can be tried without a sender.
 //!
-//! Everything in a line but its time follows from the seed and the number of the line (`lines`), so two runs with one
-//! seed can be compared. The times are real: windows and lateness behave as they would.
+//! Everything in a line but its time follows from the seed and the number of the line (`lines`), so
+//! two runs with one seed can be compared. The times are real: windows and lateness behave as they
+//! would.
 
 mod lines;
 
@@ -13,8 +14,8 @@ use azud_event::codec::source_fields::SourceFields;
 use azud_event::id::StreamId;
 use azud_event::limits::BLOCK_RECORDS_MAX;
 use azud_plan::component::{
-    BuildContext, BuildError, Default as Unwritten, Example, OptionKind, OptionSpec, Options, Resource, RunError,
-    SourceContext, SourceFactory, SourceSpec, SourceTask,
+    BuildContext, BuildError, Default as Unwritten, Example, OptionKind, OptionSpec, Options,
+    Resource, RunError, SourceContext, SourceFactory, SourceSpec, SourceTask,
 };
 use azud_plan::diagnostic::codes::{CONTRADICTION, MISSING_OPTION};
 use azud_plan::diagnostic::{Checker, Diagnostic};
@@ -236,9 +237,9 @@ impl Schedule {
             return None;
         }
         self.left -= 1;
-        // Without an interval lines are always due; the attack must not wait for their end.
-        if self.attacked && self.attempt_at() <= now && self.attempt_at() <= self.line_at().max(now)
-        {
+        // Without an interval there is always a line due; the attack must not wait for the last of
+        // them.
+        if self.attacked && self.attempt_at() <= now {
             let attempt = self.attempt;
             self.attempt += 1;
             return Some(Due::Try { episode: attempt / TRIES, attempt: attempt % TRIES });

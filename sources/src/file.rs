@@ -1,8 +1,9 @@
 //! `file` reads lines from files, as they are written, and remembers how far it came.
 //!
-//! The parts that know about files block, and live in `file/`: what a file is known by (`fingerprint`), what happens to
-//! files (`watch`), what is remembered (`checkpoints`). Here they are run, one round after the other, in a thread where
-//! blocking is allowed; what a round gives is handed over before the next begins, so that back pressure holds here, too.
+//! The parts that know about files block, and live in `file/`: what a file is known by
+//! (`fingerprint`), what happens to files (`watch`), what is remembered (`checkpoints`). Here they
+//! are run, one round after the other, in a thread where blocking is allowed; what a round gives is
+//! handed over before the next begins, so that back pressure holds here, too.
 
 mod checkpoints;
 mod fingerprint;
@@ -18,8 +19,8 @@ use azud_event::codec::Decoder;
 use azud_event::codec::source_fields::SourceFields;
 use azud_event::limits::RECORD_BYTES_MAX;
 use azud_plan::component::{
-    BuildContext, BuildError, Default as Unwritten, Example, OptionKind, OptionSpec, Options, Resource, RunError,
-    SourceContext, SourceFactory, SourceSpec, SourceTask,
+    BuildContext, BuildError, Default as Unwritten, Example, OptionKind, OptionSpec, Options,
+    Resource, RunError, SourceContext, SourceFactory, SourceSpec, SourceTask,
 };
 use azud_plan::diagnostic::codes::MALFORMED_VALUE;
 use azud_plan::diagnostic::{Checker, Diagnostic};
@@ -38,16 +39,18 @@ pub const FILE: SourceFactory = SourceFactory {
     name: "file",
     summary: "Read lines from files as they are written.",
     description: "\
-Each line is a record; `decoding.codec` says what it is. Records get `file`, the path, `host`, the name of this machine,
-`source_type`, and `timestamp`, when they were read, each unless they have one.
+Each line is a record; `decoding.codec` says what it is. Records get `file`, the path, `host`, the
+name of this machine, `source_type`, and `timestamp`, when they were read, each unless they have
+one.
 
-New files are found by their pattern. A file is known by its fingerprint, not by its name: it may be renamed, and
-rotated by renaming or by copying and emptying it, and no line is read twice or left out. A line that is written in
-parts is read when it is whole. A file that begins exactly like another counts as its copy; where that is wrong (every
-file begins with the same header), let more `fingerprint.lines` count, or skip the header.
+New files are found by their pattern. A file is known by its fingerprint, not by its name: it may
+be renamed, and rotated by renaming or by copying and emptying it, and no line is read twice or
+left out. A line that is written in parts is read when it is whole. A file that begins exactly like
+another counts as its copy; where that is wrong (every file begins with the same header), let more
+`fingerprint.lines` count, or skip the header.
 
-How far each file has been delivered is kept in the data folder, so a restart goes on from there. Lines that were read
-but not delivered before a crash are read again.
+How far each file has been delivered is kept in the data folder, so a restart goes on from there.
+Lines that were read but not delivered before a crash are read again.
 
 Compressed files are not read.",
     options: OPTIONS,
@@ -59,8 +62,13 @@ include = [\"/var/log/nginx/*.log\", \"/srv/*/log/**/*.log\"]
 exclude = [\"/var/log/nginx/debug*.log\"]
 read_from = \"end\"",
         input: "GET / 200\nGET /admin 403\n",
-        output: r#"{"message":"GET / 200","host":"web-1","file":"/var/log/nginx/access.log","source_type":"file","timestamp":"2026-03-01T10:00:00Z"}
-{"message":"GET /admin 403","host":"web-1","file":"/var/log/nginx/access.log","source_type":"file","timestamp":"2026-03-01T10:00:00Z"}"#,
+        output: concat!(
+                r#"{"message":"GET / 200","host":"web-1","file":"/var/log/nginx/access.log","#,
+                r#""source_type":"file","timestamp":"2026-03-01T10:00:00Z"}"#,
+                "\n",
+                r#"{"message":"GET /admin 403","host":"web-1","file":"/var/log/nginx/access.log","#,
+                r#""source_type":"file","timestamp":"2026-03-01T10:00:00Z"}"#,
+            ),
     }],
 };
 
@@ -100,7 +108,10 @@ const OPTIONS: &[OptionSpec] = &[
             OptionSpec {
                 name: "strategy",
                 kind: OptionKind::OneOf(&[
-                    ("checksum", "by its first lines: known again under another name, and as a copy"),
+                    (
+                        "checksum",
+                        "by its first lines: known again under another name, and as a copy",
+                    ),
                     ("device_and_inode", "by where it stands on disk"),
                 ]),
                 default: Unwritten::Value("\"checksum\""),
@@ -161,6 +172,7 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn SourceS
         include: include?,
         exclude: exclude?,
         from_end: options.one_of("read_from")? == "end",
+        ignore_checkpoints: options.boolean("ignore_checkpoints")?,
         strategy: check_strategy(&options.table("fingerprint")?)?,
         scan_every: Duration::from_millis(cooldown.unsigned_abs()),
         rotate_wait: options.duration("rotate_wait_secs")?,
@@ -171,7 +183,6 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn SourceS
         decoding: Decoding::check(options)?,
         host_key: host_key?,
         file_key: file_key?,
-        ignore_checkpoints: options.boolean("ignore_checkpoints")?,
         selection,
     }))
 }
@@ -218,7 +229,6 @@ struct FileSource {
     decoding: Decoding,
     host_key: Option<OwnedValuePath>,
     file_key: Option<OwnedValuePath>,
-    ignore_checkpoints: bool,
     selection: Selection,
 }
 
@@ -247,7 +257,6 @@ impl SourceSpec for FileSource {
         };
         let store = CheckpointFile::new(&folder).map_err(refused)?;
         let checkpoints = match store.load().map_err(refused)? {
-            _ if self.ignore_checkpoints => Vec::new(),
             Loaded::Checkpoints(checkpoints) => checkpoints,
             Loaded::Damaged(aside) => {
                 tracing::error!(component = %context.id, aside = %aside.display(),
@@ -346,8 +355,8 @@ impl Runner {
         Ok(busy)
     }
 
-    /// Waits for what was handed over to be delivered, not for long, and stores how far that is: what is not stored is
-    /// read again.
+    /// Waits for what was handed over to be delivered, not for long, and stores how far that is:
+    /// what is not stored is read again.
     async fn settle(&mut self) -> Result<(), RunError> {
         let acknowledged = std::sync::Arc::clone(&self.outlet.context.acknowledged);
         let wait = async {
@@ -378,7 +387,8 @@ impl Runner {
             })
             .await?;
         if let Some(Err(error)) = stored {
-            // Reading goes on. A restart would read twice what could not be stored, and lose nothing.
+            // Reading goes on. A restart would read twice what could not be stored, and lose
+            // nothing.
             self.outlet.context.meter.error("checkpoint");
             let path = self.store.path().display();
             tracing::error!(component = %self.id, %path, %error, "cannot store positions of files");

@@ -1,4 +1,5 @@
-//! The name of this machine, which sources that read here and not from the network give their records.
+//! The name of this machine, which sources that read here and not from the network give their
+//! records.
 
 use bytes::Bytes;
 use std::sync::LazyLock;

@@ -1,8 +1,9 @@
 //! Where records come from: sources, a file each.
 //!
-//! A source finds whole records in bytes and hands them over in blocks; it decodes nothing. All of them share three
-//! things: the listeners (`listen`), the way from a stream of bytes to blocks (`stream`), and the way of a block into
-//! the engine (`outlet`), which is also where back pressure comes from: a source that waits there reads nothing.
+//! A source finds whole records in bytes and hands them over in blocks; it decodes nothing. All of
+//! them share three things: the listeners (`listen`), the way from a stream of bytes to blocks
+//! (`stream`), and the way of a block into the engine (`outlet`), which is also where back pressure
+//! comes from: a source that waits there reads nothing.
 //!
 //! Adding a source means a file, a `mod` line and a line in [`SOURCES`].
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -26,10 +27,5 @@ mod testing;
 use azud_plan::component::SourceFactory;
 
 /// Every source, sorted by name.
-pub const SOURCES: &[&SourceFactory] = &[
-    &demo_logs::DEMO_LOGS,
-    &file::FILE,
-    &socket::SOCKET,
-    &stdin::STDIN,
-    &syslog::SYSLOG,
-];
+pub const SOURCES: &[&SourceFactory] =
+    &[&demo_logs::DEMO_LOGS, &file::FILE, &socket::SOCKET, &stdin::STDIN, &syslog::SYSLOG];

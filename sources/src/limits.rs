@@ -3,7 +3,8 @@
 use azud_event::limits::BLOCK_BYTES;
 use std::time::Duration;
 
-/// The first read of a connection, in bytes: enough for a few lines, little enough for thousands of quiet senders.
+/// The first read of a connection, in bytes: enough for a few lines, little enough for thousands of
+/// quiet senders.
 pub(crate) const READ_BYTES_MIN: usize = 16 * 1024;
 
 /// The largest read of a busy connection, in bytes: one block.
@@ -15,13 +16,15 @@ pub(crate) const DATAGRAMS_MAX: usize = 64;
 /// The room for one datagram, in bytes: more than UDP can carry, so that none is ever cut by us.
 pub(crate) const DATAGRAM_BYTES: usize = 64 * 1024;
 
-/// How many senders one block of datagrams may name; the table of a block is small beside its records.
+/// How many senders one block of datagrams may name; the table of a block is small beside its
+/// records.
 pub(crate) const PEERS_MAX: usize = 4_096;
 
 /// How long a datagram may wait in a block that is not full while more keep coming.
 pub(crate) const DATAGRAM_WAIT: Duration = Duration::from_millis(10);
 
-/// How long a busy socket is left alone between two reads, so that blocks do not hold one datagram each.
+/// How long a busy socket is left alone between two reads, so that blocks do not hold one datagram
+/// each.
 pub(crate) const DATAGRAM_LINGER: Duration = Duration::from_millis(1);
 
 /// How often the kernel is asked how many datagrams it dropped.
@@ -30,7 +33,8 @@ pub(crate) const DROPS_EVERY: Duration = Duration::from_secs(1);
 /// How long nothing is accepted after the system refused to (out of file descriptors, say).
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often the same complaint about remote clients may be logged; a flood of bad clients must not fill the disk.
+/// How often the same complaint about remote clients may be logged; a flood of bad clients must not
+/// fill the disk.
 pub(crate) const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
 
 /// How many connections may wait to be accepted; the kernel's own bound (`somaxconn`) applies, too.
@@ -52,5 +56,6 @@ pub(crate) const FILE_PAUSE: (Duration, Duration) =
 /// How often positions of files are written, when they changed.
 pub(crate) const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a source of files waits on shutdown for what it gave to be delivered, so that a restart reads nothing twice.
+/// How long a source of files waits on shutdown for what it gave to be delivered, so that a restart
+/// reads nothing twice.
 pub(crate) const SETTLE_WAIT: Duration = Duration::from_secs(2);

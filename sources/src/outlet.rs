@@ -50,7 +50,8 @@ impl Outlet {
         Outlet { context, when_full }
     }
 
-    /// Hands over a block. It waits for room, or counts the block's records and lets them go, as the author chose.
+    /// Hands over a block. It waits for room, or counts the block's records and lets them go, as
+    /// the author chose.
     pub(crate) async fn give(&self, block: Block) {
         match self.when_full {
             WhenFull::Block => self.context.intake.submit(block).await,

@@ -21,14 +21,15 @@ pub const SOCKET: SourceFactory = SourceFactory {
     name: "socket",
     summary: "Listen for lines over TCP or TLS, or for datagrams over UDP.",
     description: "\
-Over TCP each line is a record; a last line without its end counts when the connection is closed. Over UDP each datagram
-is a record. `decoding.codec` says what a record is.
+Over TCP each line is a record; a last line without its end counts when the connection is closed.
+Over UDP each datagram is a record. `decoding.codec` says what a record is.
 
-Records get `host` and `port`, the sender's address, unless they have fields of these names, `source_type`, and
-`timestamp`, when they were received, unless they have one.
+Records get `host` and `port`, the sender's address, unless they have fields of these names,
+`source_type`, and `timestamp`, when they were received, unless they have one.
 
-Over TCP a sender is slowed down while there is no room. Over UDP the kernel drops what does not fit into its buffer;
-each such datagram is counted in `azud_udp_kernel_drops_total`. A record above `max_length` is set aside.",
+Over TCP a sender is slowed down while there is no room. Over UDP the kernel drops what does not
+fit into its buffer; each such datagram is counted in `azud_udp_kernel_drops_total`. A record above
+`max_length` is set aside.",
     options: &[
         MODE,
         ADDRESS,
@@ -69,8 +70,13 @@ mode = \"tcp\"
 address = \"127.0.0.1:9000\"
 decoding.codec = \"json\"",
             input: "{\"user\":\"root\",\"host\":\"web-1\"}\n{\"user\":\"alice\"}\n",
-            output: r#"{"user":"root","host":"web-1","port":40000,"source_type":"socket","timestamp":"2026-03-01T10:00:00Z"}
-{"user":"alice","host":"203.0.113.9","port":40000,"source_type":"socket","timestamp":"2026-03-01T10:00:00Z"}"#,
+            output: concat!(
+                r#"{"user":"root","host":"web-1","port":40000,"source_type":"socket","#,
+                r#""timestamp":"2026-03-01T10:00:00Z"}"#,
+                "\n",
+                r#"{"user":"alice","host":"203.0.113.9","port":40000,"source_type":"socket","#,
+                r#""timestamp":"2026-03-01T10:00:00Z"}"#,
+            ),
         },
         Example {
             title: "Datagrams of text, without the sender's port",
@@ -80,7 +86,10 @@ address = \"127.0.0.1:9000\"
 host_key = \"sender\"
 port_key = \"\"",
             input: "up and running",
-            output: r#"{"message":"up and running","sender":"203.0.113.9","source_type":"socket","timestamp":"2026-03-01T10:00:00Z"}"#,
+            output: concat!(
+                r#"{"message":"up and running","sender":"203.0.113.9","source_type":"socket","#,
+                r#""timestamp":"2026-03-01T10:00:00Z"}"#,
+            ),
         },
     ],
 };

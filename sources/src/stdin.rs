@@ -27,8 +27,9 @@ pub const STDIN: SourceFactory = SourceFactory {
     name: "stdin",
     summary: "Read lines from standard input.",
     description: "\
-Each line is a record; `decoding.codec` says what it is. Records get `host`, the name of this machine, unless they have
-one, `source_type`, and `timestamp`, when they were read, unless they have one.
+Each line is a record; `decoding.codec` says what it is. Records get `host`, the name of this
+machine, unless they have one, `source_type`, and `timestamp`, when they were read, unless they
+have one.
 
 The source ends when its input ends; a last line without its end counts.",
     options: &[DECODING, MAX_LENGTH, HOST_KEY],
@@ -37,8 +38,13 @@ The source ends when its input ends; a last line without its end counts.",
         title: "Two lines",
         toml: "",
         input: "one\ntwo",
-        output: r#"{"message":"one","host":"web-1","source_type":"stdin","timestamp":"2026-03-01T10:00:00Z"}
-{"message":"two","host":"web-1","source_type":"stdin","timestamp":"2026-03-01T10:00:00Z"}"#,
+        output: concat!(
+                r#"{"message":"one","host":"web-1","source_type":"stdin","#,
+                r#""timestamp":"2026-03-01T10:00:00Z"}"#,
+                "\n",
+                r#"{"message":"two","host":"web-1","source_type":"stdin","#,
+                r#""timestamp":"2026-03-01T10:00:00Z"}"#,
+            ),
     }],
 };
 
@@ -124,8 +130,8 @@ async fn read_to_end(
 
 /// Reads standard input in a thread of its own, at most one block ahead.
 ///
-/// A read of a terminal cannot be called off. In a thread of the runtime it would keep the program from ending until
-/// somebody types a line; this thread nobody waits for.
+/// A read of a terminal cannot be called off. In a thread of the runtime it would keep the program
+/// from ending until somebody types a line; this thread nobody waits for.
 fn read_in_thread() -> io::Result<DuplexStream> {
     let (mut sender, receiver) = tokio::io::duplex(READ_BYTES_MAX);
     let runtime = Handle::current();
@@ -151,4 +157,40 @@ fn read_in_thread() -> io::Result<DuplexStream> {
     };
     std::thread::Builder::new().name("stdin".to_owned()).spawn(read)?;
     Ok(receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Bench, assert_joined, no_shutdown, records_of};
+
+    #[tokio::test]
+    async fn it_ends_with_its_input_and_gives_the_last_line() {
+        let bench = Bench::new("stdin_end", usize::MAX);
+        let (mut writer, reader) = tokio::io::duplex(64);
+        let context = bench.context(no_shutdown());
+        let read =
+            tokio::spawn(
+                async move { read_to_end("in", reader, 100, WhenFull::Block, context).await },
+            );
+        writer.write_all(b"one\n").await.unwrap();
+        bench.until_records(&["one"]).await;
+        writer.write_all(b"two\r\nthr").await.unwrap();
+        bench.until_records(&["one", "two"]).await;
+        writer.write_all(b"ee").await.unwrap();
+        drop(writer);
+        read.await.unwrap().unwrap();
+        assert_eq!(records_of(&bench.taken()), ["one", "two", "three"]);
+        assert_joined(&bench.taken());
+    }
+
+    #[tokio::test]
+    async fn it_stops_when_told_to_while_nothing_comes() {
+        let bench = Bench::new("stdin_stop", usize::MAX);
+        let (_writer, reader) = tokio::io::duplex(64);
+        let told = futures_util::future::ready(()).boxed().shared();
+        let context = bench.context(told);
+        read_to_end("in", reader, 100, WhenFull::Block, context).await.unwrap();
+        assert!(bench.taken().is_empty());
+    }
 }

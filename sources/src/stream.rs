@@ -1,8 +1,9 @@
 //! From a stream of bytes to blocks: what connections, files and standard input have in common.
 //!
-//! [`StreamBlocks`] puts the pieces that a [`StreamFramer`] cuts into blocks and keeps their positions; [`Pump`] reads
-//! an asynchronous stream into one and hands the blocks over. While the intake has no room the pump does not read, and
-//! that is all the back pressure there is: the sender's own buffers fill.
+//! [`StreamBlocks`] puts the pieces that a [`StreamFramer`] cuts into blocks and keeps their
+//! positions; [`Pump`] reads an asynchronous stream into one and hands the blocks over. While the
+//! intake has no room the pump does not read, and that is all the back pressure there is: the
+//! sender's own buffers fill.
 
 use crate::limits::{READ_BYTES_MAX, READ_BYTES_MIN};
 use crate::outlet::Outlet;
@@ -19,8 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Makes blocks of what is read from one stream. Positions are byte offsets in the stream, and exact: a stream that is
-/// read again from a block's `end` goes on with the record behind it.
+/// Makes blocks of what is read from one stream. Positions are byte offsets in the stream, and
+/// exact: a stream that is read again from a block's `end` goes on with the record behind it.
 #[derive(Debug)]
 pub(crate) struct StreamBlocks {
     source: SourceIndex,
@@ -64,11 +65,6 @@ impl StreamBlocks {
         self.peers = Arc::new([peer]);
     }
 
-    /// Gives the identity of the stream.
-    pub(crate) fn stream(&self) -> StreamId {
-        self.stream
-    }
-
     /// Gives the place in the stream where the next block starts: what lies before it was given.
     pub(crate) fn position(&self) -> u64 {
         self.position
@@ -89,10 +85,12 @@ impl StreamBlocks {
         self.read_to += bytes as u64;
     }
 
-    /// Gives the memory back that the last reads needed; what waits for the rest of its record is kept.
+    /// Gives the memory back that the last reads needed, which may be much more than what waits for
+    /// the rest of its record. A long wait is not copied: a sender that trickles would have us copy
+    /// it again and again.
     pub(crate) fn release(&mut self) {
         let buffer = self.framer.buffer();
-        if buffer.capacity() >= READ_BYTES_MIN.max(2 * buffer.len()) {
+        if buffer.len() < READ_BYTES_MIN {
             *buffer = BytesMut::from(&buffer[..]);
         }
     }
@@ -135,15 +133,16 @@ impl StreamBlocks {
         self.split(block)
     }
 
-    /// Whether there may be more records in `bytes` than a block can hold. Each record has a line feed behind it or,
-    /// counted, a space before it, and at least two bytes.
+    /// Whether there may be more records in `bytes` than a block can hold. Each record has a line
+    /// feed behind it or, counted, a space before it, and at least two bytes.
     fn is_dense(&self, bytes: &Bytes) -> bool {
         bytes.len() > 2 * BLOCK_RECORDS_MAX
             && memchr::memchr2_iter(b'\n', b' ', bytes).count() > BLOCK_RECORDS_MAX
     }
 
-    /// Divides a block into several, none with more records than allowed. How a frame is measured does not depend on
-    /// how a stream is read, so reading it again in smaller pieces finds the same frames.
+    /// Divides a block into several, none with more records than allowed. How a frame is measured
+    /// does not depend on how a stream is read, so reading it again in smaller pieces finds the
+    /// same frames.
     fn split(&mut self, block: Block) -> Block {
         let mut framer = StreamFramer::new(self.framing, self.frame_bytes_max);
         let mut position = block.position;
@@ -189,8 +188,8 @@ pub(crate) enum End {
 }
 
 impl Pump {
-    /// Reads until the stream ends or it is time to stop. Everything that was read is handed over then, what never
-    /// became a whole frame as well.
+    /// Reads until the stream ends or it is time to stop. Everything that was read is handed over
+    /// then, what never became a whole frame as well.
     pub(crate) async fn run(mut self, mut reader: impl AsyncRead + Unpin) -> End {
         let mut room = READ_BYTES_MIN;
         let end = loop {
@@ -231,7 +230,8 @@ impl Pump {
         }
     }
 
-    /// Reads what is there now, up to `room` bytes; `None` when nothing is. Zero bytes mean the end of the stream.
+    /// Reads what is there now, up to `room` bytes; `None` when nothing is. Zero bytes mean the end
+    /// of the stream.
     fn read_ready(
         &mut self,
         reader: &mut (impl AsyncRead + Unpin),
@@ -246,7 +246,8 @@ impl Pump {
                     self.blocks.added(bytes);
                     total += bytes;
                 }
-                // The end and errors come again with the next read, when what came before is handed over.
+                // The end and errors come again with the next read, when what came before is handed
+                // over.
                 Some(last) if total == 0 => return Some(last),
                 _ => break,
             }

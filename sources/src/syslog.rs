@@ -1,7 +1,8 @@
 //! `syslog` listens for syslog messages over TCP, TLS and UDP.
 //!
-//! Both framings of RFC 6587 are understood on every connection, frame by frame, and both formats of message. What the
-//! messages look like is the decoder's business (`azud_event::codec::syslog`); here they are only found.
+//! Both framings of RFC 6587 are understood on every connection, frame by frame, and both formats
+//! of message. What the messages look like is the decoder's business (`azud_event::codec::syslog`);
+//! here they are only found.
 
 use crate::decoding::{HOST_KEY, check_key};
 use crate::listen::{
@@ -26,19 +27,22 @@ pub const SYSLOG: SourceFactory = SourceFactory {
     name: "syslog",
     summary: "Listen for syslog messages over TCP, TLS or UDP.",
     description: "\
-Takes messages of RFC 5424 and RFC 3164, told apart one by one, and the dialects that devices speak. On connections a
-message is framed by a count of its bytes or by the end of its line (RFC 6587); a sender may mix both.
+Takes messages of RFC 5424 and RFC 3164, told apart one by one, and the dialects that devices
+speak. On connections a message is framed by a count of its bytes or by the end of its line (RFC
+6587); a sender may mix both.
 
-Messages become `message`, `hostname`, `appname`, `procid`, `msgid`, `facility`, `severity`, `version` and `timestamp`,
-each where the message has it. Structured data becomes an object by its name. `source_ip` is the sender's address,
-`host` the name the sender gives itself, else its address.
+Messages become `message`, `hostname`, `appname`, `procid`, `msgid`, `facility`, `severity`,
+`version` and `timestamp`, each where the message has it. Structured data becomes an object by its
+name. `source_ip` is the sender's address, `host` the name the sender gives itself, else its
+address.
 
-A time without a zone is read in `timezone`. A time without a year is put into the year that brings it nearest to when
-the message was received.
+A time without a zone is read in `timezone`. A time without a year is put into the year that brings
+it nearest to when the message was received.
 
-Over TCP a sender is slowed down while there is no room; nothing is lost that it has not been asked to keep. Over UDP
-nobody can be asked to wait: the kernel drops what does not fit into its buffer, and each such datagram is counted in
-`azud_udp_kernel_drops_total`. A frame above `max_length`, or one that its connection cut short, is set aside.",
+Over TCP a sender is slowed down while there is no room; nothing is lost that it has not been asked
+to keep. Over UDP nobody can be asked to wait: the kernel drops what does not fit into its buffer,
+and each such datagram is counted in `azud_udp_kernel_drops_total`. A frame above `max_length`, or
+one that its connection cut short, is set aside.",
     options: &[
         MODE,
         ADDRESS,
@@ -66,7 +70,12 @@ mode = \"udp\"
 address = \"127.0.0.1:5514\"",
             input: "<38>1 2026-03-01T09:59:58.250Z web-1 sshd 4242 - - \
                     Failed password for root from 203.0.113.77 port 50211 ssh2",
-            output: r#"{"timestamp":"2026-03-01T09:59:58.250Z","hostname":"web-1","appname":"sshd","procid":4242,"facility":"auth","severity":"info","version":1,"message":"Failed password for root from 203.0.113.77 port 50211 ssh2","host":"web-1","source_ip":"203.0.113.9","source_type":"syslog"}"#,
+            output: concat!(
+                r#"{"timestamp":"2026-03-01T09:59:58.250Z","hostname":"web-1","appname":"sshd","#,
+                r#""procid":4242,"facility":"auth","severity":"info","version":1,"#,
+                r#""message":"Failed password for root from 203.0.113.77 port 50211 ssh2","#,
+                r#""host":"web-1","source_ip":"203.0.113.9","source_type":"syslog"}"#,
+            ),
         },
         Example {
             title: "Two framings on one connection, and a time without year and zone",
@@ -74,10 +83,17 @@ address = \"127.0.0.1:5514\"",
 mode = \"tcp\"
 address = \"127.0.0.1:5514\"
 timezone = \"Europe/Madrid\"",
-            input: "45 <38>Mar  1 10:59:58 web-1 sshd[7]: counted\n\
+            input: "42 <38>Mar  1 10:59:58 web-1 sshd[7]: counted\n\
                     <38>Mar  1 10:59:59 web-1 sshd[7]: a line\n",
-            output: r#"{"timestamp":"2026-03-01T09:59:58Z","hostname":"web-1","appname":"sshd","procid":7,"facility":"auth","severity":"info","message":"counted","host":"web-1","source_ip":"203.0.113.9","source_type":"syslog"}
-{"timestamp":"2026-03-01T09:59:59Z","hostname":"web-1","appname":"sshd","procid":7,"facility":"auth","severity":"info","message":"a line","host":"web-1","source_ip":"203.0.113.9","source_type":"syslog"}"#,
+            output: concat!(
+                r#"{"timestamp":"2026-03-01T09:59:58Z","hostname":"web-1","appname":"sshd","#,
+                r#""procid":7,"facility":"auth","severity":"info","message":"counted","#,
+                r#""host":"web-1","source_ip":"203.0.113.9","source_type":"syslog"}"#,
+                "\n",
+                r#"{"timestamp":"2026-03-01T09:59:59Z","hostname":"web-1","appname":"sshd","#,
+                r#""procid":7,"facility":"auth","severity":"info","message":"a line","#,
+                r#""host":"web-1","source_ip":"203.0.113.9","source_type":"syslog"}"#,
+            ),
         },
     ],
 };

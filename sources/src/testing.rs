@@ -1,4 +1,5 @@
-//! What the tests of sources share: a document's table made a source, an intake with a bound, events read back.
+//! What the tests of sources share: a document's table made a source, an intake with a bound,
+//! events read back.
 
 use azud_event::block::{Block, Layout, Peer};
 use azud_event::clock::Clock;
@@ -24,6 +25,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 /// How long a test waits for what must happen.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -75,6 +77,7 @@ pub(crate) struct Bench {
 }
 
 struct FakeIntake {
+    acknowledged: Option<Arc<Acknowledged>>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -88,9 +91,12 @@ struct State {
 }
 
 impl FakeIntake {
-    fn admit(state: &mut State, block: Block) -> Result<(), Block> {
+    fn admit(&self, state: &mut State, block: Block) -> Result<(), Block> {
         if state.waiting >= state.room {
             return Err(block);
+        }
+        if let Some(acknowledged) = &self.acknowledged {
+            acknowledged.note(block.stream, block.end);
         }
         state.waiting += block.bytes.len();
         state.blocks.push(block);
@@ -105,7 +111,7 @@ impl Intake for FakeIntake {
             loop {
                 let turn = {
                     let mut state = self.state.lock().unwrap();
-                    match FakeIntake::admit(&mut state, block) {
+                    match self.admit(&mut state, block) {
                         Ok(()) => break,
                         Err(back) => block = back,
                     }
@@ -122,20 +128,35 @@ impl Intake for FakeIntake {
     }
 
     fn try_submit(&self, block: Block) -> Result<(), Block> {
-        let admitted = FakeIntake::admit(&mut self.state.lock().unwrap(), block);
+        let admitted = self.admit(&mut self.state.lock().unwrap(), block);
         self.changed.notify_waiters();
         admitted
     }
 }
 
 impl Bench {
-    /// Makes an engine that takes in `room` bytes, about, until it is given more room. `name` must be used once: the
-    /// counters go by it.
+    /// Makes an engine that takes in `room` bytes, about, until it is given more room. `name` must
+    /// be used once: the counters go by it. What it takes is delivered at once.
     pub(crate) fn new(name: &'static str, room: usize) -> Self {
+        let acknowledged = Arc::<Acknowledged>::default();
+        Self::with(name, room, Arc::clone(&acknowledged), Some(acknowledged))
+    }
+
+    /// Makes an engine that delivers nothing until it is told to.
+    pub(crate) fn undelivering(name: &'static str) -> Self {
+        Self::with(name, usize::MAX, Arc::default(), None)
+    }
+
+    fn with(
+        name: &'static str,
+        room: usize,
+        acknowledged: Arc<Acknowledged>,
+        at_once: Option<Arc<Acknowledged>>,
+    ) -> Self {
         let (blocks, queue) = (Vec::new(), VecDeque::new());
         let state = Mutex::new(State { room, waiting: 0, blocks, queue });
-        let intake = Arc::new(FakeIntake { state, changed: Notify::new() });
-        Bench { intake, acknowledged: Arc::default(), name }
+        let intake = FakeIntake { acknowledged: at_once, state, changed: Notify::new() };
+        Bench { intake: Arc::new(intake), acknowledged, name }
     }
 
     /// Makes room without end.
@@ -152,22 +173,21 @@ impl Bench {
         self.intake.state.lock().unwrap().blocks.clone()
     }
 
+    /// How many bytes the blocks so far have.
+    pub(crate) fn bytes_taken(&self) -> usize {
+        self.intake.state.lock().unwrap().blocks.iter().map(|block| block.bytes.len()).sum()
+    }
+
     /// How many blocks wait for room.
     pub(crate) fn blocked(&self) -> usize {
         self.intake.state.lock().unwrap().queue.len()
-    }
-
-    /// Acknowledges all that was taken.
-    pub(crate) fn acknowledge_all(&self) {
-        for block in self.taken() {
-            self.acknowledged.note(block.stream, block.end);
-        }
     }
 
     /// Waits until `condition` holds, looking again whenever a block came, and now and then.
     pub(crate) async fn until(&self, what: &str, mut condition: impl FnMut(&Bench) -> bool) {
         let wait = async {
             let mut look = tokio::time::interval(Duration::from_millis(5));
+            look.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while !condition(self) {
                 tokio::select! {
                     () = self.intake.changed.notified() => {}

@@ -164,7 +164,38 @@ const OPTIONS: &[OptionSpec] = &[
     },
 ];
 
-const EXAMPLES: &[Example] = &[];
+const EXAMPLES: &[Example] = &[
+    Example {
+        title: "An alert for each record",
+        toml: r#"
+type = "alert"
+inputs = ["in"]
+rule = "root-login"
+condition = '.user.name == "root"'
+key = ["host.name"]
+severity = "high"
+title = "root logged in on {{ host.name }}"
+"#,
+        input: r#"{"user": {"name": "root"}, "host": {"name": "web1"}, "timestamp": "2026-03-01T09:59:59Z"}
+{"user": {"name": "bob"}, "host": {"name": "web1"}}"#,
+        output: "",
+    },
+    Example {
+        title: "One for each attacker and hour",
+        toml: r#"
+type = "alert"
+inputs = ["in"]
+rule = "ssh-failures"
+key = ["source.ip"]
+every = "1h"
+escalate = [{ condition = '.user.name == "root"', severity = "critical" }]
+title = "SSH logins fail from {{ source.ip }}"
+"#,
+        input: r#"{"source": {"ip": "203.0.113.9"}, "user": {"name": "bob"}, "timestamp": "2026-03-01T09:10:00Z"}
+{"source": {"ip": "203.0.113.9"}, "user": {"name": "root"}, "timestamp": "2026-03-01T09:20:00Z"}"#,
+        output: "",
+    },
+];
 
 fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn TransformSpec>> {
     let takes_logs = refuse_alerts(options, checker);
@@ -391,5 +422,125 @@ impl RowMaker for Rows {
         let payload = serde_json::to_vec(&draft)
             .expect("texts, numbers and maps of texts have a form in JSON");
         Ok(Some(Row { group: partitioner.group(&key), place: place_of(record), key, payload }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Seen, check, checked, record_from_json, rows_of, run};
+    use crate::vrl::testing::RECEIVED_AT;
+    use azud_event::alert::Alert;
+    use vrl::value;
+    use vrl::value::Value;
+
+    const HEAD: &str = "rule = \"r\"\ntitle = \"{{ user.name }} at {{ nothing }}!\"\n";
+
+    fn alert_of(value: &Value) -> Alert {
+        serde_json::from_value(serde_json::to_value(value).unwrap()).unwrap()
+    }
+
+    fn only(seen: &Seen) -> Alert {
+        assert!(seen.fault.is_none() && seen.emitted.len() == 1);
+        alert_of(&seen.emitted[0].1)
+    }
+
+    #[test]
+    fn each_record_is_an_alert_without_every() {
+        let spec = checked(&ALERT, &format!("{HEAD}condition = '.bad == true'\nkey = ['.user.name']"));
+        let outputs = spec.outputs(&Port::logs());
+        assert_eq!((outputs[0].kind, outputs[0].change), (Kind::Alert, Change::Append));
+        let record = value!({ "bad": true, "user": { "name": "root" }, "source": { "ip": "::1" } });
+        let alert = only(&run(&*spec, record.clone()));
+        assert_eq!(alert.title, "root at !");
+        assert_eq!((alert.severity, alert.severity_id), (Severity::Medium, 3));
+        assert_eq!(alert.key["user.name"], "root");
+        assert_eq!((alert.raised_at, alert.first_event_at), (RECEIVED_AT, RECEIVED_AT));
+        assert_eq!(alert.entities.len(), 2);
+        assert!(alert.evidence[0].raw.contains("root"));
+        assert_eq!(only(&run(&*spec, record)), alert);
+        let seen = run(&*spec, value!({ "bad": false }));
+        assert_eq!((seen.emitted.len(), seen.discarded), (0, 1));
+    }
+
+    #[test]
+    fn alerts_of_two_records_differ() {
+        let spec = checked(&ALERT, HEAD);
+        let ids = [0, 1].map(|index| {
+            let Running::Stateless(mut transform) = spec.build() else { panic!("it is keyed") };
+            let mut seen = Seen::default();
+            transform.apply(&mut record_from_json("{}", index), &mut seen).unwrap();
+            only(&seen).id
+        });
+        assert_ne!(ids[0], ids[1]);
+    }
+
+    #[test]
+    fn the_worst_that_holds_counts() {
+        let escalate = "escalate = [
+            { condition = '.n > 1', severity = \"critical\" }, { condition = '.n > 0', severity = \"high\" },
+            { condition = 'to_int!(.x) > 5', severity = \"critical\" }]";
+        let escalate = escalate.replace(".n >", "int!(.n) >");
+        let spec = checked(&ALERT, &format!("{HEAD}severity = \"low\"\n{escalate}"));
+        for (n, severity, reason) in [
+            (2, Severity::Critical, "condition 1 of escalate"),
+            (1, Severity::High, "condition 2 of escalate"),
+            (0, Severity::Low, "condition 3 of escalate failed"),
+        ] {
+            let alert = only(&run(&*spec, value!({ "n": n, "x": "?" })));
+            assert_eq!(alert.severity, severity);
+            assert!(alert.reason.as_ref().unwrap().starts_with(reason), "{:?}", alert.reason);
+        }
+    }
+
+    #[test]
+    fn a_failing_condition_sets_aside() {
+        let seen = run(&*checked(&ALERT, &format!("{HEAD}condition = 'int!(.n) > 1'")), value!({}));
+        assert!(seen.fault.is_some() && seen.emitted.is_empty());
+    }
+
+    #[test]
+    fn rows_are_made_by_key() {
+        let spec = checked(&ALERT, &format!("{HEAD}key = [\"user.name\"]\nevery = \"1h\""));
+        assert_eq!(spec.outputs(&Port::logs())[0].change, Change::Revised);
+        let Running::Keyed { mut rows, .. } = spec.build() else { panic!("it is stateless") };
+        let input = r#"{"user": {"name": "a"}}
+{"user": {"name": "b"}}
+{"user": {"name": "a"}}
+{}
+{"user": {"name": null}}"#;
+        let rows = rows_of(&mut *rows, input);
+        assert_eq!(rows[0].key, rows[2].key);
+        assert_eq!(rows[0].group, rows[2].group);
+        let keys: std::collections::BTreeSet<_> = rows.iter().map(|row| &row.key).collect();
+        assert_eq!(keys.len(), 4);
+    }
+
+    #[test]
+    fn the_version_is_of_what_is_said_not_of_where() {
+        let version = |toml: &str| {
+            let spec = checked(&ALERT, toml);
+            only(&run(&*spec, value!({ "a": 1 }))).rule.version
+        };
+        let one = version("rule = 'r'\ncondition = '.a == 1'\ntags = ['x']");
+        assert_eq!(one, version("\n\ntags = [ 'x' ]\nrule = 'r'\ncondition = '.a == 1'"));
+        assert_ne!(one, version("rule = 'r'\ncondition = '.a != 2'\ntags = ['x']"));
+    }
+
+    #[test]
+    fn faults_are_found_all_at_once() {
+        let toml = "rule = 'No Name'\nevery = '0s'\ncondition = '.a'\ntitle = '{{ }}'
+            escalate = [{ condition = '.b', severity = 'high' }]";
+        let (spec, found) = check(&ALERT, toml, &[]);
+        assert!(spec.is_none());
+        let codes: Vec<_> = found.iter().map(|found| found.code).collect();
+        for code in [codes::BAD_ID, codes::OUT_OF_BOUNDS, codes::VRL_INVALID, codes::TEMPLATE] {
+            assert!(codes.contains(&code), "{code:?} in {codes:?}");
+        }
+        assert_eq!(codes.iter().filter(|code| **code == codes::VRL_INVALID).count(), 2);
+        let alerts = [Port { kind: Kind::Alert, ..Port::logs() }];
+        let (spec, found) = check(&ALERT, "rule = 'r'", &alerts);
+        assert!(spec.is_none());
+        assert_eq!(found[0].code, codes::KIND_MISMATCH);
     }
 }

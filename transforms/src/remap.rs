@@ -358,7 +358,7 @@ mod tests {
     use crate::testing::{Seen, check, checked, run};
     use vrl::value;
 
-    const HALF: &str = "source = '.half = true\n.code = to_int!(.code)'";
+    const HALF: &str = "source = '''.half = true\n.code = to_int!(.code)'''";
 
     fn emitted(seen: &Seen) -> Vec<(usize, Value)> {
         seen.emitted.iter().map(|(port, value, _)| (*port, value.clone())).collect()
@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn abort_lets_go_or_keeps() {
-        let source = "source = '.half = true\nif .a == 1 { abort }'";
+        let source = "source = '''.half = true\nif .a == 1 { abort }'''";
         let seen = run(&*checked(&REMAP, source), value!({ "a": 1 }));
         assert_eq!((seen.emitted.len(), seen.discarded, seen.errors.len()), (0, 1, 0));
         let spec = checked(&REMAP, &format!("{source}\ndrop_on_abort = false"));
@@ -447,7 +447,7 @@ mod tests {
 
     #[test]
     fn faults_are_shown_where_they_were_written() {
-        let toml = "source = '.a = to_int(.a)\nhttp_request(\"x\")'";
+        let toml = "source = '''.a = to_int(.a)\nhttp_request(\"x\")'''";
         let (_, found) = check(&REMAP, toml, &[]);
         let shown: Vec<_> = found
             .iter()

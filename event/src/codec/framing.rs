@@ -1,24 +1,24 @@
 //! Finding the ends of records: in the bytes of a [`Block`], and in a stream of reads.
 //!
 //! It is done twice, by two sides that must agree. A source cuts its stream at whole records with a
-//! [`StreamFramer`], which touches as little as it can: a whole run of lines is one search from the end of what was
-//! read. The worker later walks the block record by record with [`frames`]. So how a frame is measured stands in one
-//! place, [`measure`], and depends on nothing but the bytes of that frame: neither on what came before it nor on how
-//! the stream was cut into reads.
+//! [`StreamFramer`], which touches as little as it can: a whole run of lines is one search from the
+//! end of what was read. The worker later walks the block record by record with [`frames`]. So how
+//! a frame is measured stands in one place, [`measure`], and depends on nothing but the bytes of
+//! that frame: neither on what came before it nor on how the stream was cut into reads.
 //!
 //! # Syslog over a stream
 //!
-//! RFC 6587 knows two framings, and some senders mix them, so each frame is told apart by itself. One to nine digits,
-//! the first not 0, and a space are a count if what follows can be what was counted: it begins with `<`, as a
-//! message does, or it has no line feed before its end. Otherwise they are the start of a line, as in
-//! `2024 was a quiet year`. An empty line is no record, which also takes care of the senders that put a line feed
-//! behind a counted frame.
+//! RFC 6587 knows two framings, and some senders mix them, so each frame is told apart by itself.
+//! One to nine digits, the first not 0, and a space are a count if what follows can be what was
+//! counted: it begins with `<`, as a message does, or it has no line feed before its end. Otherwise
+//! they are the start of a line, as in `2024 was a quiet year`. An empty line is no record, which
+//! also takes care of the senders that put a line feed behind a counted frame.
 //!
 //! # Frames that are too long
 //!
-//! What exceeds the maximum is not kept: its first [`DEAD_LETTER_RAW_BYTES`] are, the rest is passed over and counted
-//! up to the line feed, or to the end that the count gives. A count above [`RECORD_BYTES_MAX`] is not believed; it is
-//! text of a line.
+//! What exceeds the maximum is not kept: its first [`DEAD_LETTER_RAW_BYTES`] are, the rest is
+//! passed over and counted up to the line feed, or to the end that the count gives. A count above
+//! [`RECORD_BYTES_MAX`] is not believed; it is text of a line.
 
 use crate::block::{Block, Frame, HEAD_BYTES, Layout};
 use crate::dead_letter::Reason;
@@ -28,8 +28,9 @@ use memchr::{memchr, memrchr};
 
 /// Lists the records of a block in order.
 ///
-/// Every byte belongs to a record or delimits one. Lines lose their LF and one CR before it; frames of syslog also
-/// their count and all CR, LF and NUL at their end. What is empty then is no record, except under [`Layout::Heads`].
+/// Every byte belongs to a record or delimits one. Lines lose their LF and one CR before it; frames
+/// of syslog also their count and all CR, LF and NUL at their end. What is empty then is no record,
+/// except under [`Layout::Heads`].
 pub fn frames(block: &Block) -> Frames<'_> {
     Frames { bytes: &block.bytes, layout: &block.layout, at: 0 }
 }
@@ -132,7 +133,8 @@ fn without_trailer(frame: &[u8]) -> &[u8] {
 /// How long a frame of syslog is.
 #[derive(Debug, PartialEq, Eq)]
 enum Measure {
-    /// A count of `head` bytes, its space included, says that `count` bytes follow. They need not all be there yet.
+    /// A count of `head` bytes, its space included, says that `count` bytes follow. They need not
+    /// all be there yet.
     Counted { head: usize, count: usize },
     /// A line; `end` is where its line feed stands, if it is there yet.
     Line { end: Option<usize> },
@@ -140,10 +142,11 @@ enum Measure {
     Undecided { scanned: usize },
 }
 
-/// Measures the frame at the start of `bytes`, of which the first `scanned` are known to have no line feed.
+/// Measures the frame at the start of `bytes`, of which the first `scanned` are known to have no
+/// line feed.
 ///
-/// A count above `count_max` that is not followed by `<` is no count: without this bound, a stream would have to be
-/// held for as long as the count says before it shows to be a line.
+/// A count above `count_max` that is not followed by `<` is no count: without this bound, a stream
+/// would have to be held for as long as the count says before it shows to be a line.
 fn measure(bytes: &[u8], scanned: usize, count_max: usize) -> Measure {
     let line = || Measure::Line { end: line_feed(bytes, scanned, bytes.len()) };
     if !matches!(bytes.first(), Some(b'1'..=b'9')) {
@@ -219,9 +222,10 @@ pub enum Cut {
 
 /// Cuts a stream at whole records, read by read.
 ///
-/// Whoever reads puts bytes in, by [`StreamFramer::buffer`] or [`StreamFramer::push`], and then takes cuts until there
-/// are none. What is not a whole record yet waits here: at most the maximum of a frame and one read. No byte is looked
-/// at twice for a line feed, however small the reads, and nothing is copied where the reads go into the buffer.
+/// Whoever reads puts bytes in, by [`StreamFramer::buffer`] or [`StreamFramer::push`], and then
+/// takes cuts until there are none. What is not a whole record yet waits here: at most the maximum
+/// of a frame and one read. No byte is looked at twice for a line feed, however small the reads,
+/// and nothing is copied where the reads go into the buffer.
 #[derive(Debug)]
 pub struct StreamFramer {
     framing: Framing,
@@ -260,8 +264,8 @@ enum Scan {
 impl StreamFramer {
     /// Makes a framer for one stream, at its start or anywhere between two frames.
     ///
-    /// A frame may have `frame_bytes_max` bytes, without count and line feed; the bound is at least 1 and at most
-    /// [`RECORD_BYTES_MAX`], whatever is given.
+    /// A frame may have `frame_bytes_max` bytes, without count and line feed; the bound is at least
+    /// 1 and at most [`RECORD_BYTES_MAX`], whatever is given.
     pub fn new(framing: Framing, frame_bytes_max: usize) -> Self {
         let frame_bytes_max = frame_bytes_max.clamp(1, RECORD_BYTES_MAX);
         StreamFramer { framing, frame_bytes_max, buffer: BytesMut::new(), scanned: 0, skip: None }
@@ -306,9 +310,11 @@ impl StreamFramer {
         }
     }
 
-    /// Gives what remains when the stream has ended and [`StreamFramer::next_cut`] gives nothing more.
+    /// Gives what remains when the stream has ended and [`StreamFramer::next_cut`] gives nothing
+    /// more.
     ///
-    /// A last line without a line feed is a record. A counted frame that was cut short is refused as incomplete.
+    /// A last line without a line feed is a record. A counted frame that was cut short is refused
+    /// as incomplete.
     pub fn finish(&mut self) -> Option<Cut> {
         self.scanned = 0;
         if let Some(skip) = self.skip.take() {
@@ -331,9 +337,10 @@ impl StreamFramer {
 
     /// Finds the whole lines at the start of the buffer.
     ///
-    /// The search for the last line feed goes backwards, from the end of what was read; only the last, unfinished
-    /// line is passed over. That no line is too long is checked in leaps: a stretch as long as the longest line must
-    /// have a line feed, and the last one in it is where the next stretch begins.
+    /// The search for the last line feed goes backwards, from the end of what was read; only the
+    /// last, unfinished line is passed over. That no line is too long is checked in leaps: a
+    /// stretch as long as the longest line must have a line feed, and the last one in it is where
+    /// the next stretch begins.
     fn scan_lines(&mut self) -> Scan {
         let bytes = &self.buffer[..];
         let too_long = Scan::TooLong { head: 0, until: Until::LineFeed };
@@ -358,7 +365,8 @@ impl StreamFramer {
         Scan::Whole(whole)
     }
 
-    /// Finds the whole frames at the start of the buffer, one after the other: a count says where the next begins.
+    /// Finds the whole frames at the start of the buffer, one after the other: a count says where
+    /// the next begins.
     fn scan_syslog(&mut self) -> Scan {
         let mut whole = 0;
         let mut scanned = std::mem::take(&mut self.scanned);
@@ -410,7 +418,8 @@ impl Skip {
     }
 }
 
-/// Finds the frame of syslog at the start of `bytes`; `scanned` is as of [`measure`], and brought up to date.
+/// Finds the frame of syslog at the start of `bytes`; `scanned` is as of [`measure`], and brought
+/// up to date.
 fn frame_at(bytes: &[u8], scanned: &mut usize, frame_bytes_max: usize) -> Scan {
     match measure(bytes, *scanned, frame_bytes_max) {
         Measure::Counted { head, count } if count > frame_bytes_max => {

@@ -331,7 +331,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
 
         #[test]
         fn damaged_documents_are_refused_as_serde_json_refuses_them(

@@ -3,10 +3,12 @@
 use crate::block::{Block, Frame};
 use crate::record::Record;
 use bytes::Bytes;
+use std::ops::Range;
 use vrl::path::{OwnedSegment, OwnedValuePath};
 use vrl::value::Value;
 
-/// The fields that a source adds to the events of its decoder: who sent them, when they came, what took them in.
+/// The fields that a source adds to the events of its decoder: who sent them, when they came, what
+/// took them in.
 ///
 /// | field | value | default |
 /// |---|---|---|
@@ -16,8 +18,8 @@ use vrl::value::Value;
 /// | `source_type` | the source's type | always |
 /// | `timestamp` | the receive time | always |
 ///
-/// An event keeps what it has: a field that the decoder made is never replaced, so a sender's own `host` or
-/// `timestamp` stands. Names and meanings are those of Vector.
+/// An event keeps what it has: a field that the decoder made is never replaced, so a sender's own
+/// `host` or `timestamp` stands. Names and meanings are those of Vector.
 #[derive(Clone, Debug)]
 pub struct SourceFields {
     source_type: &'static str,
@@ -27,7 +29,8 @@ pub struct SourceFields {
     file_key: Option<FieldKey>,
 }
 
-/// Where a field goes: under a name known here, which costs nothing to write, or along a path that was configured.
+/// Where a field goes: under a name known here, which costs nothing to write, or along a path that
+/// was configured.
 #[derive(Clone, Debug)]
 enum FieldKey {
     Known(&'static str),
@@ -52,7 +55,8 @@ impl SourceFields {
         SourceFields { host: Some(host), file_key, ..SourceFields::new(source_type) }
     }
 
-    /// Gives every event this host, in place of the peer's address: for standard input, files, pipes.
+    /// Gives every event this host, in place of the peer's address: for standard input, files,
+    /// pipes.
     pub fn with_host(mut self, host: Bytes) -> Self {
         self.host = Some(host);
         self
@@ -108,19 +112,12 @@ impl SourceFields {
         }
     }
 
-    /// Writes what the sender calls itself, the bytes at `range` of the block, to where the host goes.
-    pub(crate) fn push_host(
-        &self,
-        record: &mut Record,
-        block: &Block,
-        range: std::ops::Range<usize>,
-    ) {
+    /// Writes what the sender calls itself, the bytes at `range` of the block, to where the host
+    /// goes.
+    pub(crate) fn push_host(&self, record: &mut Record, block: &Block, range: Range<usize>) {
         match &self.host_key {
-            Some(FieldKey::Known(name)) => {
-                if !record.has(name) {
-                    record.push_text(name, range);
-                }
-            }
+            Some(FieldKey::Known(name)) if record.has(name) => {}
+            Some(FieldKey::Known(name)) => record.push_text(name, range),
             Some(key) => key.push_bytes(record, &block.bytes.slice(range)),
             None => {}
         }

@@ -1,8 +1,9 @@
 //! Syslog, as it is sent: RFC 5424, RFC 3164, and everything that calls itself either.
 //!
-//! [`parse`] reads a frame without allocation and never fails: a part that is recognised leaves the text, everything
-//! else stays in it, so that no byte of a message is lost to a header that was misread. [`SyslogDecoder`] makes
-//! records of that, with the field names of Vector's source of the same name.
+//! [`parse`] reads a frame without allocation and never fails: a part that is recognised leaves the
+//! text, everything else stays in it, so that no byte of a message is lost to a header that was
+//! misread. [`SyslogDecoder`] makes records of that, with the field names of Vector's source of the
+//! same name.
 //!
 //! | text | becomes |
 //! |---|---|

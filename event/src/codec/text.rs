@@ -11,7 +11,8 @@ use std::sync::LazyLock;
 use vrl::path::OwnedValuePath;
 use vrl::value::Value;
 
-/// Makes of each frame one record, whose `message` is the frame's bytes, UTF-8 or not. Nothing is malformed.
+/// Makes of each frame one record, whose `message` is the frame's bytes, UTF-8 or not. Nothing is
+/// malformed.
 #[derive(Clone, Debug)]
 pub struct TextDecoder {
     fields: SourceFields,
@@ -42,8 +43,8 @@ impl Decoder for TextDecoder {
 static MESSAGE: LazyLock<OwnedValuePath> =
     LazyLock::new(|| OwnedValuePath::single_field("message"));
 
-/// Appends the event's `message` to `out`: a string as it is, a time in RFC 3339, anything else as JSON. An event
-/// without one appends nothing.
+/// Appends the event's `message` to `out`: a string as it is, a time in RFC 3339, anything else as
+/// JSON. An event without one appends nothing.
 ///
 /// A string is written byte for byte, line breaks included: who frames by lines has to know.
 pub fn encode_text(record: &Record, out: &mut Vec<u8>) {

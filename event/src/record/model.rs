@@ -358,7 +358,7 @@ fn only_the_first_question_of_a_program_is_not_answered_truly() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn a_record_reads_and_changes_as_a_value_does(text in document(), steps in steps()) {

@@ -71,6 +71,7 @@ codes! {
     UNREADABLE "P035" "a document that cannot be read";
     TEST "P036" "a test that cannot run";
     EMPTY "P037" "nothing to run";
+    TEST_FAILED "T001" "a test that does not hold";
 }
 
 #[cfg(test)]

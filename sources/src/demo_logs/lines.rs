@@ -1,4 +1,5 @@
-//! The lines that `demo_logs` makes up. All but the time in a line follows from the seed and the line's number.
+//! The lines that `demo_logs` makes up. All but the time in a line follows from the seed and the
+//! line's number.
 
 use azud_event::time::EventTime;
 use chrono::{DateTime, Utc};
@@ -32,8 +33,16 @@ const USERS: &[&str] =
     &["alice", "benjamin", "carmen", "deploy", "elif", "farid", "grace", "hiro", "ines", "jonas"];
 const HOSTS: &[&str] = &["web-1", "web-2", "db-1", "mail-1", "build-3", "vpn-1"];
 const PATHS: &[&str] = &[
-    "/", "/login", "/logout", "/api/v1/orders", "/api/v1/users", "/static/app.js", "/admin",
-    "/search?q=weir", "/health", "/images/canal.png",
+    "/",
+    "/login",
+    "/logout",
+    "/api/v1/orders",
+    "/api/v1/users",
+    "/static/app.js",
+    "/admin",
+    "/search?q=weir",
+    "/health",
+    "/images/canal.png",
 ];
 const METHODS: &[&str] = &["GET", "GET", "GET", "POST", "PUT", "DELETE", "HEAD"];
 const STATUSES: &[u16] = &[200, 200, 200, 200, 204, 301, 302, 400, 401, 403, 404, 500, 503];
@@ -56,8 +65,8 @@ const MESSAGES: &[(u8, &str, &str)] = &[
     (22, "postfix", "connect from unknown[{ip}]"),
 ];
 
-/// Gives random numbers from a seed. Source: Steele, Lea and Flood, *Fast Splittable Pseudorandom Number Generators*,
-/// OOPSLA 2014 (SplitMix64).
+/// Gives random numbers from a seed. Source: Steele, Lea and Flood, *Fast Splittable Pseudorandom
+/// Number Generators*, OOPSLA 2014 (SplitMix64).
 struct Random(u64);
 
 impl Random {
@@ -117,7 +126,8 @@ impl Lines {
         }
     }
 
-    /// Appends a try of an attack on SSH, without its end: its address is that of the episode, its user one of two.
+    /// Appends a try of an attack on SSH, without its end: its address is that of the episode, its
+    /// user one of two.
     pub(super) fn login(
         &self,
         episode: u64,
@@ -135,7 +145,8 @@ impl Lines {
             false => ("Failed", random.one_of(&["root", "admin"])),
         };
         let port = port + attempt;
-        let message = format!("{verb} password for {user} from 203.0.113.{address} port {port} ssh2");
+        let message =
+            format!("{verb} password for {user} from 203.0.113.{address} port {port} ssh2");
         self.syslog(38, "web-1", "sshd", process + attempt, &message, time.to_chrono(), out);
     }
 

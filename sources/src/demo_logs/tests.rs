@@ -69,9 +69,8 @@ fn an_attack_fails_25_times_and_then_succeeds_within_seconds_every_minute() {
         lines.login(episode, attempt, attempt == TRIES - 1, TIME, &mut out);
         String::from_utf8(out).unwrap()
     };
-    let address = |line: &str| {
-        line.split(" from ").nth(1).unwrap().split(' ').next().unwrap().to_owned()
-    };
+    let address =
+        |line: &str| line.split(" from ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
     let first = address(&text(0, 0));
     assert!(first.starts_with("203.0.113."));
     for attempt in 0..26 {
@@ -94,8 +93,11 @@ fn without_an_interval_the_attack_still_comes_when_it_is_due() {
 
 #[tokio::test]
 async fn as_many_lines_as_asked_for_are_made_and_decoded() {
-    let spec = spec(&DEMO_LOGS, "format = \"syslog\"\ninterval = 0\ncount = 3_000\n\
-                                 decoding.codec = \"syslog\"");
+    let spec = spec(
+        &DEMO_LOGS,
+        "format = \"syslog\"\ninterval = 0\ncount = 3_000\n\
+                                 decoding.codec = \"syslog\"",
+    );
     let bench = Bench::new("demo_count", usize::MAX);
     run_to_end(&*spec, &bench).await;
     let events = events_of(&*spec, &bench.taken());

@@ -58,8 +58,8 @@ impl CheckpointFile {
         &self.path
     }
 
-    /// Reads it. A damaged file is put aside, so that nobody has to delete it by hand, and the files that it was about
-    /// are read again: twice is better than never.
+    /// Reads it. A damaged file is put aside, so that nobody has to delete it by hand, and the
+    /// files that it was about are read again: twice is better than never.
     ///
     /// # Errors
     /// When the system refuses.

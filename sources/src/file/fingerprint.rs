@@ -73,7 +73,8 @@ impl Strategy {
     }
 }
 
-/// Reads the first lines from `start` on, or as much of them as counts; `None` when they are not there yet.
+/// Reads the first lines from `start` on, or as much of them as counts; `None` when they are not
+/// there yet.
 fn first_lines(
     file: &File,
     start: u64,
@@ -106,7 +107,8 @@ fn first_lines(
     Ok(Some(head))
 }
 
-/// Gives where the last line starts that begins at or before `length`: a line that is half written is read whole.
+/// Gives where the last line starts that begins at or before `length`: a line that is half written
+/// is read whole.
 ///
 /// # Errors
 /// When the file cannot be read.

@@ -13,8 +13,8 @@
 //! | copied, then emptied | another inode with the fingerprint of one that is known | read on where the original ended |
 //! | half a line written | no line feed | waits; it is neither given nor acknowledged |
 //!
-//! A *generation* is what makes positions within a stream never go back: the name of a stream is a file's fingerprint
-//! and its generation.
+//! A *generation* is what makes positions within a stream never go back: the name of a stream is a
+//! file's fingerprint and its generation.
 
 use super::checkpoints::Checkpoint;
 use super::fingerprint::{Fingerprint, Identity, Look, Strategy, last_line_start};
@@ -40,6 +40,8 @@ pub(super) struct Selection {
     pub(super) exclude: Vec<glob::Pattern>,
     /// Whether files that were there at start are read from their end.
     pub(super) from_end: bool,
+    /// Whether files that were read before are read as if they had not been.
+    pub(super) ignore_checkpoints: bool,
     /// How files are known again.
     pub(super) strategy: Strategy,
     /// How often new files are looked for.
@@ -60,6 +62,9 @@ pub(super) struct Files {
     /// Whose turn it is to be read.
     next: usize,
     known: HashMap<Fingerprint, Known>,
+    /// The generations of files whose positions are not to be used. Read again, they are new
+    /// streams.
+    forgotten: HashMap<Fingerprint, u32>,
     streams: HashMap<StreamId, (Fingerprint, u32)>,
     /// When files were looked for, by the clock that never goes back; `None` when it is time to.
     scanned: Option<Duration>,
@@ -92,7 +97,8 @@ struct Known {
     /// Everything before it is delivered.
     acknowledged: u64,
     seen: i64,
-    /// The file that had this fingerprint and was then emptied. Its copy may still be read to the end.
+    /// The file that had this fingerprint and was then emptied. Its copy may still be read to the
+    /// end.
     emptied: Option<Identity>,
 }
 
@@ -115,6 +121,12 @@ impl Files {
         checkpoints: Vec<Checkpoint>,
         clock: Clock,
     ) -> Self {
+        let mut forgotten = HashMap::new();
+        let mut checkpoints = checkpoints;
+        if selection.ignore_checkpoints {
+            let all = checkpoints.drain(..);
+            forgotten.extend(all.map(|known| (known.fingerprint, known.generation)));
+        }
         let known = checkpoints.into_iter().map(|checkpoint| {
             let Checkpoint { fingerprint, generation, position, seen } = checkpoint;
             let (given, acknowledged) = (position, position);
@@ -128,6 +140,7 @@ impl Files {
             watched: Vec::new(),
             next: 0,
             known: known.collect(),
+            forgotten,
             streams: HashMap::new(),
             scanned: None,
             first: true,
@@ -314,13 +327,7 @@ impl Files {
     }
 
     /// Opens a file that is not open yet, if it is one to be read.
-    fn open(
-        &mut self,
-        identity: Identity,
-        path: &Path,
-        first: bool,
-        seen: i64,
-    ) -> io::Result<()> {
+    fn open(&mut self, identity: Identity, path: &Path, first: bool, seen: i64) -> io::Result<()> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
         if Identity::of(&metadata) != identity {
@@ -362,8 +369,9 @@ impl Files {
             }
             _ => 0,
         };
+        let generation = self.forgotten.remove(&fingerprint).map_or(0, |last| last.wrapping_add(1));
         let known = self.known.entry(fingerprint.clone()).or_insert(Known {
-            generation: 0,
+            generation,
             given: start,
             acknowledged: start,
             seen,

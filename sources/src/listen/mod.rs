@@ -7,7 +7,6 @@ mod tcp;
 mod tls;
 mod udp;
 
-pub(crate) use complaint::Complaint;
 pub(crate) use options::{
     ADDRESS, CONNECTION_LIMIT, IDLE_TIMEOUT, KEEPALIVE, Listen, MAX_LENGTH, MODE, PERMIT_ORIGIN,
     RECEIVE_BUFFER_BYTES, TLS,

@@ -167,8 +167,7 @@ impl Listen {
             permit: permit?,
             connection_limit: usize::try_from(options.integer("connection_limit")?).ok()?,
             idle_timeout: options.duration("idle_timeout")?,
-            keepalive: keepalive
-                .map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
+            keepalive: keepalive.map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
             tls: tls?,
         })
     }

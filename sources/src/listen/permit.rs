@@ -10,7 +10,8 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Reads `192.0.2.0/24`, `2001:db8::/32`, or one address. Bits behind the prefix do not count, as in Vector.
+    /// Reads `192.0.2.0/24`, `2001:db8::/32`, or one address. Bits behind the prefix do not count,
+    /// as in Vector.
     pub(crate) fn parse(text: &str) -> Option<Network> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
@@ -48,12 +49,13 @@ impl Network {
 pub(crate) struct Permit(pub(crate) Option<Vec<Network>>);
 
 impl Permit {
-    /// Whether data from `address` is taken. An IPv4 address in the form of IPv6 counts as what it is.
+    /// Whether data from `address` is taken. An IPv4 address in the form of IPv6 counts as what it
+    /// is.
     pub(crate) fn permits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.0.as_ref().is_none_or(|networks| {
-            networks.iter().any(|network| network.contains(address))
-        })
+        self.0
+            .as_ref()
+            .is_none_or(|networks| networks.iter().any(|network| network.contains(address)))
     }
 }
 

@@ -45,7 +45,8 @@ impl TcpTask {
         when_full: WhenFull,
     ) -> Result<Self, BuildError> {
         let acceptor = settings.tls.as_ref().map(|tls| tls.acceptor()).transpose()?;
-        let listener = listen(settings).map_err(|error| refused("TCP", settings.address, &error))?;
+        let listener =
+            listen(settings).map_err(|error| refused("TCP", settings.address, &error))?;
         let id = id.to_owned();
         Ok(TcpTask { id, listener, acceptor, settings: settings.clone(), streams, when_full })
     }
@@ -152,7 +153,8 @@ impl Shared {
         &self.outlet.context.meter
     }
 
-    /// Whether a new connection may stay. One that may not is closed at once, so that its sender can try elsewhere.
+    /// Whether a new connection may stay. One that may not is closed at once, so that its sender
+    /// can try elsewhere.
     fn admits(&self, peer: SocketAddr, open: usize) -> bool {
         if !self.settings.permit.permits(peer.ip()) {
             self.meter().error("origin");
@@ -174,7 +176,8 @@ impl Shared {
         true
     }
 
-    /// A listener outlives what the system cannot do for it just now: file descriptors come free again.
+    /// A listener outlives what the system cannot do for it just now: file descriptors come free
+    /// again.
     async fn not_accepted(&self, error: &io::Error) {
         self.meter().error("accept");
         if let Some(held_back) = self.complaints.accept.due() {
@@ -215,7 +218,8 @@ impl Shared {
         stream: TcpStream,
         peer: SocketAddr,
     ) -> Option<impl AsyncRead + AsyncWrite + Unpin + use<>> {
-        let timeout = self.settings.tls.as_ref().map_or(Duration::ZERO, |tls| tls.handshake_timeout);
+        let timeout =
+            self.settings.tls.as_ref().map_or(Duration::ZERO, |tls| tls.handshake_timeout);
         let mut shutdown = self.outlet.shutdown();
         let accepted = tokio::select! {
             biased;
@@ -249,8 +253,8 @@ impl Shared {
         match pump.run(stream).await {
             End::Closed | End::Shutdown => {}
             End::Idle => tracing::debug!(component = %self.id, %peer, "closed an idle connection"),
-            // Many senders of TLS go without saying so. What they sent is here, and a frame that was cut short is set
-            // aside like any other.
+            // Many senders of TLS go without saying so. What they sent is here, and a frame that
+            // was cut short is set aside like any other.
             End::Failed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
             End::Failed(error) => {
                 self.meter().error("read");

@@ -1,7 +1,7 @@
 //! TLS for listeners: certificates are read when the source is built, handshakes fail with words.
 //!
-//! The cryptography is passed in explicitly (aws-lc): nothing here depends on a default of the process that some
-//! other part may have set, or not.
+//! The cryptography is passed in explicitly (aws-lc): nothing here depends on a default of the
+//! process that some other part may have set, or not.
 
 use azud_plan::component::BuildError;
 use rustls::pki_types::pem::{self, PemObject};
@@ -36,7 +36,8 @@ impl TlsSettings {
     /// Reads the files and gives what takes connections: TLS 1.2 and 1.3.
     ///
     /// # Errors
-    /// When a file cannot be read, has not what it should have, or certificate and key do not belong together.
+    /// When a file cannot be read, has not what it should have, or certificate and key do not
+    /// belong together.
     pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, BuildError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let certificates = certificates(&self.crt_file)?;
@@ -131,10 +132,9 @@ pub(crate) fn refusal_of(error: &io::Error) -> Refusal {
             "handshake_no_certificate",
             "the client has no certificate, and `verify_certificate` asks for one",
         ),
-        Some(Tls::InvalidCertificate(_)) => (
-            "handshake_certificate",
-            "the certificate of the client is not valid under `ca_file`",
-        ),
+        Some(Tls::InvalidCertificate(_)) => {
+            ("handshake_certificate", "the certificate of the client is not valid under `ca_file`")
+        }
         Some(Tls::PeerIncompatible(_)) => (
             "handshake_incompatible",
             "the client and this listener share no version or cipher of TLS",

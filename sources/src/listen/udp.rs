@@ -1,13 +1,15 @@
 //! UDP: many datagrams a system call, one record each, and every drop of the kernel counted.
 //!
-//! UDP has no back pressure, so there are two places where datagrams can go missing, and both are counted. While the
-//! intake has no room nothing is read here; the kernel's buffer fills, and the kernel drops. It counts what it drops
-//! for each socket: with datagrams it says so in a control message (`SO_RXQ_OVFL`), and at any time in
+//! UDP has no back pressure, so there are two places where datagrams can go missing, and both are
+//! counted. While the intake has no room nothing is read here; the kernel's buffer fills, and the
+//! kernel drops. It counts what it drops for each socket: with datagrams it says so in a control
+//! message (`SO_RXQ_OVFL`), and at any time in
 //! `/proc/net/udp`. Both show the same counter, so the greater one is right.
 //!
-//! A datagram waits for at most [`DATAGRAM_WAIT`]. Blocks are handed over as soon as the socket is empty, but a busy
-//! socket is left alone for [`DATAGRAM_LINGER`] between two of them: otherwise a stream of datagrams that come one by
-//! one, each a little later than we read, would make a block of each.
+//! A datagram waits for at most [`DATAGRAM_WAIT`]. Blocks are handed over as soon as the socket is
+//! empty, but a busy socket is left alone for [`DATAGRAM_LINGER`] between two of them: otherwise a
+//! stream of datagrams that come one by one, each a little later than we read, would make a block
+//! of each.
 
 use super::complaint::Complaint;
 use super::{Listen, Streams, refused};
@@ -40,7 +42,8 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// The receive buffer that is asked for when the document names none: what comes in 50 ms at a gigabit a second.
+/// The receive buffer that is asked for when the document names none: what comes in 50 ms at a
+/// gigabit a second.
 const RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 
 /// How often the socket is read on shutdown, at most, for what the kernel had already taken in.
@@ -82,7 +85,8 @@ impl UdpTask {
         let failed = |error: io::Error| RunError {
             message: format!("cannot read from UDP {}: {error}", self.settings.address),
         };
-        let inode = nix::sys::stat::fstat(&self.socket).map_err(|error| failed(error.into()))?.st_ino;
+        let inode =
+            nix::sys::stat::fstat(&self.socket).map_err(|error| failed(error.into()))?.st_ino;
         let socket = UdpSocket::from_std(self.socket).map_err(failed)?;
         let start = context.clock.now().nanoseconds();
         let name = format!("{} udp {} {start}", self.id, self.settings.address);
@@ -117,7 +121,8 @@ fn bind(id: &str, settings: &Listen) -> io::Result<std::net::UdpSocket> {
     socket.set_nonblocking(true)?;
     setsockopt(&socket, sockopt::RxqOvfl, &1)?;
     let wanted = settings.receive_buffer_bytes.unwrap_or(RECEIVE_BUFFER_BYTES);
-    // With the privilege the system's bound does not apply; without it the kernel gives what the bound allows.
+    // With the privilege the system's bound does not apply; without it the kernel gives what the
+    // bound allows.
     if setsockopt(&socket, sockopt::RcvBufForce, &wanted).is_err() {
         socket.set_recv_buffer_size(wanted)?;
     }
@@ -125,9 +130,13 @@ fn bind(id: &str, settings: &Listen) -> io::Result<std::net::UdpSocket> {
     // The kernel doubles what it is asked for, to cover its own bookkeeping.
     let effective = socket.recv_buffer_size()? / 2;
     if effective < wanted {
-        tracing::warn!(component = id, wanted, effective,
+        tracing::warn!(
+            component = id,
+            wanted,
+            effective,
             "the receive buffer is smaller than wanted; raise net.core.rmem_max, or bursts of \
-             datagrams may be dropped");
+             datagrams may be dropped"
+        );
     } else {
         tracing::info!(component = id, effective, "receive buffer, in bytes");
     }
@@ -180,15 +189,16 @@ impl Reader {
         self.ask_for_drops().await;
     }
 
-    /// Reads until the socket is empty, at most `reads` times. Blocks that are full, or held a datagram for long
-    /// enough, are handed over on the way.
+    /// Reads until the socket is empty, at most `reads` times. Blocks that are full, or held a
+    /// datagram for long enough, are handed over on the way.
     async fn drain(&mut self, reads: usize) {
         for _ in 0..reads {
             match self.read() {
                 Ok(count) => {
-                    let waited = self.blocks.first_at.map(|first_at| {
-                        self.outlet.clock().monotonic().saturating_sub(first_at)
-                    });
+                    let waited = self
+                        .blocks
+                        .first_at
+                        .map(|first_at| self.outlet.clock().monotonic().saturating_sub(first_at));
                     if waited.is_some_and(|waited| waited >= DATAGRAM_WAIT) {
                         self.blocks.close();
                     }
@@ -265,7 +275,8 @@ impl Reader {
 /// What one call of the kernel gave.
 struct Received {
     count: usize,
-    /// How many datagrams the kernel has dropped since the socket was opened, modulo 2³², if it said so.
+    /// How many datagrams the kernel has dropped since the socket was opened, modulo 2³², if it
+    /// said so.
     dropped: Option<u32>,
 }
 
@@ -275,7 +286,8 @@ fn receive(
     storage: &mut [u8],
     mut take: impl FnMut(&[u8], SocketAddr),
 ) -> io::Result<Received> {
-    // The headers cannot be used twice: the kernel shortens the room for control messages to what it wrote.
+    // The headers cannot be used twice: the kernel shortens the room for control messages to what
+    // it wrote.
     let room = Some(nix::cmsg_space!(u32));
     let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(DATAGRAMS_MAX, room);
     let mut slices: Vec<_> =
@@ -313,7 +325,8 @@ struct Drops {
 }
 
 impl Drops {
-    /// Takes note of the kernel's counter. It may wrap around, and be told late, behind a newer one.
+    /// Takes note of the kernel's counter. It may wrap around, and be told late, behind a newer
+    /// one.
     fn seen(&mut self, total: u32) {
         let new = total.wrapping_sub(self.known);
         if new < u32::MAX / 2 {
@@ -364,8 +377,8 @@ impl DatagramBlocks {
         }
     }
 
-    /// Adds a datagram. What its sender put behind the message (line ends, NUL) is no part of it; if nothing else is
-    /// there, it is no record.
+    /// Adds a datagram. What its sender put behind the message (line ends, NUL) is no part of it;
+    /// if nothing else is there, it is no record.
     fn push(&mut self, datagram: &[u8], sender: SocketAddr, now: EventTime, monotonic: Duration) {
         let mut record = datagram;
         while let [rest @ .., b'\n' | b'\r' | 0] = record {

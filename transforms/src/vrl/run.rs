@@ -178,17 +178,6 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_one_run_are_not_seen_by_the_next() {
-        let source = "if exists(.a) { x = .a } else { x = \"none\" }\n.x = x";
-        let mut runner = remap(source).runner();
-        for (input, expected) in [(value!({ "a": 1 }), value!(1)), (value!({}), value!("none"))] {
-            let mut record = record_of(input);
-            runner.run(&mut record);
-            assert_eq!(record.to_value().as_object().unwrap()["x"], expected);
-        }
-    }
-
-    #[test]
     fn ends_are_told_apart() {
         let ends = |source: &str| remap(source).runner().run(&mut record_of(value!({ "a": "x" })));
         assert_eq!(ends("abort"), Outcome::Aborted("aborted".to_owned()));

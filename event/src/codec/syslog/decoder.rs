@@ -26,9 +26,10 @@ pub struct SyslogOptions {
 
 /// Reads messages of syslog, one a frame; the module's text says what becomes of which part.
 ///
-/// Each element of structured data becomes an object under its id, with all parameters that have this id. Where a
-/// sender's id is the name of another field of the decoder, or there is none, or there are more than
-/// [`OBJECT_FIELDS_LAZY_MAX`], it goes below `structured_data`: no sender can write over the message.
+/// Each element of structured data becomes an object under its id, with all parameters that have
+/// this id. Where a sender's id is the name of another field of the decoder, or there is none, or
+/// there are more than [`OBJECT_FIELDS_LAZY_MAX`], it goes below `structured_data`: no sender can
+/// write over the message.
 #[derive(Clone, Debug)]
 pub struct SyslogDecoder {
     options: SyslogOptions,
@@ -120,7 +121,8 @@ impl SyslogDecoder {
         }
     }
 
-    /// Gives the elements by their ids; those that may not stand beside the decoder's fields below one name.
+    /// Gives the elements by their ids; those that may not stand beside the decoder's fields below
+    /// one name.
     fn elements(&self, text: &Bytes) -> ObjectMap {
         let mut elements = ObjectMap::new();
         let mut path: (Option<KeyString>, bool) = (None, false);
@@ -185,8 +187,8 @@ fn key(name: &[u8]) -> KeyString {
     String::from_utf8_lossy(name).into()
 }
 
-/// Gives the object that is the member `name`, which is made if it is not there. It takes the place of a parameter of
-/// that name: the last counts.
+/// Gives the object that is the member `name`, which is made if it is not there. It takes the place
+/// of a parameter of that name: the last counts.
 fn object_at<'a>(members: &'a mut ObjectMap, name: &str) -> &'a mut ObjectMap {
     if !matches!(members.get(name), Some(Value::Object(_))) {
         members.insert(name.into(), Value::Object(ObjectMap::new()));
@@ -196,3 +198,6 @@ fn object_at<'a>(members: &'a mut ObjectMap, name: &str) -> &'a mut ObjectMap {
         _ => unreachable!("the member was just made an object"),
     }
 }
+
+#[cfg(test)]
+mod tests;

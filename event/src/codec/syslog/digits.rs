@@ -1,14 +1,15 @@
 //! Eight bytes at a time: whether digits stand where they should, and what numbers they are.
 //!
-//! The bytes are one little-endian word. An exclusive or with the expected text turns digits into 0 to 9 and
-//! separators into 0, and two additions and a mask say of all eight bytes at once whether they are. Half of the cost of
-//! a header is its time, so this pays.
+//! The bytes are one little-endian word. An exclusive or with the expected text turns digits into 0
+//! to 9 and separators into 0, and two additions and a mask say of all eight bytes at once whether
+//! they are. Half of the cost of a header is its time, so this pays.
 
 /// What eight bytes of text must look like: `0` is any digit, `?` anything, everything else itself.
 #[derive(Clone, Copy)]
 pub(super) struct Pattern {
     expected: u64,
-    /// The bits that must be clear after the exclusive or: the upper half of a digit, all of a separator.
+    /// The bits that must be clear after the exclusive or: the upper half of a digit, all of a
+    /// separator.
     clear: u64,
     /// Six for every digit, which lifts 10 to 15 into the upper half.
     lift: u64,
@@ -62,8 +63,8 @@ impl Digits {
     }
 }
 
-/// Gives the number that the digits at `at` make, and where they end. `None` when there is none or more than
-/// `digits_max`, which is at most 18.
+/// Gives the number that the digits at `at` make, and where they end. `None` when there is none or
+/// more than `digits_max`, which is at most 18.
 pub(super) fn number(text: &[u8], at: usize, digits_max: usize) -> Option<(i64, usize)> {
     let mut end = at;
     let mut sum = 0;

@@ -38,23 +38,36 @@ impl Priority {
         (number <= 191).then_some(Priority(number))
     }
 
+    /// Makes a priority of the names of its facility and severity with a dot between, as
+    /// `auth.info`.
+    pub fn named(text: &[u8]) -> Option<Self> {
+        let dot = text.iter().position(|byte| *byte == b'.')?;
+        let place =
+            |names: &[&str], name: &[u8]| names.iter().position(|known| known.as_bytes() == name);
+        let facility = place(&FACILITIES, &text[..dot])?;
+        let severity = place(&SEVERITIES, &text[dot + 1..])?;
+        u8::try_from(facility * 8 + severity).ok().and_then(Priority::new)
+    }
+
     /// Gives the name of the facility.
     pub fn facility(self) -> &'static str {
-        const NAMES: [&str; 24] = [
-            "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron",
-            "authpriv", "ftp", "ntp", "audit", "alert", "clockd", "local0", "local1", "local2",
-            "local3", "local4", "local5", "local6", "local7",
-        ];
-        NAMES[usize::from(self.0 >> 3)]
+        FACILITIES[usize::from(self.0 >> 3)]
     }
 
     /// Gives the name of the severity.
     pub fn severity(self) -> &'static str {
-        const NAMES: [&str; 8] =
-            ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
-        NAMES[usize::from(self.0 & 7)]
+        SEVERITIES[usize::from(self.0 & 7)]
     }
 }
+
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "ftp", "ntp", "audit", "alert", "clockd", "local0", "local1", "local2", "local3", "local4",
+    "local5", "local6", "local7",
+];
+
+const SEVERITIES: [&str; 8] =
+    ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
 /// What a frame says, part by part; what it does not say is absent.
 ///
@@ -87,8 +100,8 @@ pub struct Message {
 
 /// Reads a frame of RFC 5424 or RFC 3164, told apart by the version behind the priority.
 ///
-/// It never fails: what is not understood is text. `received_at` and `zone` complete times without year and zone. It
-/// takes time linear in the header and structured data, and allocates nothing.
+/// It never fails: what is not understood is text. `received_at` and `zone` complete times without
+/// year and zone. It takes time linear in the header and structured data, and allocates nothing.
 pub fn parse(frame: &[u8], received_at: EventTime, zone: &Zone) -> Message {
     let line = &frame[..end_of_text(frame)];
     let start = start_of_text(line);
@@ -170,7 +183,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Reads a version and what follows it; gives `false` when there is none, and then has read nothing.
+    /// Reads a version and what follows it; gives `false` when there is none, and then has read
+    /// nothing.
     fn read_versioned(&mut self, at: usize) -> bool {
         let Some((version, end)) = super::digits::number(self.line, at, 3) else { return false };
         if self.line[at] == b'0' || self.line.get(end) != Some(&b' ') {
@@ -201,8 +215,9 @@ impl Parser<'_> {
         self.message.clock_unsynced = stamp.unsynced;
     }
 
-    /// Tells whether what follows a time is laid out as RFC 5424 has it, so that only the version was left out: behind
-    /// host and program a process that is absent or a number, and then structured data or the sign that there is none.
+    /// Tells whether what follows a time is laid out as RFC 5424 has it, so that only the version
+    /// was left out: behind host and program a process that is absent or a number, and then
+    /// structured data or the sign that there is none.
     pub(super) fn lacks_only_version(&self, at: usize) -> bool {
         let mut at = at;
         for place in 0..4 {
@@ -257,7 +272,8 @@ impl Parser<'_> {
     }
 
     fn structured_end(&self, at: usize) -> Option<usize> {
-        structured::end_at(self.line, at, Rules::Expected)
+        let begins = self.line.get(at) == Some(&b'[');
+        if begins { structured::end_at(self.line, at, Rules::Expected) } else { None }
     }
 
     /// Gives the span, unless it is empty or `-`, which stands for nothing.

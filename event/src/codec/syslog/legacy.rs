@@ -1,12 +1,12 @@
-//! Reading RFC 3164, which describes what was seen rather than what is right: a time, a host, a tag, a text, and any of
-//! them may be missing or look like another.
+//! Reading RFC 3164, which describes what was seen rather than what is right: a time, a host, a
+//! tag, a text, and any of them may be missing or look like another.
 //!
-//! The rules, in order: a form that only one thing can have (an address, `name[process]:`) is that thing wherever it
-//! stands; else the first word is the host and the second the program; else it is text. Nothing is guessed of a line
-//! that has neither priority nor time.
+//! The rules, in order: a form that only one thing can have (an address, `name[process]:`) is that
+//! thing wherever it stands; else the first word is the host and the second the program; else it is
+//! text. Nothing is guessed of a line that has neither priority nor time.
 
 use super::digits::number;
-use super::header::{Parser, Span};
+use super::header::{Parser, Priority, Span};
 use super::structured::{self, Rules};
 use super::tag::{self, Mark, Tag};
 use super::time::{Stamp, skip_spaces, stamp};
@@ -16,7 +16,8 @@ pub(super) fn read(parser: &mut Parser<'_>, at: usize) {
     let at = skip_spaces(parser.line, at);
     if let Some(found) = stamp(parser.line, at, parser.context) {
         parser.found_time(found);
-        if parser.lacks_only_version(found.end) {
+        let is_iso = parser.line[at].is_ascii_digit();
+        if is_iso && parser.lacks_only_version(found.end) {
             return parser.read_5424(found.end);
         }
         return read_located(parser, found.end);
@@ -53,7 +54,9 @@ pub(super) fn read_located(parser: &mut Parser<'_>, at: usize) {
         return read_text(parser, at);
     }
     let end = tag::word_end(parser.line, at);
-    if parser.is_own_priority(&parser.line[at..end]) {
+    if let Some(priority) = Priority::named(&parser.line[at..end]) {
+        // Where a relay wrote a priority of its own, that one is kept.
+        parser.message.priority.get_or_insert(priority);
         return read_host(parser, skip_spaces(parser.line, end));
     }
     read_host(parser, at);
@@ -162,7 +165,8 @@ fn read_text(parser: &mut Parser<'_>, at: usize) {
     parser.found_text(at);
 }
 
-/// Gives the number in `[ID 702911 auth.info]`, which Solaris writes before the text; the text keeps it.
+/// Gives the number in `[ID 702911 auth.info]`, which Solaris writes before the text; the text
+/// keeps it.
 fn solaris_message_id(line: &[u8], at: usize) -> Option<Span> {
     let start = at + line[at..].starts_with(b"[ID ").then_some(4)?;
     let (_, end) = number(line, start, 10)?;
@@ -192,15 +196,6 @@ fn skip_blanks(line: &[u8], at: usize) -> usize {
 }
 
 impl Parser<'_> {
-    /// Tells whether the word says again what the priority says, as `auth.info`.
-    fn is_own_priority(&self, word: &[u8]) -> bool {
-        self.message.priority.is_some_and(|priority| {
-            let facility = word.strip_prefix(priority.facility().as_bytes());
-            facility.and_then(|rest| rest.strip_prefix(b"."))
-                == Some(priority.severity().as_bytes())
-        })
-    }
-
     /// Tells whether the word says again how bad it is, as F5 does before the tag.
     fn is_own_severity(&self, word: &[u8]) -> bool {
         let severity: &[u8] = match word {
@@ -213,7 +208,8 @@ impl Parser<'_> {
     }
 }
 
-/// What Cisco devices write before the time, or in its place: the message's number, perhaps another, the device.
+/// What Cisco devices write before the time, or in its place: the message's number, perhaps
+/// another, the device.
 struct Origin {
     sequence: Option<i64>,
     hostname: Option<Span>,

@@ -1,8 +1,9 @@
 //! Structured data: `[id name="value" …][id …]`, and the ways in which senders write it.
 //!
-//! Taken beside what RFC 5424 says: values without quotes, `;` between parameters, spaces behind `=`, and the elements
-//! of Check Point, which have no id and put a colon for the equals sign: `[action:"Accept"; ifname:"eth0"]`. What
-//! cannot be read so is no structured data at all: it stays, all of it, in the message.
+//! Taken beside what RFC 5424 says: values without quotes, `;` between parameters, spaces behind
+//! `=`, and the elements of Check Point, which have no id and put a colon for the equals sign:
+//! `[action:"Accept"; ifname:"eth0"]`. What cannot be read so is no structured data at all: it
+//! stays, all of it, in the message.
 
 use super::time::skip_spaces;
 use std::borrow::Cow;
@@ -12,8 +13,8 @@ use std::borrow::Cow;
 pub(super) enum Rules {
     /// Where it has to stand.
     Expected,
-    /// At the start of a message of RFC 3164, where a bracket mostly is just text: an element must have an id and
-    /// parameters, with quotes unless the id names an enterprise.
+    /// At the start of a message of RFC 3164, where a bracket mostly is just text: an element must
+    /// have an id and parameters, with quotes unless the id names an enterprise.
     Possible,
 }
 
@@ -36,7 +37,8 @@ pub(super) enum Part<'a> {
 }
 
 impl<'a> Parameter<'a> {
-    /// Gives the value: `\"`, `\\` and `\]` are what follows the backslash; any other backslash is just that.
+    /// Gives the value: `\"`, `\\` and `\]` are what follows the backslash; any other backslash is
+    /// just that.
     pub(super) fn value(&self) -> Cow<'a, [u8]> {
         if !self.quoted || memchr::memchr(b'\\', self.value).is_none() {
             return Cow::Borrowed(self.value);
@@ -115,7 +117,7 @@ pub(super) fn parts(text: &[u8]) -> impl Iterator<Item = Part<'_>> {
 /// Reads the start of an element: its id, and where its parameters begin.
 fn id_at(line: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let inner = line.get(at..)?.strip_prefix(b"[")?;
-    let length = inner.iter().position(|byte| b" ]=\"".contains(byte))?;
+    let length = inner.iter().position(|byte| matches!(byte, b' ' | b']' | b'=' | b'"'))?;
     let id = &inner[..length];
     match inner[length] {
         _ if id.is_empty() => None,
@@ -137,7 +139,7 @@ fn parameter_at(line: &[u8], at: usize) -> Option<(Option<Parameter<'_>>, usize)
     }
     let length = rest.iter().enumerate().position(|(place, byte)| match byte {
         b':' => rest.get(place + 1) == Some(&b'"'),
-        byte => b"=\" ]".contains(byte),
+        byte => matches!(byte, b'=' | b'"' | b' ' | b']'),
     })?;
     let name = &rest[..length];
     if name.is_empty() || !matches!(rest[length], b'=' | b':') {
@@ -154,7 +156,8 @@ fn parameter_at(line: &[u8], at: usize) -> Option<(Option<Parameter<'_>>, usize)
         }
         end
     } else {
-        let length = line.get(start..)?.iter().position(|byte| b" ;]\"".contains(byte))?;
+        let length =
+            line.get(start..)?.iter().position(|byte| matches!(byte, b' ' | b';' | b']' | b'"'))?;
         if length == 0 || line[start + length] == b'"' {
             return None;
         }

@@ -1,4 +1,5 @@
-//! Words of a header of RFC 3164: what can be a host, what is the tag of a program, what is text already.
+//! Words of a header of RFC 3164: what can be a host, what is the tag of a program, what is text
+//! already.
 
 /// A program, with its process in brackets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +39,8 @@ pub(super) fn word_end(line: &[u8], at: usize) -> usize {
     at + rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len())
 }
 
-/// Tells whether a format begins at `at` that has a header of its own, which belongs to the text: CEF, LEEF, JSON, CEE,
-/// the `%FACILITY-SEVERITY-MNEMONIC` of Cisco.
+/// Tells whether a format begins at `at` that has a header of its own, which belongs to the text:
+/// CEF, LEEF, JSON, CEE, the `%FACILITY-SEVERITY-MNEMONIC` of Cisco.
 pub(super) fn is_payload(line: &[u8], at: usize) -> bool {
     let rest = line.get(at..).unwrap_or_default();
     match rest {
@@ -53,10 +54,12 @@ pub(super) fn is_payload(line: &[u8], at: usize) -> bool {
     }
 }
 
-/// Reads the tag at `at`: `name[process]:`, `name[process]`, `name:` or `name :`. The colon may have text right behind
-/// it, and the name may have colons in it.
+/// Reads the tag at `at`: `name[process]:`, `name[process]`, `name:` or `name :`. The colon may
+/// have text right behind it, and the name may have colons in it.
 pub(super) fn tag_at(line: &[u8], at: usize) -> Option<Tag> {
     let mut end = at;
+    // What goes on as a name behind one colon does so behind the next: it is looked at once.
+    let mut goes_on = false;
     while let Some(byte) = line.get(end) {
         if end - at > NAME_BYTES_MAX {
             return None;
@@ -64,9 +67,13 @@ pub(super) fn tag_at(line: &[u8], at: usize) -> Option<Tag> {
         match byte {
             b':' if line.get(end + 1) == Some(&b':') => end += 2,
             b':' if is_word_end(line, end + 1) => return named(at, end, end + 1, Mark::Colon),
-            b':' if name_goes_on(line, end + 1) => end += 1,
+            b':' if goes_on || name_goes_on(line, end + 1) => {
+                goes_on = true;
+                end += 1;
+            }
             b':' => {
-                // Text without a space before it: `kernel:[12.5] up`. One letter is a drive, and `//` an address.
+                // Text without a space before it: `kernel:[12.5] up`. One letter is a drive, and
+                // `//` an address.
                 let is_tag = end > at + 1
                     && line[at].is_ascii_alphabetic()
                     && !line[end + 1..].starts_with(b"//");
@@ -88,7 +95,8 @@ fn named(at: usize, name_end: usize, end: usize, mark: Mark) -> Option<Tag> {
     (name_end > at).then_some(Tag { name_end, process: None, end, mark })
 }
 
-/// Tells whether the word goes on after a colon as a name, up to a process or another colon at its end.
+/// Tells whether the word goes on after a colon as a name, up to a process or another colon at its
+/// end.
 fn name_goes_on(line: &[u8], at: usize) -> bool {
     let word = &line[at..word_end(line, at).min(at + NAME_BYTES_MAX)];
     let name = word.iter().take_while(|byte| is_name_byte(**byte) || **byte == b':').count();
@@ -120,42 +128,72 @@ fn with_process(line: &[u8], at: usize, open: usize) -> Option<Tag> {
     Some(Tag { name_end: open, process: Some((open + 1, close)), end, mark: Mark::Process })
 }
 
-/// Tells whether the word is a program's name although nothing marks it, as all receivers take the word behind the host:
-/// it begins like one, and text follows.
+/// Tells whether the word is a program's name although nothing marks it, as all receivers take the
+/// word behind the host: it begins like one, and text follows.
 pub(super) fn is_bare_name(word: &[u8]) -> bool {
     let begins = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'/' | b'_' | 0x80..);
-    word.first().is_some_and(begins)
-        && word.len() <= NAME_BYTES_MAX
-        && word.iter().all(|byte| is_name_byte(*byte))
+    word.first().is_some_and(begins) && word.len() <= NAME_BYTES_MAX && is_all(NAME, word)
+}
+
+/// Which bytes can be part of what. A table, because every byte of a host and a tag is asked for,
+/// some twice.
+static KINDS: [u8; 256] = kinds();
+const NAME: u8 = 1;
+const HOST: u8 = 2;
+const ADDRESS: u8 = 4;
+
+const fn kinds() -> [u8; 256] {
+    let mut kinds = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        let is_name = match byte {
+            b'[' | b']' | b':' | b'"' | b'=' | b',' | b';' | b'{' | b'}' | b'|' | b'<' | b'>' => {
+                false
+            }
+            _ => byte > b' ' && byte != 0x7f,
+        };
+        let is_host = match byte {
+            b'.' | b'-' | b'_' | b'/' | b'@' | b'~' | b'+' | b'#' | b'$' | b'(' | b')' => true,
+            _ => byte.is_ascii_alphanumeric() || byte >= 0x80,
+        };
+        let is_address = byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
+        kinds[at] = (is_name as u8 * NAME) | (is_host as u8 * HOST) | (is_address as u8 * ADDRESS);
+        at += 1;
+    }
+    kinds
+}
+
+fn is_all(kind: u8, word: &[u8]) -> bool {
+    word.iter().all(|byte| KINDS[usize::from(*byte)] & kind != 0)
 }
 
 fn is_name_byte(byte: u8) -> bool {
-    match byte {
-        b'[' | b']' | b':' | b'"' | b'=' | b',' | b';' | b'{' | b'}' | b'|' | b'<' | b'>' => false,
-        _ => byte > b' ' && byte != 0x7f,
-    }
+    KINDS[usize::from(byte)] & NAME != 0
 }
 
 /// Tells whether the word can be the name or address of a host.
 pub(super) fn is_host(word: &[u8]) -> bool {
-    let fits = |byte: &u8| match byte {
-        b'.' | b'-' | b'_' | b'/' | b'@' | b'~' | b'+' | b'#' | b'$' | b'(' | b')' => true,
-        byte => byte.is_ascii_alphanumeric() || *byte >= 0x80,
-    };
-    let length = 1..=NAME_BYTES_MAX;
-    length.contains(&word.len()) && (word.iter().all(fits) || is_address(word))
+    (1..=NAME_BYTES_MAX).contains(&word.len()) && (is_all(HOST, word) || is_address(word))
 }
 
-/// Tells whether the word is an address: of IPv4, with a port or without, of IPv6, or of a network card.
+/// Tells whether the word is an address: of IPv4, with a port or without, of IPv6, or of a network
+/// card.
 pub(super) fn is_address(word: &[u8]) -> bool {
-    let count = |wanted: u8| word.iter().filter(|byte| **byte == wanted).count();
-    let (dots, colons) = (count(b'.'), count(b':'));
-    if dots == 3 && colons <= 1 {
-        return word.iter().all(|byte| byte.is_ascii_digit() || b".:".contains(byte))
-            && word[0].is_ascii_digit()
-            && !word.ends_with(b":");
+    // An IPv6 address may name the network card it is of.
+    let (address, zone) =
+        match word.iter().position(|byte| KINDS[usize::from(*byte)] & ADDRESS == 0) {
+            None => (word, false),
+            Some(end) if word[end] == b'%' => (&word[..end], true),
+            Some(_) => return false,
+        };
+    let count = |wanted: u8| address.iter().filter(|byte| **byte == wanted).count();
+    let colons = count(b':');
+    if !zone && colons <= 1 && count(b'.') == 3 {
+        let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b':');
+        return address.iter().all(is_part)
+            && address[0].is_ascii_digit()
+            && !address.ends_with(b":");
     }
-    let address = word.iter().position(|byte| *byte == b'%').map_or(word, |end| &word[..end]);
-    let is_part = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
-    colons >= 2 && address.iter().all(is_part) && (!word.ends_with(b":") || word.ends_with(b"::"))
+    colons >= 2 && (!address.ends_with(b":") || address.ends_with(b"::"))
 }

@@ -1,11 +1,13 @@
-//! The times of syslog: RFC 3339 as RFC 5424 wants it, `Mmm dd hh:mm:ss` of RFC 3164, and what senders make of them.
+//! The times of syslog: RFC 3339 as RFC 5424 wants it, `Mmm dd hh:mm:ss` of RFC 3164, and what
+//! senders make of them.
 //!
-//! A time of RFC 3164 has neither year nor zone. The zone is the listener's; the year is the one that puts the time
-//! nearest to when the message came. So a message of December that comes in January is of last year, one from a clock a
-//! little ahead in the last minutes of December is of next year, and February 29 is of a leap year.
+//! A time of RFC 3164 has neither year nor zone. The zone is the listener's; the year is the one
+//! that puts the time nearest to when the message came. So a message of December that comes in
+//! January is of last year, one from a clock a little ahead in the last minutes of December is of
+//! next year, and February 29 is of a leap year.
 //!
-//! Nothing here uses a calendar library but for the rules of named zones: a message has a time, and there are millions.
-//! Source: Howard Hinnant, *chrono-Compatible Low-Level Date Algorithms*.
+//! Nothing here uses a calendar library but for the rules of named zones: a message has a time, and
+//! there are millions. Source: Howard Hinnant, *chrono-Compatible Low-Level Date Algorithms*.
 
 use super::digits::{Pattern, number};
 use super::zone::{Zone, usual_offset_minutes};
@@ -72,8 +74,9 @@ pub(super) fn stamp(line: &[u8], at: usize, context: Context<'_>) -> Option<Stam
     }
 }
 
-/// Finds a time of RFC 3339 at `at`. Also taken: `/` in the date, a space or lower case before the time, a comma
-/// before the fraction, any number of digits in it, an offset without colon or minutes, a zone's name, no zone.
+/// Finds a time of RFC 3339 at `at`. Also taken: `/` in the date, a space or lower case before the
+/// time, a comma before the fraction, any number of digits in it, an offset without colon or
+/// minutes, a zone's name, no zone.
 pub(super) fn iso(line: &[u8], at: usize, context: Context<'_>) -> Option<Stamp> {
     const DASHED: Pattern = Pattern::new(b"0000-00-");
     const SLASHED: Pattern = Pattern::new(b"0000/00/");
@@ -103,9 +106,9 @@ pub(super) fn iso(line: &[u8], at: usize, context: Context<'_>) -> Option<Stamp>
     Some(Stamp { time, end, unsynced: false })
 }
 
-/// Finds a time of RFC 3164 at `at`: `Mmm dd hh:mm:ss`, the month in any case, the day with one digit or two. Also
-/// taken: a day of the week before it; the year before it, behind the day or behind the time; a fraction, AM or PM,
-/// and a zone behind the time; a colon at the end.
+/// Finds a time of RFC 3164 at `at`: `Mmm dd hh:mm:ss`, the month in any case, the day with one
+/// digit or two. Also taken: a day of the week before it; the year before it, behind the day or
+/// behind the time; a fraction, AM or PM, and a zone behind the time; a colon at the end.
 fn legacy(line: &[u8], at: usize, context: Context<'_>) -> Option<Stamp> {
     let mut at = at;
     let mut year = None;
@@ -149,8 +152,8 @@ fn legacy(line: &[u8], at: usize, context: Context<'_>) -> Option<Stamp> {
     Some(Stamp { time, end: at, unsynced: false })
 }
 
-/// Finds seconds since the Unix epoch at `at`, with a fraction, or milliseconds: 10 or 13 digits, which is from 2001
-/// to 2286.
+/// Finds seconds since the Unix epoch at `at`, with a fraction, or milliseconds: 10 or 13 digits,
+/// which is from 2001 to 2286.
 fn unix(line: &[u8], at: usize) -> Option<Stamp> {
     let (count, mut end) = number(line, at, 13)?;
     let nanoseconds = match end - at {
@@ -175,7 +178,8 @@ struct Date {
     day: u32,
 }
 
-/// Gives the moment at which clocks show `date` and `clock`. `None` when there is none, or it is out of range.
+/// Gives the moment at which clocks show `date` and `clock`. `None` when there is none, or it is
+/// out of range.
 fn moment(
     date: Date,
     clock: Clock,
@@ -197,8 +201,9 @@ fn moment(
 
 /// Gives the year that puts a day and time nearest to when the message came.
 ///
-/// Nearest on the clocks of the sender's zone, as they are set when the message comes: a summer time in between, which
-/// no message that is half a year off can tell from an hour's delay, is left out.
+/// Nearest on the clocks of the sender's zone, as they are set when the message comes: a summer
+/// time in between, which no message that is half a year off can tell from an hour's delay, is left
+/// out.
 fn nearest_year(
     month: u32,
     day: u32,
@@ -240,8 +245,8 @@ impl Date {
         (1..=last).contains(&self.day)
     }
 
-    /// Gives the days since 1970-01-01 in the Gregorian calendar, by eras of 400 years that begin in March, so that the
-    /// leap day is the last of its year.
+    /// Gives the days since 1970-01-01 in the Gregorian calendar, by eras of 400 years that begin
+    /// in March, so that the leap day is the last of its year.
     fn days(self) -> i64 {
         let shifted = (i64::from(self.month) + 9) % 12;
         let year = self.year - i64::from(self.month <= 2);
@@ -266,7 +271,8 @@ fn year_of(days: i64) -> i64 {
 }
 
 impl Clock {
-    /// Gives the seconds since midnight; second 60 is the first of the next minute. `None` when no clock shows it.
+    /// Gives the seconds since midnight; second 60 is the first of the next minute. `None` when no
+    /// clock shows it.
     fn seconds(self) -> Option<i64> {
         let shown = self.hour < 24 && self.minute < 60 && self.second <= 60;
         shown.then(|| i64::from(self.hour * 3_600 + self.minute * 60 + self.second))
@@ -307,7 +313,8 @@ fn fraction(line: &[u8], at: &mut usize, marks: &[u8]) -> u32 {
     nanosecond
 }
 
-/// Reads `AM` or `PM` behind a time and gives the hour of the day. `None` when there is no such hour.
+/// Reads `AM` or `PM` behind a time and gives the hour of the day. `None` when there is no such
+/// hour.
 fn half_day(line: &[u8], at: &mut usize, hour: u32) -> Option<u32> {
     let start = skip_spaces(line, *at);
     let (Some(half), true) = (line.get(start..start + 2), ends_at(line, start + 2)) else {
@@ -322,7 +329,8 @@ fn half_day(line: &[u8], at: &mut usize, hour: u32) -> Option<u32> {
     (1..=12).contains(&hour).then(|| hour % 12 + noon)
 }
 
-/// Reads what stands for the zone behind a time: `Z`, an offset, or behind a space an offset or a zone's name.
+/// Reads what stands for the zone behind a time: `Z`, an offset, or behind a space an offset or a
+/// zone's name.
 fn written_zone<'a>(line: &'a [u8], at: &mut usize) -> Written<'a> {
     let found = match line.get(*at) {
         Some(b'Z' | b'z') => Some((Written::Offset(0), *at + 1)),

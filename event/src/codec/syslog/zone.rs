@@ -16,8 +16,8 @@ impl Zone {
     /// Universal time, the default.
     pub const UTC: Zone = Zone::Named(Tz::UTC);
 
-    /// Reads a zone as a document writes it: a name of the IANA database such as `Europe/Berlin`, or an offset such as
-    /// `+05:30`. `None` when it is neither.
+    /// Reads a zone as a document writes it: a name of the IANA database such as `Europe/Berlin`,
+    /// or an offset such as `+05:30`. `None` when it is neither.
     pub fn parse(text: &str) -> Option<Self> {
         if text.starts_with(['+', '-']) {
             return text.parse().ok().map(Zone::Fixed);
@@ -38,10 +38,12 @@ impl Zone {
         }
     }
 
-    /// Gives the offset from UTC in seconds when clocks show `local`, in seconds since 1970-01-01T00:00:00 on them.
+    /// Gives the offset from UTC in seconds when clocks show `local`, in seconds since
+    /// 1970-01-01T00:00:00 on them.
     ///
-    /// When clocks were set back and showed it twice, it is the time nearer to `near`, in seconds since the Unix
-    /// epoch. When they were set forward and never showed it, the sender had not set its clock yet.
+    /// When clocks were set back and showed it twice, it is the time nearer to `near`, in seconds
+    /// since the Unix epoch. When they were set forward and never showed it, the sender had not set
+    /// its clock yet.
     pub(super) fn offset_of_local(&self, local: i64, near: i64) -> i64 {
         let zone = match self {
             Zone::Fixed(offset) => return i64::from(offset.local_minus_utc()),
@@ -63,8 +65,8 @@ impl Zone {
         }
     }
 
-    /// Gives the offset from UTC in seconds when clocks show `local` and call the zone `name`, if this zone has that
-    /// name then: `CST` means one thing in Chicago and another in Shanghai.
+    /// Gives the offset from UTC in seconds when clocks show `local` and call the zone `name`, if
+    /// this zone has that name then: `CST` means one thing in Chicago and another in Shanghai.
     pub(super) fn offset_named(&self, name: &[u8], local: i64) -> Option<i64> {
         let Zone::Named(zone) = self else { return None };
         let offsets = match zone.offset_from_local_datetime(&naive(local)?) {
@@ -90,7 +92,8 @@ fn naive(local: i64) -> Option<NaiveDateTime> {
     DateTime::from_timestamp(local, 0).map(|time| time.naive_utc())
 }
 
-/// Gives the offset from UTC in minutes of the zone names that senders write, as most of them mean it.
+/// Gives the offset from UTC in minutes of the zone names that senders write, as most of them mean
+/// it.
 pub(super) fn usual_offset_minutes(name: &[u8]) -> Option<i64> {
     let hours_and_minutes = |hours: i64, minutes: i64| hours * 60 + minutes;
     let minutes = match name {
