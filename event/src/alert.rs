@@ -1,7 +1,8 @@
 //! An [`Alert`]: what a rule found, in the one form that it has everywhere, `azud.alert/1`.
 //!
-//! Transforms make it, sinks read it back, webhooks and the API carry it as JSON. An alert is known by its id; each time
-//! it changes it is told whole, as the next revision. Times are RFC 3339 in UTC with six digits.
+//! Transforms make it, sinks read it back, webhooks and the API carry it as JSON. An alert is known
+//! by its id; each time it changes it is told whole, as the next revision. Times are RFC 3339 in
+//! UTC with six digits.
 
 use crate::id::Id;
 use crate::time::EventTime;
@@ -12,8 +13,8 @@ use std::fmt;
 /// The name and version of this form.
 pub const SCHEMA: &str = "azud.alert/1";
 
-/// How much of a raw record an alert carries as evidence, in bytes: enough to recognise it by, and six of them stay
-/// well below what receivers of webhooks take.
+/// How much of a raw record an alert carries as evidence, in bytes: enough to recognise it by, and
+/// six of them stay well below what receivers of webhooks take.
 pub const EVIDENCE_BYTES_MAX: usize = 4 * 1024;
 
 /// One revision of an alert.
@@ -300,7 +301,8 @@ mod tests {
     fn it_is_read_back_from_its_json() {
         let written = json!({
             "schema": "azud.alert/1", "id": "1c9a5f0e6b7d4c21a8e3f2904d5b6c77",
-            "revision": 3, "change": "escalated", "state": "firing", "mode": "active", "origin": "live",
+            "revision": 3, "change": "escalated", "state": "firing",
+            "mode": "active", "origin": "live",
             "rule": {
                 "id": "ssh-bruteforce", "version": "b3:71d0c2", "pipeline": "auth/ssh_bruteforce",
                 "tags": ["attack.t1110.001"], "runbook_url": null,
@@ -315,7 +317,9 @@ mod tests {
                 "complete_to": "2026-03-01T10:09:00.000000Z", "missing": ["syslog_tls"],
                 "late_events": 3, "keys_evicted": 0,
             },
-            "entities": [{ "type": "ip", "value": "203.0.113.9", "role": "source", "asset_id": null }],
+            "entities": [
+                { "type": "ip", "value": "203.0.113.9", "role": "source", "asset_id": null },
+            ],
             "evidence": [{
                 "event_time": "2026-03-01T10:00:00.000000Z", "source": "syslog_udp",
                 "peer": "10.0.0.4", "raw": "<38>Mar  1 …", "encoding": "utf8", "cut": false,

@@ -181,7 +181,7 @@ fn greeting(plan: &Plan, instance: &Instance) -> String {
                 Resource::TcpPort(address) => format!("listens on tcp {address}"),
                 Resource::UdpPort(address) => format!("listens on udp {address}"),
                 Resource::Reads(path) => format!("reads {}", path.display()),
-                Resource::Writes(_) => continue,
+                Resource::Writes(_) | Resource::WritesBelow(_) => continue,
             };
             lines.push(format!("  {:<12} {} {what}", source.id, source.kind));
         }

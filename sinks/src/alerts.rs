@@ -150,3 +150,93 @@ fn read(group: &[Batch]) -> Result<Vec<Alert>, RunError> {
         message: format!("a batch holds something else than alerts: {error}"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{batch, check_sink, context, queue, record};
+    use azud_plan::component::Services;
+    use azud_store::AlertFilter;
+    use futures_util::SinkExt;
+    use serde_json::Value;
+    use std::path::Path;
+
+    /// Makes the line of an alert about `host`.
+    fn line(host: &str, revision: u64) -> String {
+        let mut alert: Value = serde_json::from_str(ALERT).unwrap();
+        alert["id"] = format!("{:032x}", host.len()).into();
+        alert["revision"] = revision.into();
+        alert["title"] = host.into();
+        format!("{alert}\n")
+    }
+
+    async fn store(folder: &Path) -> Arc<Store> {
+        Arc::new(Store::open(&folder.join("azud.db")).await.unwrap())
+    }
+
+    fn task(folder: &Path, store: &Arc<Store>) -> Box<dyn SinkTask> {
+        let mut services = Services::default();
+        services.add(Arc::clone(store));
+        check_sink(&ALERTS, "").build(&context(folder, services)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn alerts_reach_the_table_and_are_confirmed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path()).await;
+        let (mut sender, batches) = queue();
+        let run = tokio::spawn(task(folder.path(), &store).run(batches));
+        let (one, first) = batch("", &(line("a", 1) + &line("bb", 1)));
+        sender.send(one).await.unwrap();
+        first.wait().await;
+        assert_eq!(store.list(&AlertFilter::default()).await.unwrap().len(), 2);
+        // The same again, as after a restart of what stands before the sink, and one step further.
+        let (two, second) = batch("", &(line("a", 1) + &line("bb", 2)));
+        sender.send(two).await.unwrap();
+        drop(sender);
+        run.await.unwrap().unwrap();
+        assert_eq!((first.count(), second.count()), (1, 1));
+        let rows = store.list(&AlertFilter::default()).await.unwrap();
+        let revisions: Vec<_> = rows.iter().map(|row| (row.title.as_str(), row.revision)).collect();
+        assert_eq!(revisions, [("bb", 2), ("a", 1)]);
+    }
+
+    #[tokio::test]
+    async fn many_batches_come_in_few_transactions_and_all_arrive() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path()).await;
+        let (mut sender, batches) = queue();
+        let mut confirmed = Vec::new();
+        for number in 1..=1000 {
+            let (batch, counter) = batch("", &line("a", number));
+            sender.send(batch).await.unwrap();
+            confirmed.push(counter);
+        }
+        drop(sender);
+        task(folder.path(), &store).run(batches).await.unwrap();
+        assert!(confirmed.iter().all(|counter| counter.count() == 1));
+        let rows = store.list(&AlertFilter::default()).await.unwrap();
+        assert_eq!(rows[0].revision, 1000);
+        assert_eq!(store.revisions(&rows[0].id).await.unwrap().len(), 1000);
+    }
+
+    #[test]
+    fn what_is_no_alert_is_set_aside() {
+        let mut encoder = check_sink(&ALERTS, "").encoder();
+        let mut state: Value = serde_json::from_str(ALERT).unwrap();
+        state["state"] = "on fire".into();
+        for json in ["{}", r#"{"message":"hello"}"#, &state.to_string()] {
+            let fault = encoder.encode(&record(json), &mut Vec::new()).unwrap_err();
+            assert_eq!(fault.reason, Reason::EncodeFailed);
+            assert!(fault.message.starts_with("this is no alert: "), "{fault}");
+        }
+        encoder.encode(&record(ALERT), &mut Vec::new()).unwrap();
+    }
+
+    #[test]
+    fn an_instance_without_a_database_refuses_the_sink() {
+        let spec = check_sink(&ALERTS, "");
+        let refused = spec.build(&context(Path::new(""), Services::default())).err().unwrap();
+        assert!(refused.message.contains("without a database"), "{refused}");
+    }
+}

@@ -211,7 +211,8 @@ mod tests {
         assert_eq!((first.count(), second.count()), (1, 1));
     }
 
-    #[tokio::test]
+    // The reader blocks its thread, as another process would its own.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_slow_reader_is_waited_for() {
         // More than a pipe holds, so that the writer has to wait for the reader.
         let text = "x".repeat(400_000) + "\n";

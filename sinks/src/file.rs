@@ -152,12 +152,11 @@ impl SinkSpec for FileSink {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        let written = match &self.place {
-            Place::Fixed(path) => path,
-            Place::Named { folder, .. } if folder.is_empty() => ".",
-            Place::Named { folder, .. } => folder,
-        };
-        vec![Resource::Writes(PathBuf::from(written))]
+        vec![match &self.place {
+            Place::Fixed(path) => Resource::Writes(PathBuf::from(&**path)),
+            Place::Named { folder, .. } if folder.is_empty() => Resource::WritesBelow(".".into()),
+            Place::Named { folder, .. } => Resource::WritesBelow(PathBuf::from(&**folder)),
+        }]
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn SinkTask>, BuildError> {

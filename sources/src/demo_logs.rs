@@ -32,20 +32,27 @@ pub const DEMO_LOGS: SourceFactory = SourceFactory {
     name: "demo_logs",
     summary: "Make up log lines, and an attack if asked to.",
     description: "\
-Makes a line every `interval`, in one of the formats below, with made-up names and addresses of the ranges for
-documentation. The line becomes `message`, unless `decoding.codec` says otherwise.
+Makes a line every `interval`, in one of the formats below, with made-up names and addresses of the
+ranges for documentation. The line becomes `message`, unless `decoding.codec` says otherwise.
 
-The same `seed` gives the same lines, their times aside. `episode = \"brute_force\"` puts an attack on SSH between them:
-after two seconds 25 failed logins for `root` and `admin` from one address of `203.0.113.0/24` within four seconds,
-then one that succeeds; again every minute, from another address.",
+The same `seed` gives the same lines, their times aside. `episode = \"brute_force\"` puts an attack
+on SSH between them: after two seconds 25 failed logins for `root` and `admin` from one address of
+`203.0.113.0/24` within four seconds, then one that succeeds; again every minute, from another
+address.",
     options: OPTIONS,
     check,
     examples: &[
         Example {
             title: "Lines of syslog as text",
             toml: "format = \"bsd_syslog\"",
-            input: "<38>Mar  1 10:00:00 web-1 sshd[4242]: Connection closed by 198.51.100.7 port 40022",
-            output: r#"{"message":"<38>Mar  1 10:00:00 web-1 sshd[4242]: Connection closed by 198.51.100.7 port 40022","host":"localhost","source_type":"demo_logs","timestamp":"2026-03-01T10:00:00Z"}"#,
+            input: "<38>Mar  1 10:00:00 web-1 sshd[4242]: \
+                    Connection closed by 198.51.100.7 port 40022",
+            output: concat!(
+                r#"{"message":"<38>Mar  1 10:00:00 web-1 sshd[4242]: Connection closed by "#,
+                r#"198.51.100.7 port 40022","#,
+                r#""host":"localhost","source_type":"demo_logs","#,
+                r#""timestamp":"2026-03-01T10:00:00Z"}"#,
+            ),
         },
         Example {
             title: "An attack on SSH, decoded",
@@ -55,7 +62,12 @@ episode = \"brute_force\"
 decoding.codec = \"syslog\"",
             input: "<38>1 2026-03-01T10:00:00.000Z web-1 sshd 4242 - - \
                     Failed password for root from 203.0.113.77 port 50211 ssh2",
-            output: r#"{"timestamp":"2026-03-01T10:00:00Z","hostname":"web-1","appname":"sshd","procid":4242,"facility":"auth","severity":"info","version":1,"message":"Failed password for root from 203.0.113.77 port 50211 ssh2","host":"web-1","source_type":"demo_logs"}"#,
+            output: concat!(
+                r#"{"timestamp":"2026-03-01T10:00:00Z","hostname":"web-1","appname":"sshd","#,
+                r#""procid":4242,"facility":"auth","severity":"info","version":1,"#,
+                r#""message":"Failed password for root from 203.0.113.77 port 50211 ssh2","#,
+                r#""host":"web-1","source_type":"demo_logs"}"#,
+            ),
         },
     ],
 };
@@ -90,8 +102,8 @@ const OPTIONS: &[OptionSpec] = &[
         name: "count",
         kind: OptionKind::Integer { min: 0, max: i64::MAX },
         default: Unwritten::None,
-        summary: "How many lines to make, those of episodes included; then the source ends. Without it \
-                  it goes on for ever.",
+        summary: "How many lines to make, those of episodes included; then the source ends. \
+                  Without it it goes on for ever.",
     },
     OptionSpec {
         name: "seed",

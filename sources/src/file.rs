@@ -63,12 +63,12 @@ exclude = [\"/var/log/nginx/debug*.log\"]
 read_from = \"end\"",
         input: "GET / 200\nGET /admin 403\n",
         output: concat!(
-                r#"{"message":"GET / 200","host":"web-1","file":"/var/log/nginx/access.log","#,
-                r#""source_type":"file","timestamp":"2026-03-01T10:00:00Z"}"#,
-                "\n",
-                r#"{"message":"GET /admin 403","host":"web-1","file":"/var/log/nginx/access.log","#,
-                r#""source_type":"file","timestamp":"2026-03-01T10:00:00Z"}"#,
-            ),
+            r#"{"message":"GET / 200","host":"web-1","file":"/var/log/nginx/access.log","#,
+            r#""source_type":"file","timestamp":"2026-03-01T10:00:00Z"}"#,
+            "\n",
+            r#"{"message":"GET /admin 403","host":"web-1","file":"/var/log/nginx/access.log","#,
+            r#""source_type":"file","timestamp":"2026-03-01T10:00:00Z"}"#,
+        ),
     }],
 };
 
@@ -93,14 +93,15 @@ const OPTIONS: &[OptionSpec] = &[
             ("end", "only lines written from now on, of files that are there at start"),
         ]),
         default: Unwritten::Value("\"beginning\""),
-        summary: "Where reading starts in files that were never read. Files that appear later are read \
-                  from their beginning.",
+        summary: "Where reading starts in files that were never read. Files that appear later are \
+                  read from their beginning.",
     },
     OptionSpec {
         name: "ignore_checkpoints",
         kind: OptionKind::Boolean,
         default: Unwritten::Value("false"),
-        summary: "Whether to forget at start how far files were read. Then `read_from` decides for each.",
+        summary: "Whether to forget at start how far files were read. Then `read_from` decides for \
+                  each.",
     },
     OptionSpec {
         name: "fingerprint",
@@ -121,8 +122,8 @@ const OPTIONS: &[OptionSpec] = &[
                 name: "lines",
                 kind: OptionKind::Integer { min: 1, max: 1_000 },
                 default: Unwritten::Value("1"),
-                summary: "How many of its first lines a checksum is made of. Until they are there the \
-                          file is not read.",
+                summary: "How many of its first lines a checksum is made of. Until they are there \
+                          the file is not read.",
             },
             OptionSpec {
                 name: "ignored_header_bytes",
@@ -151,7 +152,8 @@ const OPTIONS: &[OptionSpec] = &[
         name: "max_line_bytes",
         kind: OptionKind::Bytes { min: 1, max: RECORD_BYTES_MAX as u64 },
         default: Unwritten::Value("102_400"),
-        summary: "The longest line, in bytes. The start of a longer one is set aside as a dead letter.",
+        summary: "The longest line, in bytes. The start of a longer one is set aside as a dead \
+                  letter.",
     },
     HOST_KEY,
     OptionSpec {
@@ -203,7 +205,7 @@ fn check_patterns(
 ) -> Option<Vec<glob::Pattern>> {
     let mut patterns = Some(Vec::new());
     for text in options.list_of_text(name) {
-        match glob::Pattern::new(&text.text) {
+        match parse_pattern(&text.text) {
             Ok(pattern) => {
                 if let Some(patterns) = &mut patterns {
                     patterns.push(pattern);
@@ -221,6 +223,17 @@ fn check_patterns(
         }
     }
     patterns
+}
+
+/// Reads a pattern, and also its parts between slashes, each of which must be a pattern by itself.
+fn parse_pattern(text: &str) -> Result<glob::Pattern, glob::PatternError> {
+    let mut start = 0;
+    for part in text.split('/') {
+        glob::Pattern::new(part)
+            .map_err(|error| glob::PatternError { pos: start + error.pos, msg: error.msg })?;
+        start += part.len() + 1;
+    }
+    glob::Pattern::new(text)
 }
 
 /// The checked source.

@@ -1,4 +1,5 @@
-//! `socket` listens for records of any text format over TCP, TLS and UDP: a line each, or a datagram each.
+//! `socket` listens for records of any text format over TCP, TLS and UDP: a line each, or a
+//! datagram each.
 
 use crate::decoding::{DECODING, Decoding, HOST_KEY, check_key};
 use crate::listen::{

@@ -39,12 +39,12 @@ The source ends when its input ends; a last line without its end counts.",
         toml: "",
         input: "one\ntwo",
         output: concat!(
-                r#"{"message":"one","host":"web-1","source_type":"stdin","#,
-                r#""timestamp":"2026-03-01T10:00:00Z"}"#,
-                "\n",
-                r#"{"message":"two","host":"web-1","source_type":"stdin","#,
-                r#""timestamp":"2026-03-01T10:00:00Z"}"#,
-            ),
+            r#"{"message":"one","host":"web-1","source_type":"stdin","#,
+            r#""timestamp":"2026-03-01T10:00:00Z"}"#,
+            "\n",
+            r#"{"message":"two","host":"web-1","source_type":"stdin","#,
+            r#""timestamp":"2026-03-01T10:00:00Z"}"#,
+        ),
     }],
 };
 

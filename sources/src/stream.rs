@@ -284,3 +284,68 @@ impl Pump {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_joined, records_of};
+    use azud_event::time::EventTime;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn blocks_of(framing: Framing, text: &[u8], from: usize, reads: &[usize]) -> Vec<Block> {
+        let clock = Clock::manual(EventTime::EPOCH);
+        let stream = StreamId(1);
+        let mut stream = StreamBlocks::new(SourceIndex(0), stream, framing, 20, from as u64);
+        let mut blocks = Vec::new();
+        let mut rest = &text[from..];
+        let mut sizes = reads.iter().cycle();
+        while !rest.is_empty() {
+            let (read, later) = rest.split_at(sizes.next().unwrap().min(&rest.len()).to_owned());
+            stream.buffer().extend_from_slice(read);
+            stream.added(read.len());
+            stream.release();
+            blocks.extend(std::iter::from_fn(|| stream.next(&clock)));
+            rest = later;
+        }
+        blocks.extend(stream.finish(&clock));
+        blocks
+    }
+
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        let pieces = proptest::sample::select(vec![
+            "\n",
+            "\n\n",
+            "a",
+            "bc\n",
+            "<13>x\n",
+            "5 <13>y",
+            "7 <13>y\n\n",
+            "a line of text\n",
+            "a line that is far too long\n",
+            "40 <13> a frame that is far too long ...... ",
+        ]);
+        vec(pieces, 0..30).prop_map(|pieces| pieces.concat().into_bytes())
+    }
+
+    proptest! {
+        #[test]
+        fn a_stream_that_is_read_again_from_a_block_on_gives_the_same_rest(
+            text in text(),
+            reads in vec(1_usize..40, 1..10),
+            lines in any::<bool>(),
+        ) {
+            let framing = if lines { Framing::Lines } else { Framing::Syslog };
+            let whole = blocks_of(framing, &text, 0, &[text.len().max(1)]);
+            let blocks = blocks_of(framing, &text, 0, &reads);
+            prop_assert_eq!(records_of(&blocks), records_of(&whole));
+            assert_joined(&blocks);
+            let end = blocks.last().map_or(0, |block| block.end);
+            prop_assert_eq!(end, text.len() as u64);
+            for (index, block) in blocks.iter().enumerate() {
+                let rest = blocks_of(framing, &text, block.end as usize, &reads);
+                prop_assert_eq!(records_of(&rest), records_of(&blocks[index + 1..]));
+            }
+        }
+    }
+}

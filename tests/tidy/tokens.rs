@@ -59,9 +59,10 @@ pub fn sources() -> Vec<Source> {
     sources
 }
 
-/// Whether cargo takes a file for a test because of where it is.
+/// Whether a file is none of the program because of where it is: a test, or a measurement.
 fn is_test_by_place(name: &str) -> bool {
-    name.starts_with("tests/") || name.contains("/tests/") || name.ends_with("/build_tests.rs")
+    let folders = ["tests/", "benches/"];
+    folders.iter().any(|folder| name.starts_with(folder) || name.contains(&format!("/{folder}")))
 }
 
 /// Lists the modules that a file declares for tests only, as paths without `.rs`.
@@ -73,7 +74,11 @@ fn test_files(source: &Source) -> Vec<String> {
         "lib" | "main" | "mod" => folder.to_owned(),
         _ => format!("{folder}/{stem}"),
     };
-    source.test_modules.iter().map(|module| format!("{below}/{module}")).collect()
+    let place = |module: &String| match module.strip_prefix("./") {
+        Some(file) => format!("{folder}/{file}"),
+        None => format!("{below}/{module}"),
+    };
+    source.test_modules.iter().map(place).collect()
 }
 
 fn read(file: File) -> Source {
@@ -175,13 +180,17 @@ fn body(tokens: &[TokenTree]) -> Option<&Group> {
     None
 }
 
-/// Gives the name of `mod name;` when the item is one.
+/// Gives the name of `mod name;` when the item is one; `./file` when an attribute names its file.
 fn declared_module(tokens: &[TokenTree]) -> Option<String> {
     let words = tokens.iter().map_while(|token| match token {
         TokenTree::Punct(sign) if sign.as_char() == ';' => None,
         token => Some(token.to_string()),
     });
-    words.skip_while(|word| word != "mod").nth(1)
+    let words: Vec<String> = words.collect();
+    let path =
+        words.iter().find_map(|word| word.strip_prefix("[path = \"")?.strip_suffix(".rs\"]"));
+    let name = words.iter().skip_while(|word| *word != "mod").nth(1)?;
+    Some(path.map_or_else(|| name.clone(), |path| format!("./{path}")))
 }
 
 #[cfg(test)]
@@ -202,6 +211,10 @@ fn long(call: fn(u8) -> u8) -> &'static str {
 mod model;
 
 #[cfg(test)]
+#[path = \"thing_tests.rs\"]
+mod more_tests;
+
+#[cfg(test)]
 mod tests {
     #[test]
     fn it_holds() {
@@ -213,18 +226,19 @@ mod tests {
     #[test]
     fn functions_have_lines() {
         let found = source(TEXT).functions;
-        assert_eq!(found, [("long".to_owned(), 2..=5), ("it_holds".to_owned(), 13..=15)]);
+        assert_eq!(found, [("long".to_owned(), 2..=5), ("it_holds".to_owned(), 17..=19)]);
     }
 
     #[test]
     fn comments_and_strings_are_no_code() {
         let source = source(TEXT);
-        assert_eq!(source.find(&[".", "unwrap", "(", ")"]), [14]);
-        assert!(source.tests_at(14) && !source.tests_at(4));
+        assert_eq!(source.find(&[".", "unwrap", "(", ")"]), [18]);
+        assert!(source.tests_at(18) && !source.tests_at(4));
     }
 
     #[test]
     fn a_module_for_tests_is_a_test_file() {
-        assert_eq!(test_files(&source(TEXT)), ["room/src/thing/model"]);
+        let found = test_files(&source(TEXT));
+        assert_eq!(found, ["room/src/thing/model", "room/src/thing_tests"]);
     }
 }

@@ -1,11 +1,11 @@
 //! `alert` makes alerts of records: one each, or one for each key and span of event time.
 //!
-//! Without `every` it is stateless: each record for which the condition holds is an alert of its own, known by the record's
-//! place. With `every` it is keyed: [`draft`] takes what is needed of a record where the record is, [`ledger`] gathers it
-//! where the key lives.
+//! Without `every` it is stateless: each record for which the condition holds is an alert of its
+//! own, known by the record's place. With `every` it is keyed: [`draft`] takes what is needed of a
+//! record where the record is, [`ledger`] gathers it where the key lives.
 
-pub mod draft;
-pub mod ledger;
+mod draft;
+mod ledger;
 mod rule;
 
 use crate::key::{self, KeyField};
@@ -16,10 +16,10 @@ use azud_event::id::{Id, KEY_GROUPS, Partitioner};
 use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_plan::component::{
-    Change, Default, Example, Kind, Missing, Next, OptionKind, OptionSpec, Options, Port,
-    RowMaker, Running, Template, Transform, TransformFactory, TransformSpec, parse_field,
+    Change, Default, Example, Kind, Missing, Next, OptionKind, OptionSpec, Options, Port, RowMaker,
+    Running, Template, Transform, TransformFactory, TransformSpec, parse_field,
 };
-use azud_plan::diagnostic::{Checker, Diagnostic, codes};
+use azud_plan::diagnostic::{Checker, Diagnostic, Span, codes};
 use azud_plan::document::Node;
 use draft::{Drafter, place_bytes, place_of};
 use ledger::{Bounds, Ledger};
@@ -39,26 +39,29 @@ pub const ALERT: TransformFactory = TransformFactory {
 };
 
 const DESCRIPTION: &str = "\
-Raises an alert on records for which the condition holds. `rule` names it for good: it is part of every alert's identity,
-so it outlives moves of files and changes of the text.
+Raises an alert on records for which the condition holds. `rule` names it for good: it is part of
+every alert's identity, so it outlives moves of files and changes of the text.
 
-Without `every` each record is an alert. With `every` there is one alert for each key and each span of that length in
-event time, and further records amend it: the same `id`, the next `revision`. What is gathered (count, first and last
-event, the first and last three records, the entities that they name) does not depend on the order in which records
-arrive. Title, fields and severity are those of the record that decided: the most severe, of several the last.
+Without `every` each record is an alert. With `every` there is one alert for each key and each span
+of that length in event time, and further records amend it: the same `id`, the next `revision`. What
+is gathered (count, first and last event, the first and last three records, the entities that they
+name) does not depend on the order in which records arrive. Title, fields and severity are those of
+the record that decided: the most severe, of several the last.
 
-A key that is spelled otherwise is another key: `1` and `\"1\"` differ, and so do a field that is absent and one that is
-null. At most `max_keys` alerts are open at once; beyond that, those whose last event is the oldest are forgotten, which
-later alerts tell as `completeness.keys_evicted`.
+A key that is spelled otherwise is another key: `1` and `\"1\"` differ, and so do a field that is
+absent and one that is null. At most `max_keys` alerts are open at once; beyond that, those whose
+last event is the oldest are forgotten, which later alerts tell as `completeness.keys_evicted`.
 
-A record on which the condition fails is set aside as a dead letter. If a condition of `escalate` fails, the alert is
-raised without it and says so in `reason`.";
+A record on which the condition fails is set aside as a dead letter. If a condition of `escalate`
+fails, the alert is raised without it and says so in `reason`.";
 
 /// How many alerts a rule may have open, by default.
 const MAX_KEYS: &str = "100_000";
-/// How many alerts a key group may hold however few the rule may: keys do not fall into groups evenly.
+/// How many alerts a key group may hold however few the rule may: keys do not fall into groups
+/// evenly.
 const ALERTS_PER_GROUP_MIN: usize = 16;
-/// How much a rule may gather, in bytes: an alert with full evidence takes some 40 KiB, a usual one 4 KiB.
+/// How much a rule may gather, in bytes: an alert with full evidence takes some 40 KiB, a usual one
+/// 4 KiB.
 const LEDGER_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// How long a rule's name may be, in bytes.
 const RULE_BYTES_MAX: usize = 128;
@@ -109,7 +112,8 @@ const OPTIONS: &[OptionSpec] = &[
         name: "every",
         kind: OptionKind::Duration,
         default: Default::None,
-        summary: "One alert for each key and span of this length, in event time. Without it each record is an alert.",
+        summary: "One alert for each key and span of this length, in event time. Without it each \
+                  record is an alert.",
     },
     OptionSpec {
         name: "key",
@@ -121,7 +125,8 @@ const OPTIONS: &[OptionSpec] = &[
         name: "max_keys",
         kind: OptionKind::Integer { min: 1, max: 10_000_000 },
         default: Default::Value(MAX_KEYS),
-        summary: "How many alerts may be open at once, of all spans; with few, up to 16 for each of 256 groups of keys.",
+        summary: "How many alerts may be open at once, of all spans; with few, up to 16 for each \
+                  of 256 groups of keys.",
     },
     OptionSpec {
         name: "mode",
@@ -160,7 +165,8 @@ const OPTIONS: &[OptionSpec] = &[
         name: "title",
         kind: OptionKind::Template,
         default: Default::None,
-        summary: "One line, with fields as `{{ user.name }}`; what is missing is left out. Without it, the rule's name.",
+        summary: "One line, with fields as `{{ user.name }}`; what is missing is left out. \
+                  Without it, the rule's name.",
     },
 ];
 
@@ -176,9 +182,9 @@ key = ["host.name"]
 severity = "high"
 title = "root logged in on {{ host.name }}"
 "#,
-        input: r#"{"user": {"name": "root"}, "host": {"name": "web1"}, "timestamp": "2026-03-01T09:59:59Z"}
+        input: r#"{"user": {"name": "root"}, "host": {"name": "web1"}}
 {"user": {"name": "bob"}, "host": {"name": "web1"}}"#,
-        output: "",
+        output: include_str!("alert/each_record.jsonl"),
     },
     Example {
         title: "One for each attacker and hour",
@@ -191,9 +197,9 @@ every = "1h"
 escalate = [{ condition = '.user.name == "root"', severity = "critical" }]
 title = "SSH logins fail from {{ source.ip }}"
 "#,
-        input: r#"{"source": {"ip": "203.0.113.9"}, "user": {"name": "bob"}, "timestamp": "2026-03-01T09:10:00Z"}
-{"source": {"ip": "203.0.113.9"}, "user": {"name": "root"}, "timestamp": "2026-03-01T09:20:00Z"}"#,
-        output: "",
+        input: r#"{"source": {"ip": "192.0.2.9"}, "user": {"name": "bob"}, "n": 1}
+{"source": {"ip": "192.0.2.9"}, "user": {"name": "root"}, "n": 2}"#,
+        output: include_str!("alert/each_key.jsonl"),
     },
 ];
 
@@ -225,6 +231,7 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Transfo
     let max_keys = usize::try_from(options.integer("max_keys")?).ok()?;
     Some(Box::new(AlertSpec {
         head: Arc::new(head),
+        rule_span: options.span("rule"),
         condition: programs.0,
         escalate: programs.1,
         severity: Severity::named(options.one_of("severity")?)?,
@@ -286,9 +293,9 @@ fn programs(options: &Options<'_>, checker: &mut Checker) -> Option<Programs> {
     };
     let mut escalate = Some(Vec::new());
     for (number, table) in options.tables("escalate").iter().enumerate() {
-        let program = table.condition("condition").and_then(|text| {
-            compiler.condition(text, &format!("escalate {number}"), checker)
-        });
+        let program = table
+            .condition("condition")
+            .and_then(|text| compiler.condition(text, &format!("escalate {number}"), checker));
         let severity = table.one_of("severity").and_then(Severity::named);
         match (program, severity, &mut escalate) {
             (Some(program), Some(severity), Some(list)) => list.push((program, severity)),
@@ -334,6 +341,7 @@ fn version(options: &Options<'_>) -> String {
 /// A checked `alert`.
 struct AlertSpec {
     head: Arc<Head>,
+    rule_span: Span,
     condition: Option<Program>,
     escalate: Vec<(Program, Severity)>,
     severity: Severity,
@@ -378,6 +386,10 @@ impl TransformSpec for AlertSpec {
             state: Box::new(move || Box::new(Ledger::new(Arc::clone(&head), every, bounds))),
         }
     }
+
+    fn rule(&self) -> Option<(&str, Span)> {
+        Some((&self.head.rule.id, self.rule_span))
+    }
 }
 
 /// Makes an alert of each record.
@@ -402,7 +414,8 @@ impl Transform for Single {
             entities: draft.entities.into_iter().collect(),
             evidence: vec![draft.evidence],
             reason: draft.reason,
-            // There is no clock here, and a replay must say the same: it was raised when it was received.
+            // There is no clock here, and a replay must say the same: it was raised when it was
+            // received.
             ..self.head.alert(&[&place_bytes(&place)], draft.severity, draft.received_at)
         };
         record.insert(&OwnedValuePath::root(), self.head.to_value(&alert));
@@ -447,7 +460,8 @@ mod tests {
 
     #[test]
     fn each_record_is_an_alert_without_every() {
-        let spec = checked(&ALERT, &format!("{HEAD}condition = '.bad == true'\nkey = ['.user.name']"));
+        let spec =
+            checked(&ALERT, &format!("{HEAD}condition = '.bad == true'\nkey = ['.user.name']"));
         let outputs = spec.outputs(&Port::logs());
         assert_eq!((outputs[0].kind, outputs[0].change), (Kind::Alert, Change::Append));
         let record = value!({ "bad": true, "user": { "name": "root" }, "source": { "ip": "::1" } });
@@ -478,7 +492,8 @@ mod tests {
     #[test]
     fn the_worst_that_holds_counts() {
         let escalate = "escalate = [
-            { condition = '.n > 1', severity = \"critical\" }, { condition = '.n > 0', severity = \"high\" },
+            { condition = '.n > 1', severity = \"critical\" },
+            { condition = '.n > 0', severity = \"high\" },
             { condition = 'to_int!(.x) > 5', severity = \"critical\" }]";
         let escalate = escalate.replace(".n >", "int!(.n) >");
         let spec = checked(&ALERT, &format!("{HEAD}severity = \"low\"\n{escalate}"));

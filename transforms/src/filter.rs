@@ -14,8 +14,9 @@ pub const FILTER: TransformFactory = TransformFactory {
     name: "filter",
     summary: "Let records through for which a condition holds.",
     description: "\
-Runs a condition in VRL on every record, and sends on those for which it gives `true`, unchanged. The others are counted
-as discarded. A condition that fails on a record counts as `false`, and the error is counted.",
+Runs a condition in VRL on every record, and sends on those for which it gives `true`, unchanged.
+The others are counted as discarded. A condition that fails on a record counts as `false`, and the
+error is counted.",
     options: OPTIONS,
     check,
     examples: EXAMPLES,
@@ -36,7 +37,9 @@ type = "filter"
 inputs = ["in"]
 condition = '.event.outcome == "failure"'
 "#,
-        input: "{\"event\": {\"outcome\": \"failure\"}, \"n\": 1}\n{\"event\": {\"outcome\": \"success\"}}\n{}",
+        input: r#"{"event": {"outcome": "failure"}, "n": 1}
+{"event": {"outcome": "success"}}
+{}"#,
         output: r#"{"event": {"outcome": "failure"}, "n": 1}"#,
     },
     Example {

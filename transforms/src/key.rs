@@ -1,8 +1,9 @@
 //! Keys: what a keyed transform gathers by, as canonical bytes.
 //!
-//! Grouping is strict: two keys are one only if every part has the same type and the same value. `1`, `1.0` and `"1"` are
-//! three keys, and so are a field that is absent and one that is null. The bytes outlive the process (they are hashed into
-//! ids and kept in snapshots), so their form never changes:
+//! Grouping is strict: two keys are one only if every part has the same type and the same value.
+//! `1`, `1.0` and `"1"` are three keys, and so are a field that is absent and one that is null. The
+//! bytes outlive the process (they are hashed into ids and kept in snapshots), so their form never
+//! changes:
 //!
 //! ```text
 //! key   = part*                          in the order in which the author wrote the fields

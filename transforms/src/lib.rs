@@ -1,14 +1,15 @@
 //! What happens to records: the transforms, a file each, and the programs that they run.
 //!
-//! Nothing here knows an engine, a thread or a clock. A stateless transform sees one record at a time; a keyed one makes
-//! rows of records and applies them in a plain state machine, a whole epoch at once.
+//! Nothing here knows an engine, a thread or a clock. A stateless transform sees one record at a
+//! time; a keyed one makes rows of records and applies them in a plain state machine, a whole epoch
+//! at once.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod alert;
-pub mod filter;
-pub mod key;
-pub mod remap;
-pub mod route;
+mod alert;
+mod filter;
+mod key;
+mod remap;
+mod route;
 #[cfg(test)]
 mod testing;
 pub mod vrl;

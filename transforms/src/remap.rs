@@ -1,7 +1,8 @@
 //! `remap` shapes records with a VRL program.
 //!
-//! Stateless. What a program that ended early has changed is undone: the record goes on as it came, is rerouted, or is set
-//! aside, as its author says. The options are Vector's; where Vector drops an event, a dead letter keeps it.
+//! Stateless. What a program that ended early has changed is undone: the record goes on as it came,
+//! is rerouted, or is set aside, as its author says. The options are Vector's; where Vector drops
+//! an event, a dead letter keeps it.
 
 use crate::vrl::source::Source;
 use crate::vrl::{Compiler, Outcome, Program, Runner};
@@ -29,37 +30,41 @@ pub const REMAP: TransformFactory = TransformFactory {
 };
 
 const DESCRIPTION: &str = "\
-Runs a program in [VRL](https://vector.dev/docs/reference/vrl/) on every record. What the program assigns to `.` and its
-fields is the record that goes on. An array as `.` becomes a record for each of its elements; a value that is no object
-becomes the `message` of one.
+Runs a program in [VRL](https://vector.dev/docs/reference/vrl/) on every record. What the program
+assigns to `.` and its fields is the record that goes on. An array as `.` becomes a record for each
+of its elements; a value that is no object becomes the `message` of one.
 
-The same record always gives the same result: `now()` is the time at which the record was received, years that a format
-leaves out are guessed from it, random values are a function of the record's position, and functions that ask the
-network, the environment or files are refused. Times without a zone are read in `timezone`.
+The same record always gives the same result: `now()` is the time at which the record was received,
+years that a format leaves out are guessed from it, random values are a function of the record's
+position, and functions that ask the network, the environment or files are refused. Times without a
+zone are read in `timezone`.
 
-An error that the program does not handle leaves the record as it was (`drop_on_error = false`), or sets it aside as a
-dead letter with VRL's message. `abort` lets the record go. With `reroute_dropped` both go to the output
-`<id>.dropped` as they came, with the reason under `.metadata.dropped`.";
+An error that the program does not handle leaves the record as it was (`drop_on_error = false`), or
+sets it aside as a dead letter with VRL's message. `abort` lets the record go. With
+`reroute_dropped` both go to the output `<id>.dropped` as they came, with the reason under
+`.metadata.dropped`.";
 
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "drop_on_abort",
         kind: OptionKind::Boolean,
         default: Default::Value("true"),
-        summary: "Whether a record on which the program calls `abort` is let go. Otherwise it goes on as it came.",
+        summary: "Whether a record on which the program calls `abort` is let go. Otherwise it \
+                  goes on as it came.",
     },
     OptionSpec {
         name: "drop_on_error",
         kind: OptionKind::Boolean,
         default: Default::Value("false"),
-        summary: "Whether a record on which the program fails is set aside as a dead letter. Otherwise it goes on as \
-                  it came, and the error is counted.",
+        summary: "Whether a record on which the program fails is set aside as a dead letter. \
+                  Otherwise it goes on as it came, and the error is counted.",
     },
     OptionSpec {
         name: "file",
         kind: OptionKind::Path,
         default: Default::None,
-        summary: "A file that holds the program, relative to the folder of the document. Either this or `source`.",
+        summary: "A file that holds the program, relative to the folder of the document. Either \
+                  this or `source`.",
     },
     OptionSpec {
         name: "reroute_dropped",
@@ -93,7 +98,10 @@ source = '''
 '''
 "#,
         input: r#"{"message": "Failed password for root"}"#,
-        output: r#"{"message": "Failed password for root", "user": {"name": "root"}, "event": {"outcome": "failure"}}"#,
+        output: concat!(
+            r#"{"message": "Failed password for root", "user": {"name": "root"}, "#,
+            r#""event": {"outcome": "failure"}}"#,
+        ),
     },
     Example {
         title: "An array becomes many records",
@@ -121,8 +129,12 @@ if .level == "debug" { abort }
 '''
 "#,
         input: "{\"code\": \"200\"}\n{\"level\": \"debug\"}",
-        output: r#"{"code": 200, "seen": true}
-{"level": "debug", "metadata": {"dropped": {"component_id": "example", "component_kind": "transform", "component_type": "remap", "message": "aborted", "reason": "abort"}}}"#,
+        output: concat!(
+            "{\"code\": 200, \"seen\": true}\n",
+            r#"{"level": "debug", "metadata": {"dropped": {"component_id": "example", "#,
+            r#""component_kind": "transform", "component_type": "remap", "#,
+            r#""message": "aborted", "reason": "abort"}}}"#,
+        ),
     },
 ];
 
@@ -194,8 +206,7 @@ fn time_zone(options: &Options<'_>, checker: &mut Checker) -> Option<TimeZone> {
     let zone = (seconds % 3600 == 0).then(|| format!("Etc/GMT{:+}", -seconds / 3600).parse());
     let Some(Ok(zone)) = zone else {
         let title = format!("programs cannot read times at the offset {name}");
-        let found =
-            Diagnostic::error(codes::MALFORMED_VALUE, options.span("timezone"), title, "");
+        let found = Diagnostic::error(codes::MALFORMED_VALUE, options.span("timezone"), title, "");
         checker.report(found.help("name a zone that has it: \"Asia/Kolkata\" is +05:30"));
         return None;
     };
@@ -289,8 +300,9 @@ fn end(fault: Fault, next: &mut dyn Next) -> Result<(), Fault> {
 }
 
 impl Remapping {
-    /// Runs a program whose changes need not be undone: it cannot end early, or nothing is kept of a record on which it
-    /// does. Only the bound on its run is left, and a half changed record that met it is set aside.
+    /// Runs a program whose changes need not be undone: it cannot end early, or nothing is kept of
+    /// a record on which it does. Only the bound on its run is left, and a half changed record that
+    /// met it is set aside.
     fn apply_for_good(&mut self, record: &mut Record, next: &mut dyn Next) -> Result<(), Fault> {
         match self.runner.run(record) {
             Outcome::Done(_) => {
@@ -318,7 +330,8 @@ impl Remapping {
             record.origin_mut().index = index_of(index, number);
             next.emit(MAIN, record, number + 1 == count);
         }
-        // The origin is not undone with the fields, and those who read the record after us are to find their own.
+        // The origin is not undone with the fields, and those who read the record after us are to
+        // find their own.
         record.origin_mut().index = index;
         if count == 0 {
             next.discard();
@@ -337,8 +350,8 @@ impl Remapping {
     }
 }
 
-/// Gives the index of an element of what a record became. The lower half of an index is free for this; the elements of
-/// an element have what is left above the first 65,536.
+/// Gives the index of an element of what a record became. The lower half of an index is free for
+/// this; the elements of an element have what is left above the first 65,536.
 fn index_of(index: u64, number: usize) -> u64 {
     let (block, made) = (index >> 32, index as u32);
     block << 32 | u64::from((made << 16).wrapping_add(number as u32))
@@ -394,7 +407,8 @@ mod tests {
 
     #[test]
     fn without_a_reader_of_dropped_nothing_is_lost() {
-        let spec = checked(&REMAP, &format!("{HALF}\ndrop_on_error = true\nreroute_dropped = true"));
+        let spec =
+            checked(&REMAP, &format!("{HALF}\ndrop_on_error = true\nreroute_dropped = true"));
         let mut seen = Seen { unread: vec![DROPPED], ..Seen::default() };
         seen.run(&*spec, value!({ "code": "x" }));
         assert_eq!(seen.fault.unwrap().reason, Reason::ProgramFailed);
@@ -453,7 +467,7 @@ mod tests {
             .iter()
             .map(|found| (found.code.0, &toml[found.labels[0].0.range()], found.title.as_str()))
             .collect();
-        assert_eq!(shown[0], ("P022", ".a = ", "unhandled fallible assignment"));
+        assert_eq!(shown[0], ("P022", "to_int(.a)", "unhandled fallible assignment"));
         assert_eq!(shown[1], ("P020", "http_request", "programs may not call `http_request`"));
     }
 

@@ -15,9 +15,9 @@ pub const ROUTE: TransformFactory = TransformFactory {
     name: "route",
     summary: "Send records to named outputs, each with a condition.",
     description: "\
-Each entry of `route` is an output, `<id>.<name>`, and gets every record for which its condition holds: a record may go
-several ways. What no condition holds for goes to `<id>._unmatched`. A condition that fails on a record counts as
-`false`, and the error is counted.",
+Each entry of `route` is an output, `<id>.<name>`, and gets every record for which its condition
+holds: a record may go several ways. What no condition holds for goes to `<id>._unmatched`. A
+condition that fails on a record counts as `false`, and the error is counted.",
     options: OPTIONS,
     check,
     examples: EXAMPLES,
@@ -28,7 +28,8 @@ const OPTIONS: &[OptionSpec] = &[
         name: "reroute_unmatched",
         kind: OptionKind::Boolean,
         default: Default::Value("true"),
-        summary: "Whether there is an output `_unmatched`. Without it, what matches nothing is counted and let go.",
+        summary: "Whether there is an output `_unmatched`. Without it, what matches nothing is \
+                  counted and let go.",
     },
     OptionSpec {
         name: "route",
@@ -63,12 +64,16 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Transfo
     for entry in options.map("route") {
         if RESERVED.contains(&entry.key.as_str()) {
             let title = format!("`{}` is not a name for a route", entry.key);
-            checker.report(Diagnostic::error(codes::BAD_ID, entry.key_span, title, "it is reserved"));
+            checker.report(Diagnostic::error(
+                codes::BAD_ID,
+                entry.key_span,
+                title,
+                "it is reserved",
+            ));
             whole = false;
         }
-        let condition = condition_text(&entry.node).and_then(|text| {
-            Compiler::new(options.id, &[]).condition(text, &entry.key, checker)
-        });
+        let condition = condition_text(&entry.node)
+            .and_then(|text| Compiler::new(options.id, &[]).condition(text, &entry.key, checker));
         whole &= condition.is_some();
         routes.extend(condition.map(|condition| (entry.key.clone(), condition)));
     }
@@ -84,11 +89,8 @@ struct Route {
 
 impl TransformSpec for Route {
     fn outputs(&self, input: &Port) -> Vec<Port> {
-        let port = |name: &str, optional| Port {
-            name: Some(name.to_owned()),
-            optional,
-            ..input.clone()
-        };
+        let port =
+            |name: &str, optional| Port { name: Some(name.to_owned()), optional, ..input.clone() };
         let mut ports: Vec<_> = self.routes.iter().map(|(name, _)| port(name, false)).collect();
         if self.unmatched {
             ports.push(port(UNMATCHED, true));
@@ -132,7 +134,8 @@ impl Transform for Routing {
             }
             return Ok(());
         }
-        // The last that somebody reads need not be undone; behind it may still be some that nobody reads.
+        // The last that somebody reads need not be undone; behind it may still be some that nobody
+        // reads.
         let last = self.matched.iter().rposition(|port| next.connected(*port));
         for (number, port) in self.matched.iter().enumerate() {
             next.emit(*port, record, last.is_none_or(|last| number >= last));

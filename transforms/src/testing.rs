@@ -1,4 +1,5 @@
-//! Runs components in tests: their tables, records through them, and every example of their manuals.
+//! Runs components in tests: their tables, records through them, and every example of their
+//! manuals.
 
 use crate::vrl::testing::{RECEIVED_AT, record_of};
 use azud_event::dead_letter::Fault;

@@ -3,7 +3,7 @@
 //! It is done twice, by two sides that must agree. A source cuts its stream at whole records with a
 //! [`StreamFramer`], which touches as little as it can: a whole run of lines is one search from the
 //! end of what was read. The worker later walks the block record by record with [`frames`]. So how
-//! a frame is measured stands in one place, [`measure`], and depends on nothing but the bytes of
+//! a frame is measured stands in one place, `measure`, and depends on nothing but the bytes of
 //! that frame: neither on what came before it nor on how the stream was cut into reads.
 //!
 //! # Syslog over a stream
@@ -418,7 +418,7 @@ impl Skip {
     }
 }
 
-/// Finds the frame of syslog at the start of `bytes`; `scanned` is as of [`measure`], and brought
+/// Finds the frame of syslog at the start of `bytes`; `scanned` is as of `measure`, and brought
 /// up to date.
 fn frame_at(bytes: &[u8], scanned: &mut usize, frame_bytes_max: usize) -> Scan {
     match measure(bytes, *scanned, frame_bytes_max) {

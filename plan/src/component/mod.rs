@@ -135,8 +135,10 @@ pub enum Resource {
     UdpPort(std::net::SocketAddr),
     /// A file or folder that it reads.
     Reads(PathBuf),
-    /// A file or folder that it writes.
+    /// A file that it writes.
     Writes(PathBuf),
+    /// A folder below which it writes files whose names follow from the data.
+    WritesBelow(PathBuf),
 }
 
 /// Why a component that passed its check could not be built: always the outside world.

@@ -28,7 +28,7 @@ pub fn environment(plan: &Plan, instance: &Instance) -> Vec<Diagnostic> {
             Resource::TcpPort(address) => listen("tcp", address, &owner),
             Resource::UdpPort(address) => listen("udp", address, &owner),
             Resource::Reads(path) => readable(&path, &owner),
-            Resource::Writes(path) => writable(&path, &owner),
+            Resource::Writes(path) | Resource::WritesBelow(path) => writable(&path, &owner),
         }));
     }
     found

@@ -139,7 +139,7 @@ fn addresses(graph: &Graph<'_>, instance: &Instance, checker: &mut Checker) {
             let (protocol, address) = match resource {
                 Resource::TcpPort(address) => ("tcp", address),
                 Resource::UdpPort(address) => ("udp", address),
-                Resource::Reads(_) | Resource::Writes(_) => continue,
+                Resource::Reads(_) | Resource::Writes(_) | Resource::WritesBelow(_) => continue,
             };
             let clash =
                 known.iter().find(|(other, taken, _)| *other == protocol && clash(*taken, address));

@@ -319,6 +319,9 @@ fn a_pattern_is_checked_where_it_was_written() {
     assert_eq!(faults.len(), 1);
     assert_eq!(faults[0].title, "`/var/log/[a.log` is not a pattern of paths");
     assert_eq!(faults[0].labels[0].0.range(), 21..22);
+    // As a whole it is one, but its parts are not.
+    let faults = check(&FILE, "include = [\"/var/[a/b].log\"]").err().unwrap();
+    assert_eq!(faults[0].labels[0].0.range(), 17..18);
 }
 
 #[test]

@@ -7,11 +7,11 @@
 //! | | seen as | so |
 //! |---|---|---|
 //! | renamed | another path, same inode | read on, under its new name |
-//! | renamed out of sight, or removed | no path leads to the inode any more | read on for `rotate_wait`, then closed |
-//! | replaced | the path leads to another inode | the old one as above; the new one is a new file |
-//! | emptied, or written anew | shorter than what was read, or other first lines | a new generation, from its start |
-//! | copied, then emptied | another inode with the fingerprint of one that is known | read on where the original ended |
-//! | half a line written | no line feed | waits; it is neither given nor acknowledged |
+//! | renamed out of sight, removed | no path to the inode | read on for `rotate_wait`, closed |
+//! | replaced | another inode at the path | the old one as above, and a new file |
+//! | emptied, written anew | shorter, or other first lines | from its start, a new generation |
+//! | copied, then emptied | another inode, a known fingerprint | read on in the copy |
+//! | half a line written | no line feed | waits; neither given nor acknowledged |
 //!
 //! A *generation* is what makes positions within a stream never go back: the name of a stream is a
 //! file's fingerprint and its generation.
@@ -297,17 +297,24 @@ impl Files {
     }
 
     /// Finds the files that the patterns choose.
-    fn find(&self) -> HashMap<Identity, Vec<PathBuf>> {
+    fn find(&mut self) -> HashMap<Identity, Vec<PathBuf>> {
         let options = glob::MatchOptions {
             case_sensitive: true,
             require_literal_separator: true,
             require_literal_leading_dot: false,
         };
         let mut found: HashMap<_, Vec<PathBuf>> = HashMap::new();
+        let mut closed = Vec::new();
         for pattern in &self.selection.include {
-            // The pattern was read before; what cannot be listed is as if it were not there.
-            let Ok(paths) = glob::glob_with(pattern.as_str(), options) else { continue };
-            for path in paths.filter_map(Result::ok) {
+            let paths = glob::glob_with(pattern.as_str(), options);
+            for path in paths.expect("`check_patterns` read the pattern and its parts") {
+                let path = match path {
+                    Ok(path) => path,
+                    Err(error) => {
+                        closed.push((error.path().to_owned(), error.into()));
+                        continue;
+                    }
+                };
                 let exclude = &self.selection.exclude;
                 if exclude.iter().any(|pattern| pattern.matches_path_with(&path, options)) {
                     continue;
@@ -319,9 +326,15 @@ impl Files {
                             paths.push(path);
                         }
                     }
-                    _ => {}
+                    Ok(_) => {}
+                    // Removed in this moment, or a link that leads nowhere.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => closed.push((path, error)),
                 }
             }
+        }
+        for (path, error) in closed {
+            self.complain(&path, &format!("cannot be looked at: {error}"));
         }
         found
     }
@@ -350,8 +363,8 @@ impl Files {
         };
         if let Some(twin) = self.watched.iter().find(|open| open.fingerprint == fingerprint) {
             let words = format!(
-                "begins like {} and counts as a copy of it, which is not read again; if it is none, \
-                 let `fingerprint.lines` be greater, or its `strategy` \"device_and_inode\"",
+                "begins like {} and counts as a copy of it, which is not read again; if it is \
+                 none, let `fingerprint.lines` be greater, or its `strategy` \"device_and_inode\"",
                 twin.path.display()
             );
             self.complain(path, &words);
@@ -447,7 +460,8 @@ impl Watched {
     /// Reads once, if there is something new; tells whether there was.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the file is shorter than what was read of it; others when it cannot be read.
+    /// `UnexpectedEof` when the file is shorter than what was read of it; others when it cannot be
+    /// read.
     fn read(&mut self, clock: &Clock, blocks: &mut Vec<Block>) -> io::Result<bool> {
         let read_to = self.blocks.read_to();
         let Some(more) = self.file.metadata()?.len().checked_sub(read_to) else {

@@ -30,23 +30,24 @@ pub(crate) const MAX_LENGTH: OptionSpec = OptionSpec {
     name: "max_length",
     kind: OptionKind::Bytes { min: 1, max: RECORD_BYTES_MAX as u64 },
     default: Default::Value("102_400"),
-    summary: "The longest record, in bytes. The start of a longer one is set aside as a dead letter.",
+    summary: "The longest record, in bytes. The start of a longer one is set aside as a dead \
+              letter.",
 };
 
 pub(crate) const CONNECTION_LIMIT: OptionSpec = OptionSpec {
     name: "connection_limit",
     kind: OptionKind::Integer { min: 1, max: 1_000_000 },
     default: Default::Value("1_024"),
-    summary: "How many connections may be open at once. Further ones are closed at once, and counted. \
-              For `tcp` only.",
+    summary: "How many connections may be open at once. Further ones are closed at once, and \
+              counted. For `tcp` only.",
 };
 
 pub(crate) const IDLE_TIMEOUT: OptionSpec = OptionSpec {
     name: "idle_timeout",
     kind: OptionKind::Duration,
     default: Default::Value("\"1h\""),
-    summary: "How long a connection may be silent before it is closed. What it sent of an unfinished \
-              frame is set aside then. For `tcp` only.",
+    summary: "How long a connection may be silent before it is closed. What it sent of an \
+              unfinished frame is set aside then. For `tcp` only.",
 };
 
 pub(crate) const KEEPALIVE: OptionSpec = OptionSpec {
@@ -66,17 +67,17 @@ pub(crate) const PERMIT_ORIGIN: OptionSpec = OptionSpec {
     name: "permit_origin",
     kind: OptionKind::List(&OptionKind::Text),
     default: Default::None,
-    summary: "The networks that may send: `10.0.0.0/8`, `2001:db8::/32`, or single addresses. Others \
-              are turned away, and counted. Without it everyone may.",
+    summary: "The networks that may send: `10.0.0.0/8`, `2001:db8::/32`, or single addresses. \
+              Others are turned away, and counted. Without it everyone may.",
 };
 
 pub(crate) const RECEIVE_BUFFER_BYTES: OptionSpec = OptionSpec {
     name: "receive_buffer_bytes",
     kind: OptionKind::Bytes { min: 1_024, max: 1 << 30 },
     default: Default::None,
-    summary: "The size of the socket's receive buffer. Without it the system's default for `tcp`, and \
-              8 MiB for `udp`. The system may give less (`net.core.rmem_max`); what it gives is \
-              logged at start.",
+    summary: "The size of the socket's receive buffer. Without it the system's default for `tcp`, \
+              and 8 MiB for `udp`. The system may give less (`net.core.rmem_max`); what it gives \
+              is logged at start.",
 };
 
 pub(crate) const TLS: OptionSpec = OptionSpec {
@@ -92,14 +93,15 @@ pub(crate) const TLS: OptionSpec = OptionSpec {
             name: "crt_file",
             kind: OptionKind::Path,
             default: Default::None,
-            summary: "The certificate in PEM, followed by those between it and its authority. Required \
-                      when enabled.",
+            summary: "The certificate in PEM, followed by those between it and its authority. \
+                      Required when enabled.",
         },
         OptionSpec {
             name: "key_file",
             kind: OptionKind::Path,
             default: Default::None,
-            summary: "The certificate's private key in PEM, without a passphrase. Required when enabled.",
+            summary: "The certificate's private key in PEM, without a passphrase. Required when \
+                      enabled.",
         },
         OptionSpec {
             name: "ca_file",
@@ -111,7 +113,8 @@ pub(crate) const TLS: OptionSpec = OptionSpec {
             name: "verify_certificate",
             kind: OptionKind::Boolean,
             default: Default::Value("false"),
-            summary: "Whether clients must show a certificate that an authority of `ca_file` gave them.",
+            summary: "Whether clients must show a certificate that an authority of `ca_file` gave \
+                      them.",
         },
         OptionSpec {
             name: "handshake_timeout",

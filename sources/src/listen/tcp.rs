@@ -82,7 +82,8 @@ impl TcpTask {
                     Ok((stream, peer)) => {
                         if shared.admits(peer, connections.len()) {
                             started += 1;
-                            connections.spawn(Arc::clone(&shared).connection(stream, peer, started));
+                            let shared = Arc::clone(&shared);
+                            connections.spawn(shared.connection(stream, peer, started));
                         }
                     }
                     Err(error) => shared.not_accepted(&error).await,

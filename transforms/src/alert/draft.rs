@@ -29,25 +29,37 @@ const ENTITY_BYTES_MAX: usize = 256;
 /// What an alert takes of one record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Draft {
+    /// How bad this record alone is.
     pub severity: Severity,
+    /// Why it is that bad.
     pub reason: Option<String>,
+    /// The rule's title with the record's fields filled in.
     pub title: String,
+    /// The key for people.
     pub key: BTreeMap<String, serde_json::Value>,
+    /// The event's fields, as far as they fit.
     pub fields: BTreeMap<String, serde_json::Value>,
+    /// Whom and what the record names.
     pub entities: BTreeSet<Entity>,
+    /// The record as it came.
     pub evidence: Evidence,
+    /// When it was received.
     pub received_at: EventTime,
 }
 
 /// Makes drafts, on one worker.
 pub struct Drafter {
+    /// What must hold of a record.
     pub condition: Option<Runner>,
+    /// How bad it is at least.
     pub severity: Severity,
     /// The conditions under which it is worse, in the author's order.
     pub escalate: Vec<(Runner, Severity)>,
+    /// The title, where one was written.
     pub title: Option<Template>,
     /// The rule's name, which is the title where none was written.
     pub rule: String,
+    /// What tells alerts apart.
     pub key: Vec<KeyField>,
 }
 
@@ -55,7 +67,8 @@ impl Drafter {
     /// Makes the draft of a record, or none when the condition does not hold.
     ///
     /// # Errors
-    /// A [`Fault`] when the condition ended early: the record may have been worth an alert, so it is set aside.
+    /// A [`Fault`] when the condition ended early: the record may have been worth an alert, so it
+    /// is set aside.
     pub fn draft(&mut self, record: &Record) -> Result<Option<Draft>, Fault> {
         if let Some(condition) = &mut self.condition
             && !condition.holds(record)?
@@ -81,8 +94,8 @@ impl Drafter {
         }))
     }
 
-    /// Says how bad it is: the worst that holds. A condition that fails does not keep the alert from being raised; the
-    /// alert says so itself.
+    /// Says how bad it is: the worst that holds. A condition that fails does not keep the alert
+    /// from being raised; the alert says so itself.
     fn judge(&mut self, record: &Record) -> (Severity, Option<String>) {
         let (mut severity, mut reason) = (self.severity, None);
         for (number, (condition, worse)) in self.escalate.iter_mut().enumerate() {
@@ -202,8 +215,8 @@ fn entities_of(record: &Record) -> BTreeSet<Entity> {
     entities
 }
 
-/// Leaves the least entities, as many as an alert names: of any number of sets the same, in whichever order they are
-/// put together.
+/// Leaves the least entities, as many as an alert names: of any number of sets the same, in
+/// whichever order they are put together.
 pub fn keep_least(entities: &mut BTreeSet<Entity>) {
     while entities.len() > ENTITIES_MAX {
         entities.pop_last();

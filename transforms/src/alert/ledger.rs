@@ -1,8 +1,8 @@
 //! The ledger: which alerts of one key group are there, and what each has gathered.
 //!
-//! An alert is known by its key and its *anchor*, the start of the span of event time (`every`) that its events fall
-//! into. A record that falls into it changes it; once an epoch is complete each alert that it touched is told once, as its
-//! next revision, however many records touched it.
+//! An alert is known by its key and its *anchor*, the start of the span of event time (`every`)
+//! that its events fall into. A record that falls into it changes it; once an epoch is complete
+//! each alert that it touched is told once, as its next revision, however many records touched it.
 //!
 //! ```text
 //!            rows of an epoch                  told
@@ -13,11 +13,13 @@
 //!
 //! # Invariants
 //!
-//! - What an alert has gathered is a function of the *set* of its records: counts and bounds of time are merged, the
-//!   records that are kept (evidence, the one that decides title and severity) are chosen by their place in the canonical
-//!   order. So neither epochs nor the order within them show in the last revision, only in how many led to it.
-//! - The ledger holds at most [`Bounds`]; at the end of an epoch those leave whose last event is the oldest. An alert that
-//!   left and is touched again begins anew with the same id; how many left is told with every alert that is told later.
+//! - What an alert has gathered is a function of the *set* of its records: counts and bounds of
+//!   time are merged, the records that are kept (evidence, the one that decides title and severity)
+//!   are chosen by their place in the canonical order. So neither epochs nor the order within them
+//!   show in the last revision, only in how many led to it.
+//! - The ledger holds at most [`Bounds`]; at the end of an epoch those leave whose last event is
+//!   the oldest. An alert that left and is touched again begins anew with the same id; how many
+//!   left is told with every alert that is told later.
 
 use super::draft::{Draft, keep_least};
 use super::rule::Head;
@@ -111,7 +113,7 @@ impl Ledger {
             Ok(draft) => draft,
             Err(error) => {
                 // Rows are made by this program and live no longer than it.
-                tracing::error!(rule = %self.head.rule.id, "a row is no draft of an alert: {error}");
+                tracing::error!(rule = %self.head.rule.id, "a row is no draft: {error}");
                 return None;
             }
         };

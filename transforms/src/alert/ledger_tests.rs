@@ -18,9 +18,10 @@ struct Event {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let event = (0..3_u8, 0..240_i64, 0..3_usize, 0..50_u8).prop_map(|(key, second, severity, user)| {
-        Event { key, second, severity: Severity::ALL[severity], user }
-    });
+    let event =
+        (0..3_u8, 0..240_i64, 0..3_usize, 0..50_u8).prop_map(|(key, second, severity, user)| {
+            Event { key, second, severity: Severity::ALL[severity], user }
+        });
     prop::collection::vec(event, 1..60)
 }
 

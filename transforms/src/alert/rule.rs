@@ -11,13 +11,17 @@ use vrl::value::Value;
 /// What all alerts of one rule have in common.
 #[derive(Debug)]
 pub struct Head {
+    /// The rule as alerts name it.
     pub rule: Rule,
+    /// More lines for those who look at an alert.
     pub description: Option<String>,
+    /// `active` or `shadow`.
     pub mode: &'static str,
 }
 
 impl Head {
-    /// Makes the first revision of an alert that stands on nothing yet. `anchor` tells it from others of the rule.
+    /// Makes the first revision of an alert that stands on nothing yet. `anchor` tells it from
+    /// others of the rule.
     pub fn alert(&self, anchor: &[&[u8]], severity: Severity, now: EventTime) -> Alert {
         let mut parts: Vec<&[u8]> = vec![b"alert", self.rule.id.as_bytes()];
         parts.extend(anchor);

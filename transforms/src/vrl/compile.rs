@@ -1,14 +1,17 @@
 //! Compiling programs: what an author wrote becomes a [`Program`], or diagnostics at their places.
 //!
-//! Two kinds of program are compiled. A *remap* changes the record, and what its last expression gives is of no interest;
-//! so a `null` is put behind it, or a program that ends in `. = x` would copy the whole event as its result. A
-//! *condition* changes nothing (VRL is told that everything is read only), and its last expression is the answer.
+//! Two kinds of program are compiled. A *remap* changes the record, and what its last expression
+//! gives is of no interest; so a `null` is put behind it, or a program that ends in `. = x` would
+//! copy the whole event as its result. A *condition* changes nothing (VRL is told that everything
+//! is read only), and its last expression is the answer.
 
 use super::functions::{self, AskedForMoment};
-use super::moment::Salt;
+use super::moment::{self, Salt};
 use super::run::Runner;
 use super::source::Source;
 use azud_event::id::Id;
+use azud_event::record::Record;
+use azud_event::time::EventTime;
 use azud_plan::component::Kind as PortKind;
 use azud_plan::diagnostic::{Checker, Diagnostic, Span, codes};
 use azud_plan::document::{Node, Text};
@@ -59,7 +62,8 @@ impl Program {
 
 /// Compiles the programs of one component.
 ///
-/// `id` is the component's; it tells random values of two components apart. `zone` is UTC unless its author named one.
+/// `id` is the component's; it tells random values of two components apart. `zone` is UTC unless
+/// its author named one.
 pub struct Compiler<'a> {
     /// The component's id.
     pub id: &'a str,
@@ -82,15 +86,16 @@ impl<'a> Compiler<'a> {
     pub fn remap(&self, source: &Source<'_>, checker: &mut Checker) -> Option<Program> {
         let written = self.compile(source.text(), self.remap_config());
         let written = accept(written, source, checker)?;
-        // The added line stands behind the author's text, so no place shifts; and it is not there while VRL looks for
-        // results that nobody uses. A text that only compiles without it (none is known) runs as it is.
+        // The added line stands behind the author's text, so no place shifts; and it is not there
+        // while VRL looks for results that nobody uses. A text that only compiles without it (none
+        // is known) runs as it is.
         let ended = self.compile(&format!("{}\nnull", source.text()), self.remap_config());
         let program = ended.map_or(written.program, |ended| ended.program);
         Some(self.program(program, "remap"))
     }
 
-    /// Compiles a condition. `name` tells random values of several conditions of one component apart. Reports what is
-    /// wrong and gives `None` then.
+    /// Compiles a condition. `name` tells random values of several conditions of one component
+    /// apart. Reports what is wrong and gives `None` then.
     pub fn condition(&self, text: &Text, name: &str, checker: &mut Checker) -> Option<Program> {
         let source = Source::Written(text);
         let mut config = CompileConfig::default();
@@ -154,8 +159,8 @@ pub(super) fn resolve(program: &vrl::compiler::Program, value: Value) -> Runtime
     Runtime::default().resolve(&mut target, program, &utc())
 }
 
-/// Gives the program of a condition: VRL as text, or in Vector's table `{ type = "vrl", source = "…" }`. What is in
-/// neither form has been reported when the options were checked.
+/// Gives the program of a condition: VRL as text, or in Vector's table `{ type = "vrl", source =
+/// "…" }`. What is in neither form has been reported when the options were checked.
 pub fn condition_text(node: &Node) -> Option<&Text> {
     match node.as_table() {
         Some(table) => table.node("source").and_then(Node::as_text),
@@ -196,45 +201,91 @@ fn warn_if_constant(program: &Program, span: Span, checker: &mut Checker) {
     checker.report(Diagnostic::warning(codes::VRL_CONSTANT, span, title, answer));
 }
 
-/// A compiled condition of a test, as in Vector's `[[tests]]`: it holds unless it fails, aborts, or gives `false`.
+/// A compiled condition of a test, as in Vector's `[[tests]]`: it holds when it gives `true`.
 #[derive(Debug)]
-pub struct Assertion {
-    program: Program,
-}
+pub struct Assertion(Program);
 
 impl Assertion {
-    /// Compiles a condition of a test; `Err` gives VRL's own report.
+    /// Compiles a condition of a test.
     ///
     /// # Errors
-    /// When it does not compile.
+    /// VRL's own report, when it does not compile or gives no boolean.
     pub fn compile(text: &str) -> Result<Self, String> {
-        let compiler = Compiler::new("tests", &[]);
         let mut config = CompileConfig::default();
+        config.set_read_only();
         config.disable_unused_expression_check();
+        let compiler = Compiler::new("tests", &[]);
         let compiled = compiler
             .compile(text, config)
             .map_err(|faults| Formatter::new(text, faults).to_string())?;
-        Ok(Assertion { program: compiler.program(compiled.program, "assertion") })
+        let result = compiled.program.final_type_info().result;
+        if !result.is_boolean() {
+            return Err(format!("a condition must give a boolean, this gives {}", result.kind()));
+        }
+        Ok(Assertion(compiler.program(compiled.program, "assertion")))
     }
 
-    /// Holds it against a record, received at `received_at`.
+    /// Holds it against a record that was received at `received_at`.
     ///
     /// # Errors
     /// Why it does not hold: what `assert!` and `assert_eq!` say, or that it gave `false`.
-    pub fn check(
-        &self,
-        value: &Value,
-        received_at: azud_event::time::EventTime,
-    ) -> Result<(), String> {
-        let mut origin = azud_event::record::Record::new().origin().clone();
+    pub fn check(&self, value: &Value, received_at: EventTime) -> Result<(), String> {
+        let mut origin = Record::new().origin().clone();
         origin.received_at = received_at;
-        super::moment::begin(&origin, &self.program.0.salt);
-        let compiled = &self.program.0.program;
-        match resolve(compiled, value.clone()) {
-            Ok(Value::Boolean(false)) => Err("the condition gave false".to_owned()),
+        moment::begin(&origin, &self.0.0.salt);
+        match resolve(&self.0.0.program, value.clone()) {
             Ok(Value::Boolean(true)) => Ok(()),
-            Ok(other) => Err(format!("the condition gave {other}, not true")),
+            Ok(_) => Err("the condition gave false".to_owned()),
             Err(error) => Err(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vrl::testing::{RECEIVED_AT, compile_error, remap};
+    use vrl::value;
+
+    #[test]
+    fn assertions_say_why_they_do_not_hold() {
+        let check = |text: &str| {
+            let assertion = Assertion::compile(text).unwrap();
+            assertion.check(&value!({ "message": "a", "n": 1 }), RECEIVED_AT)
+        };
+        assert_eq!(check(r#"assert_eq!(.message, "a"); assert!(.n == 1, "no")"#), Ok(()));
+        assert_eq!(check(".n == 1"), Ok(()));
+        assert_eq!(check(".n == 2"), Err("the condition gave false".to_owned()));
+        assert!(check(r#"assert!(.n == 2, "one is not two")"#).unwrap_err().contains("one is not"));
+        assert!(check(r#"assert_eq!(.message, "b")"#).unwrap_err().contains("\"a\" == \"b\""));
+        assert!(check("now() == t'2026-03-01T10:00:00Z'").is_ok());
+        for wrong in [".n", ".n = 1", ".n ==", "nothing(.n)"] {
+            assert!(Assertion::compile(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn faults_in_a_file_are_told_by_line_and_column() {
+        let error = compile_error(".a = 1\n  .b = to_int(.a, .c)");
+        assert!(error.contains("test.vrl:2:"), "{error}");
+    }
+
+    #[test]
+    fn a_program_may_end_in_a_comment_or_an_end() {
+        for source in [".a = 1 # done", "if .a == 1 { abort }", ". = {}", "return .", "abort"] {
+            remap(source);
+        }
+    }
+
+    #[test]
+    fn what_a_program_may_do_is_known() {
+        let may = |source: &str| {
+            let program = remap(source);
+            (program.may_fail(), program.may_abort(), program.may_replace_root())
+        };
+        assert_eq!(may(".a = 1"), (false, false, false));
+        assert_eq!(may(".a = to_int!(.a)"), (true, false, false));
+        assert_eq!(may("if .a == 1 { abort }"), (false, true, false));
+        assert_eq!(may(". = parse_json(string(.a) ?? \"\") ?? {}"), (false, false, true));
     }
 }

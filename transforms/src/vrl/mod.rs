@@ -1,8 +1,8 @@
 //! Programs: VRL compiled against the plan and run on records.
 //!
-//! [`compile`] turns what an author wrote into a [`Program`], or into diagnostics at the place in the document.
-//! [`functions`] are what programs may call: nothing that a replay could answer otherwise. [`run`] runs them on records,
-//! within bounds.
+//! [`compile`] turns what an author wrote into a [`Program`], or into diagnostics at the place in
+//! the document. [`functions`] are what programs may call: nothing that a replay could answer
+//! otherwise. [`run`] runs them on records, within bounds.
 
 pub mod compile;
 pub mod functions;

@@ -1,10 +1,10 @@
 //! The record that a program is running on, for the functions that would otherwise ask the machine.
 //!
-//! VRL hands a function its arguments and the target, nothing else. But `now()` must be the time at which the record
-//! was received, and `uuid_v4()` must be the same again when the log is replayed. So [`begin`] notes, on the
-//! worker's thread, where the record comes from, and the functions read it there. A run ends before the next begins on
-//! a thread (programs do not call programs), so one cell is enough, and a run that unwound leaves nothing that the
-//! next [`begin`] does not replace.
+//! VRL hands a function its arguments and the target, nothing else. But `now()` must be the time at
+//! which the record was received, and `uuid_v4()` must be the same again when the log is replayed.
+//! So [`begin`] notes, on the worker's thread, where the record comes from, and the functions read
+//! it there. A run ends before the next begins on a thread (programs do not call programs), so one
+//! cell is enough, and a run that unwound leaves nothing that the next [`begin`] does not replace.
 
 use azud_event::id::Id;
 use azud_event::record::Origin;
@@ -59,8 +59,8 @@ pub(super) fn received_at() -> EventTime {
     MOMENT.get().received_at
 }
 
-/// Fills `out` with bytes that look random and are a function of the program, the record's position in the log, and how
-/// many draws came before. They are no secret: who knows the log knows them.
+/// Fills `out` with bytes that look random and are a function of the program, the record's position
+/// in the log, and how many draws came before. They are no secret: who knows the log knows them.
 pub(super) fn draw(out: &mut [u8]) {
     let mut moment = MOMENT.get();
     for (number, chunk) in (0_u64..).zip(out.chunks_mut(16)) {

@@ -11,9 +11,10 @@ use vrl::compiler::{ExpressionError, SecretTarget, Target, TimeZone};
 use vrl::path::OwnedTargetPath;
 use vrl::value::{ObjectMap, Value};
 
-/// How many expressions one run may evaluate. A program of ten statements needs some fifty; a loop over a record of a
-/// thousand elements some ten thousand; this many take about 50 ms, after which the other records of the worker have
-/// waited long enough. A count and not a time, so that a replay ends where the first run ended.
+/// How many expressions one run may evaluate. A program of ten statements needs some fifty; a loop
+/// over a record of a thousand elements some ten thousand; this many take about 50 ms, after which
+/// the other records of the worker have waited long enough. A count and not a time, so that a
+/// replay ends where the first run ended.
 pub const EXPRESSIONS_MAX: u32 = 1_000_000;
 
 /// A program that one worker runs.
@@ -55,8 +56,8 @@ impl Outcome {
 
 impl Runner {
     pub(super) fn new(compiled: &Compiled) -> Self {
-        // A clone for each worker, not a shared program: regular expressions keep scratch memory, which workers would
-        // wait for.
+        // A clone for each worker, not a shared program: regular expressions keep scratch memory,
+        // which workers would wait for.
         Runner {
             program: compiled.program.clone(),
             zone: compiled.zone,
@@ -65,7 +66,8 @@ impl Runner {
         }
     }
 
-    /// Runs the program on a record. What it changed before it ended early is for the caller to undo.
+    /// Runs the program on a record. What it changed before it ended early is for the caller to
+    /// undo.
     pub fn run(&mut self, record: &mut Record) -> Outcome {
         moment::begin(record.origin(), &self.salt);
         self.resolve(&mut record.as_program_target())
@@ -108,8 +110,8 @@ impl Runner {
     }
 }
 
-/// A record that a condition looks at. As of [`Record::as_program_target`], the first question for the root, which the
-/// runtime only asks to see that there is one, is answered without making it.
+/// A record that a condition looks at. As of [`Record::as_program_target`], the first question for
+/// the root, which the runtime only asks to see that there is one, is answered without making it.
 #[derive(Debug)]
 struct ReadTarget<'a> {
     record: &'a Record,

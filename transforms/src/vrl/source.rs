@@ -83,7 +83,9 @@ impl Source<'_> {
             match note {
                 _ if words.trim().is_empty() => {}
                 Note::Hint(hint) => diagnostic.help.push(hint.clone()),
-                Note::Basic(_) | Note::Example(_) | Note::CoerceValue => diagnostic.help.push(words),
+                Note::Basic(_) | Note::Example(_) | Note::CoerceValue => {
+                    diagnostic.help.push(words)
+                }
                 _ => diagnostic.notes.push(words),
             }
         }
@@ -93,7 +95,8 @@ impl Source<'_> {
         diagnostic
     }
 
-    /// Finds out whether the author called a function that programs may not call; VRL only says that it knows none.
+    /// Finds out whether the author called a function that programs may not call; VRL only says
+    /// that it knows none.
     fn refused_function(
         &self,
         found: &VrlDiagnostic,

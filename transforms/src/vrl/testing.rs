@@ -11,8 +11,7 @@ use vrl::owned_value_path;
 use vrl::value::Value;
 
 /// When records of tests were received: 2026-03-01T10:00:00Z.
-pub(crate) const RECEIVED_AT: EventTime =
-    EventTime::from_nanoseconds(1_772_359_200_000_000_000);
+pub(crate) const RECEIVED_AT: EventTime = EventTime::from_nanoseconds(1_772_359_200_000_000_000);
 
 /// A program that stands in no document.
 pub(crate) fn source_of(text: &str) -> Source<'static> {

@@ -409,6 +409,12 @@ fn lines_with_an_odd_host_or_none() {
             "<13>Feb 27 08:00:00  web-1  sshd[7]: x",
             "user.notice 2026-02-27T08:00:00Z host=web-1 app=sshd proc=7 | x",
         ),
+    ]);
+}
+
+#[test]
+fn what_relays_and_devices_put_before_the_host() {
+    check(&[
         // AIX, for what it passes on.
         (
             "<13>Feb 27 08:00:00 Message forwarded from aix-7: sshd[7]: x",
@@ -676,8 +682,9 @@ proptest! {
         let mut parts: Vec<Span> = [
             message.hostname, message.appname, message.procid, message.structured,
         ].into_iter().flatten().collect();
-        // The text is whole where the priority is wrong.
-        let wrong = message.priority.is_none() && line.contains(&b'<');
+        // Behind a wrong priority the text is whole, and so begins with it.
+        let first = line.iter().position(|byte| *byte == b'<');
+        let wrong = first == Some(message.message.start);
         parts.extend((!wrong).then_some(message.message));
         parts.sort_by_key(|span| (span.start, span.end));
         for span in parts {

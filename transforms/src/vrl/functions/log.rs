@@ -1,8 +1,8 @@
 //! `log`: a program's own words in our log.
 //!
-//! It changes no result. What it writes is bounded, because the records that make it write are chosen by others: at most
-//! one line a second (or `rate_limit_secs`) from each place of a program, by the receive time of the records. Zero takes
-//! the limit away, as its author asked.
+//! It changes no result. What it writes is bounded, because the records that make it write are
+//! chosen by others: at most one line a second (or `rate_limit_secs`) from each place of a program,
+//! by the receive time of the records. Zero takes the limit away, as its author asked.
 
 use super::super::moment;
 use super::ours::{Call, Replacement};
@@ -34,7 +34,8 @@ fn run(call: &Call<'_>) -> Resolved {
     Ok(Value::Null)
 }
 
-/// Tells whether `seconds` have passed since this place last wrote; if so, it counts as writing now.
+/// Tells whether `seconds` have passed since this place last wrote; if so, it counts as writing
+/// now.
 fn due(call: &Call<'_>, seconds: i64) -> bool {
     let now = moment::received_at().seconds();
     let last = call.site.load(Ordering::Relaxed);

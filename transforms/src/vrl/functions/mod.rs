@@ -1,15 +1,18 @@
-//! The functions that programs may call: VRL's standard library, with every function that asks the machine replaced.
+//! The functions that programs may call: VRL's standard library, with every function that asks the
+//! machine replaced.
 //!
-//! The same log must give the same answer (DESIGN §1), so a function may depend on its arguments and on the record,
-//! and on nothing else. Every function of the standard library is in exactly one of four lists here, and a test fails
-//! when a release of VRL brings one that is in none:
+//! The same log must give the same answer (DESIGN §1), so a function may depend on its arguments
+//! and on the record, and on nothing else. Every function of the standard library is in exactly one
+//! of four lists here, and a test fails when a release of VRL brings one that is in none:
 //!
 //! - [`PURE`] as they are;
-//! - [`REPLACED`] under the same name, signature and type, by ours, which read the record's [`super::moment`];
+//! - [`REPLACED`] under the same name, signature and type, by ours, which read the record's
+//!   [`super::moment`];
 //! - [`RESTRICTED`] as they are, but for some arguments;
 //! - [`REFUSED`] with a diagnostic that says why.
 //!
-//! All times are in the program's own zone, which is never the machine's: UTC unless its `timezone` says otherwise.
+//! All times are in the program's own zone, which is never the machine's: UTC unless its `timezone`
+//! says otherwise.
 
 mod log;
 mod ours;
@@ -57,8 +60,13 @@ pub const RESTRICTED: &[Restriction] = &[
 pub const REFUSED: &[(&str, &str)] = &[
     ("dns_lookup", "it asks the network, and a replay would be told something else"),
     ("encode_proto", "it reads a file that is no part of the plan"),
-    ("get_env_var", "it reads the environment; write `${NAME}` in the document, where `limits.environment` allows it"),
-    ("get_hostname", "it depends on the machine that runs it; the sender's name is a field of the record"),
+    ("find_enrichment_table_records", NO_TABLES),
+    ("get_enrichment_table_record", NO_TABLES),
+    ("get_env_var", "it reads the environment; write `${NAME}` in the document instead"),
+    (
+        "get_hostname",
+        "it depends on the machine that runs it; the sender's name is a field of the record",
+    ),
     ("get_secret", "records carry no secrets"),
     ("http_request", "it asks the network, and a replay would be told something else"),
     ("parse_proto", "it reads a file that is no part of the plan"),
@@ -68,11 +76,12 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("validate_json_schema", "it reads a file that is no part of the plan"),
 ];
 
+const NO_TABLES: &str = "this version has no enrichment tables";
+
 /// Gives all functions that programs may call.
 pub fn all() -> &'static [Box<dyn Function>] {
-    static ALL: LazyLock<Vec<Box<dyn Function>>> = LazyLock::new(|| {
-        vrl::stdlib::all().into_iter().filter_map(admit).collect()
-    });
+    static ALL: LazyLock<Vec<Box<dyn Function>>> =
+        LazyLock::new(|| vrl::stdlib::all().into_iter().filter_map(admit).collect());
     &ALL
 }
 

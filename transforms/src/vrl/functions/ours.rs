@@ -1,4 +1,5 @@
-//! A function of ours in the place of one of VRL's: the same name, signature, documentation and type.
+//! A function of ours in the place of one of VRL's: the same name, signature, documentation and
+//! type.
 
 use std::fmt;
 use std::sync::Arc;
@@ -60,7 +61,8 @@ impl Replaced {
     }
 }
 
-/// Hands everything that describes a function on to `original`; what is compiled is the implementor's own.
+/// Hands everything that describes a function on to `original`; what is compiled is the
+/// implementor's own.
 macro_rules! describe_as_original {
     () => {
         fn identifier(&self) -> &'static str {
@@ -121,8 +123,8 @@ impl Function for Replaced {
     }
 }
 
-/// Set in the configuration of a compilation: whether the program called a replaced function, and so is not the same
-/// for all records even if it reads no field.
+/// Set in the configuration of a compilation: whether the program called a replaced function, and
+/// so is not the same for all records even if it reads no field.
 #[derive(Default)]
 pub struct AskedForMoment(pub bool);
 

@@ -2,8 +2,9 @@
 
 /// Functions that are taken as they are, sorted by name.
 ///
-/// Each was read: no clock, no chance, no file, no network, no environment, and no order of a hash table that shows in
-/// the result. `get_timezone_name` is here because the program's zone is never the machine's.
+/// The source of each (VRL 0.38) was searched for clocks, chance, files, the network, the
+/// environment, and orders of hash tables that show in the result. `get_timezone_name` is here
+/// because the program's zone is never the machine's.
 pub const PURE: &[&str] = &[
     "abs",
     "append",

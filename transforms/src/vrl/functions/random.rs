@@ -1,4 +1,5 @@
-//! The clock and chance: functions of the record's position in the log, so that a replay draws the same.
+//! The clock and chance: functions of the record's position in the log, so that a replay draws the
+//! same.
 
 use super::super::moment;
 use super::ours::{Call, Replacement};
@@ -96,7 +97,9 @@ fn uuid_v7(call: &Call<'_>) -> Resolved {
     };
     let since = u64::try_from(time.timestamp_millis()).ok().filter(|since| since >> 48 == 0);
     let Some(since) = since else {
-        return Err(format!("{} is outside of what a UUIDv7 holds", timestamp_to_string(&time)).into());
+        return Err(
+            format!("{} is outside of what a UUIDv7 holds", timestamp_to_string(&time)).into()
+        );
     };
     let mut bytes = [0; 16];
     moment::draw(&mut bytes);
@@ -133,7 +136,8 @@ mod tests {
 
     #[test]
     fn the_same_record_draws_the_same() {
-        let source = r#"[random_int!(-5, 5), random_float!(0.0, 1.0), random_bool(), uuid_v4(), uuid_v7(), random_bytes(20)]"#;
+        let source = "[random_int!(-5, 5), random_float!(0.0, 1.0), random_bool(), uuid_v4(), \
+                      uuid_v7(), random_bytes(20)]";
         let once = evaluate(source, value!({})).unwrap();
         assert_eq!(evaluate(source, value!({})).unwrap(), once);
         let twice = evaluate("[uuid_v4(), uuid_v4()]", value!({})).unwrap();
@@ -155,7 +159,8 @@ mod tests {
         let many = Value::Array(vec![Value::Null; 500]);
         let ends = evaluate(source, value!({ "many": many })).unwrap();
         assert_eq!(ends, value!([(-3), 3]));
-        let whole = evaluate("random_int!(.min, .max)", value!({ "min": (i64::MIN), "max": (i64::MAX) }));
+        let whole =
+            evaluate("random_int!(.min, .max)", value!({ "min": (i64::MIN), "max": (i64::MAX) }));
         assert!(whole.is_ok());
         assert!(evaluate("random_int!(.min, 1)", value!({ "min": 1 })).is_err());
     }

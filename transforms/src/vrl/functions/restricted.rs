@@ -27,8 +27,8 @@ pub const FORMAT_TIMESTAMP: Restriction =
 pub const PARSE_TIMESTAMP: Restriction =
     Restriction { name: "parse_timestamp", refused: &[("timezone", local_zone)] };
 
-/// `parse_cef` puts custom fields into the result in an order that differs from run to run, so of two with the same
-/// label either may win.
+/// `parse_cef` puts custom fields into the result in an order that differs from run to run, so of
+/// two with the same label either may win.
 pub const PARSE_CEF: Restriction = Restriction {
     name: "parse_cef",
     refused: &[("translate_custom_fields", |value| {
