@@ -28,8 +28,8 @@ Writes every revision of an alert into the database of the instance: the last on
 its history into `alert_revisions`, whom it names into `alert_entities`. `azud alerts` lists them.
 
 Up to 500 alerts, or those of 200 ms, share a transaction; they are confirmed when it is on the \
-disk. A revision that comes twice is written once. What people write about an alert (triage, assignee, \
-verdict) is never touched.",
+disk. A revision that comes twice is written once. What people write about an alert (triage, \
+assignee, verdict) is never touched.",
     inputs: &[Kind::Alert],
     options: &[],
     check,

@@ -46,8 +46,8 @@ pub const FILE: SinkFactory = SinkFactory {
     summary: "Appends records to files.",
     description: "\
 Appends each record as one line to the file that `path` names. Folders are made as they are \
-needed. Fields in `path` can name a file or folder below its fixed part, never one elsewhere: a value that \
-could is changed so that it cannot.
+needed. Fields in `path` can name a file or folder below its fixed part, never one elsewhere: a \
+value that could is changed so that it cannot.
 
 A batch is appended whole or not at all. When the disk is full or refuses, what was written of the \
 batch is cut off again and the sink tries again, with growing pauses; meanwhile the pipeline slows \
