@@ -25,7 +25,7 @@ del(.message)
 [transforms.errors]
 type = "filter"
 inputs = ["parse"]
-condition = '.status >= 500'
+condition = 'int!(.status) >= 500'
 
 [transforms.by_team]
 type = "route"

@@ -73,7 +73,7 @@ fn malformed_toml_names_the_place() {
 #[test]
 fn bad_vrl_is_shown_where_it_stands_in_the_file() {
     let document = "[sources.in]\ntype = \"stdin\"\n[transforms.t]\ntype = \"remap\"\ninputs = [\"in\"]\n\
-                    source = '''\n.a = 1\n.b = upcase(.a\n'''\n[sinks.out]\ntype = \"blackhole\"\ninputs = [\"t\"]\n";
+                    source = '''\n.a = 1\n.b = = 2\n'''\n[sinks.out]\ntype = \"blackhole\"\ninputs = [\"t\"]\n";
     refused(document, 1, &["error[P020]", "p.toml:8:"]);
 }
 
@@ -88,10 +88,10 @@ fn a_port_in_use_is_named_with_the_remedy() {
 #[test]
 fn a_folder_that_cannot_be_written_is_named() {
     let document = format!(
-        "api.enabled = false\ndata_dir = \"/proc/azud\"\n{}",
+        "api.enabled = false\ndata_dir = \"@OUT@/p.toml/data\"\n{}",
         syslog(free_address(), "")
     );
-    refused(&document, 3, &["/proc/azud", "data_dir"]);
+    refused(&document, 3, &["p.toml/data"]);
 }
 
 #[test]

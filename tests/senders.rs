@@ -152,8 +152,8 @@ fn load(address: SocketAddr, arguments: &[&str]) -> usize {
 
 #[test]
 fn loggen_over_tcp_and_tls_loses_nothing() {
-    let plain: &[&str] = &["--stream", "--inet", "--syslog-proto"];
-    let framed: &[&str] = &["--stream", "--inet", "--syslog-proto", "--framing"];
+    let plain: &[&str] = &["--stream", "--inet", "--syslog-proto", "--no-framing"];
+    let framed: &[&str] = &["--stream", "--inet", "--syslog-proto"];
     for (arguments, encrypted) in [(plain, false), (framed, false), (&["--use-ssl", "--inet"], true)] {
         let address = free_address();
         let folder = Folder::new();

@@ -21,6 +21,7 @@ use azud_event::dead_letter::{Fault, Reason};
 use azud_event::id::Partitioner;
 use azud_event::record::Record;
 use azud_event::row::Row;
+use memchr::memmem::Finder;
 use azud_plan::component::{Encoder, Next, RowMaker, Running, Transform, TransformSpec};
 use azud_plan::plan::{Output, Pipeline, Plan, Reader, SourceInput};
 use std::collections::HashMap;
@@ -61,6 +62,15 @@ struct SourceEntry {
     /// Whether this pipeline is the one that counts what the source received.
     counts: bool,
     spec: Arc<dyn azud_plan::component::SourceSpec>,
+    prefilter: Option<Prefilter>,
+}
+
+/// Passes over the frames of a block that the one reader of a source would discard.
+///
+/// A frame is counted as its reader would have counted it; only the work of decoding is left out.
+struct Prefilter {
+    finder: Finder<'static>,
+    reader: usize,
 }
 
 struct Step {
@@ -122,9 +132,12 @@ impl Chain {
             for reader in readers.iter() {
                 chain.reach(pipeline, *reader);
             }
+            let decoder = source.spec.decoder();
+            let prefilter = chain.prefilter(&readers, &*decoder, source.spec.event_time());
             let entry = SourceEntry {
+                prefilter,
                 id: source.id.as_str().into(),
-                decoder: source.spec.decoder(),
+                decoder,
                 event_time: source.spec.event_time().cloned(),
                 readers,
                 meter: ComponentMeter::new(&source.id, "source", source.kind, &pipeline.name),
@@ -210,6 +223,21 @@ impl Chain {
         }
     }
 
+    /// Gives the prefilter of a source: its one reader must look for a text in a field that stands in
+    /// the frame as it is, and nobody may want the event time of what is passed over.
+    fn prefilter(
+        &self,
+        readers: &[Reader],
+        decoder: &dyn Decoder,
+        event_time: Option<&vrl::path::OwnedValuePath>,
+    ) -> Option<Prefilter> {
+        let [Reader::Transform(reader)] = readers else { return None };
+        let needle = self.steps[*reader].as_ref()?.spec.needle()?;
+        let verbatim = decoder.verbatim_field()? == needle.field && event_time.is_none();
+        let finder = Finder::new(needle.text.as_bytes()).into_owned();
+        verbatim.then_some(Prefilter { finder, reader: *reader })
+    }
+
     /// Whether records must journal their changes: when one record goes several ways, or a program may have to be undone.
     pub fn journals(&self) -> bool {
         let fans_out = |readers: &[Reader]| readers.len() > 1;
@@ -227,8 +255,8 @@ impl Chain {
             unreachable!("a block of a source that this pipeline does not read");
         };
         self.place.source = Arc::clone(&source.id);
-        if let Layout::Refused(reason) = block.layout {
-            self.refused(block, reason, &mut source);
+        if let Layout::Refused { reason, length } = block.layout {
+            self.refused(block, reason, length, &mut source);
         } else if self.guarded(|chain| chain.frames(block, None, record, &mut source)).is_err() {
             self.frame_by_frame(block, record, &mut source);
         }
@@ -338,8 +366,22 @@ impl Chain {
         record: &mut Record,
         source: &mut SourceEntry,
     ) {
+        let mut hit = source.prefilter.as_ref().and_then(|it| it.finder.find(&block.bytes));
         for (number, frame) in (0..).zip(frames(block)) {
             if only.is_some_and(|only| only != number) {
+                continue;
+            }
+            if let Some(prefilter) = &source.prefilter
+                && !prefilter.may_pass(block, &frame, &mut hit)
+            {
+                if source.counts {
+                    source.meter.received(1);
+                }
+                source.meter.sent(1);
+                if let Some(step) = &mut self.steps[prefilter.reader] {
+                    step.meter.received(1);
+                    step.meter.discarded();
+                }
                 continue;
             }
             record.begin(block, &frame);
@@ -397,13 +439,13 @@ impl Chain {
         }
     }
 
-    fn refused(&mut self, block: &Block, reason: Reason, source: &mut SourceEntry) {
+    fn refused(&mut self, block: &Block, reason: Reason, length: u64, source: &mut SourceEntry) {
         if source.counts {
             source.meter.received(1);
         }
         source.meter.dead(reason);
         let peer = block.peers.first().map(|peer| &peer.host[..]);
-        let length = usize::try_from(block.end - block.position).unwrap_or(usize::MAX);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
         let fault = Fault::new(reason, dead_letter::refusal(reason, length));
         let letter = dead_letter::Letter {
             received_at: block.received_at,
@@ -412,7 +454,7 @@ impl Chain {
             peer,
             fault: &fault,
             raw: &block.bytes,
-            raw_bytes: length.max(block.bytes.len()),
+            raw_bytes: length,
         };
         self.sinks[self.dead].append(1, |out| letter.write(out));
     }
@@ -494,6 +536,25 @@ impl Chain {
             raw_bytes: raw.len(),
         };
         self.sinks[self.dead].append(1, |out| letter.write(out));
+    }
+}
+
+impl Prefilter {
+    /// Whether a frame holds the text. `hit` is where the text next stands in the block, not before
+    /// the frame that was asked about last.
+    fn may_pass(&self, block: &Block, frame: &Frame, hit: &mut Option<usize>) -> bool {
+        let Frame { range, .. } = frame;
+        if block.bytes.get(range.start).is_none_or(|first| *first == 0) {
+            return true;
+        }
+        while let Some(at) = *hit
+            && at < range.start
+        {
+            let next = self.finder.find(&block.bytes[at + 1..]);
+            *hit = next.map(|next| at + 1 + next);
+        }
+        let length = self.finder.needle().len();
+        hit.is_some_and(|at| at + length <= range.end)
     }
 }
 

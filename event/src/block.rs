@@ -42,7 +42,7 @@ impl Block {
         let start = frame.range.start as u64;
         match self.layout {
             Layout::Lines | Layout::Syslog => (self.position + start, 0),
-            Layout::Heads | Layout::Refused(_) => (self.position, start << 32),
+            Layout::Heads | Layout::Refused { .. } => (self.position, start << 32),
         }
     }
 }
@@ -80,7 +80,12 @@ pub enum Layout {
     /// A head of [`HEAD_BYTES`] bytes before each record, as [`HeadWriter`] writes it.
     Heads,
     /// Not records: bytes that the source could not take in, to be set aside for this reason.
-    Refused(Reason),
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// How many bytes the record had, of which the block may hold only the first.
+        length: u64,
+    },
 }
 
 /// The length of a record's head under [`Layout::Heads`]: length (u32), peer (u32), receive-time delta (u32, µs), all

@@ -3,6 +3,7 @@
 use crate::component::{Default, Example, OptionKind, OptionSpec, SOURCE_OPTIONS};
 use crate::diagnostic::{CODES, Explanation};
 use crate::registry::Registry;
+use crate::resolve::{INSTANCE_OPTIONS, TEST_OPTIONS};
 use crate::telemetry::{METRICS, MetricKind};
 use std::fmt::Write;
 
@@ -24,6 +25,8 @@ pub fn pages(registry: &Registry) -> Vec<(String, String)> {
     for component in &components {
         pages.push((format!("{}s/{}.md", component.kind, component.name), page(component)));
     }
+    pages.push(("instance.md".to_owned(), instance()));
+    pages.push(("tests.md".to_owned(), tests_page()));
     pages.push(("diagnostics.md".to_owned(), diagnostics()));
     pages.push(("metrics.md".to_owned(), metrics()));
     pages
@@ -84,7 +87,10 @@ fn index(components: &[Component]) -> String {
             let _ = writeln!(out, "| [`{0}`]({kind}s/{0}.md) | {1} |", found.name, found.summary);
         }
     }
-    out.push_str("\n[Diagnostics](diagnostics.md) · [Metrics](metrics.md)\n");
+    out.push_str(
+        "\n[Settings of the instance](instance.md) · [Tests in documents](tests.md) · \
+         [Diagnostics](diagnostics.md) · [Metrics](metrics.md)\n",
+    );
     out
 }
 
@@ -96,7 +102,9 @@ fn page(component: &Component) -> String {
     }
     out.push_str("\n## Options\n\n| option | type | default | |\n|---|---|---|---|\n");
     if *kind != "source" {
-        out.push_str("| `inputs` | list of text | required | The components whose output it takes. |\n");
+        out.push_str(
+            "| `inputs` | list of text | required | The components whose output it takes. |\n",
+        );
     }
     rows(&mut out, "", component.options);
     rows(&mut out, "", component.common);
@@ -134,7 +142,12 @@ fn rows(out: &mut String, prefix: &str, options: &[OptionSpec]) {
         };
         let summary = option.summary.split_whitespace().collect::<Vec<_>>().join(" ");
         let kind = kind_words(&option.kind);
-        let _ = writeln!(out, "| `{name}` | {kind} | {default} | {}{} |", cell(&summary), words(&option.kind));
+        let _ = writeln!(
+            out,
+            "| `{name}` | {kind} | {default} | {}{} |",
+            cell(&summary),
+            words(&option.kind)
+        );
         for nested in nested(&option.kind) {
             let list = if matches!(option.kind, OptionKind::List(_)) { "[]" } else { "" };
             rows(out, &format!("{name}{list}."), nested);
@@ -199,9 +212,31 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
+fn instance() -> String {
+    let mut out = String::from(
+        "# Settings of the instance\n\nThey stand at the top of `azud.toml`, or of any one document; each is \
+         written once.\n\n| setting | type | default | |\n|---|---|---|---|\n",
+    );
+    rows(&mut out, "", INSTANCE_OPTIONS);
+    out
+}
+
+fn tests_page() -> String {
+    let mut out = String::from(
+        "# Tests in documents\n\nEach `[[tests]]` of a document, or of the `*.case.toml` beside it, puts events \
+         into transforms and looks at what transforms give. `azud test` runs them.\n\n\
+         | option | type | default | |\n|---|---|---|---|\n",
+    );
+    rows(&mut out, "", TEST_OPTIONS);
+    out
+}
+
 fn diagnostics() -> String {
     let pages: Vec<String> = CODES.iter().map(diagnostic_page).collect();
-    format!("# Diagnostics\n\nWhat `azud validate` and `azud run` may say of documents.\n\n{}", pages.join("\n"))
+    format!(
+        "# Diagnostics\n\nWhat `azud validate` and `azud run` may say of documents.\n\n{}",
+        pages.join("\n")
+    )
 }
 
 fn metrics() -> String {
@@ -221,4 +256,22 @@ fn metrics() -> String {
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_is_whole_and_every_page_is_linked() {
+        let pages = pages(&Registry { sources: &[], transforms: &[], sinks: &[] });
+        let index = &pages[0].1;
+        for (name, text) in &pages[1..] {
+            assert!(index.contains(&format!("({name})")), "{name} is not in the index");
+            for row in text.lines().filter(|line| line.starts_with('|')) {
+                let columns = row.replace("\\|", "").matches('|').count();
+                assert!(columns == 5 || (name == "metrics.md" && columns == 4), "{name}: {row}");
+            }
+        }
+    }
 }

@@ -4,13 +4,15 @@
 
 use crate::component::{Default, OptionKind, OptionSpec, SOURCE_OPTIONS};
 use crate::registry::Registry;
+use crate::resolve::TEST_OPTIONS;
 use serde_json::{Map, Value, json};
 
 /// Gives the schema of a whole document: instance keys, `sources`, `transforms`, `sinks` and `tests`.
 pub fn schema(registry: &Registry, instance: &[OptionSpec]) -> Value {
-    let sources = registry.sources.iter().map(|found| {
-        component(found.name, found.summary, &[found.options, SOURCE_OPTIONS], false)
-    });
+    let sources = registry
+        .sources
+        .iter()
+        .map(|found| component(found.name, found.summary, &[found.options, SOURCE_OPTIONS], false));
     let transforms = registry
         .transforms
         .iter()
@@ -23,7 +25,8 @@ pub fn schema(registry: &Registry, instance: &[OptionSpec]) -> Value {
     properties.insert("sources".into(), section(sources.collect()));
     properties.insert("transforms".into(), section(transforms.collect()));
     properties.insert("sinks".into(), section(sinks.collect()));
-    properties.insert("tests".into(), json!({ "type": "array", "items": { "type": "object" } }));
+    let tests = json!({ "type": "array", "items": kind(&OptionKind::Table(TEST_OPTIONS)) });
+    properties.insert("tests".into(), tests);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A document of Azud",
@@ -85,7 +88,8 @@ fn options(specs: &[OptionSpec]) -> (Map<String, Value>, Vec<String>) {
     let mut required = Vec::new();
     for spec in specs {
         let mut schema = kind(&spec.kind);
-        schema["description"] = spec.summary.split_whitespace().collect::<Vec<_>>().join(" ").into();
+        schema["description"] =
+            spec.summary.split_whitespace().collect::<Vec<_>>().join(" ").into();
         match spec.default {
             Default::Required => required.push(spec.name.to_owned()),
             Default::None => {}
@@ -116,22 +120,28 @@ fn kind(of: &OptionKind) -> Value {
         | OptionKind::Path
         | OptionKind::Field
         | OptionKind::TimeZone => text(),
-        OptionKind::Condition => json!({ "anyOf": [text(), { "type": "object" }] }),
+        OptionKind::Condition => json!({ "anyOf": [text(), {
+            "type": "object",
+            "properties": { "type": { "const": "vrl" }, "source": text() },
+            "required": ["type", "source"],
+            "additionalProperties": false,
+        }] }),
         OptionKind::Boolean => json!({ "type": "boolean" }),
         OptionKind::Integer { min, max } => {
             json!({ "type": "integer", "minimum": min, "maximum": max })
         }
         OptionKind::Bytes { .. } => json!({ "anyOf": [
             { "type": "integer", "minimum": 0 },
-            { "type": "string", "pattern": "^[0-9_]+ *([KMGT]i?B|B)$" },
+            { "type": "string", "pattern": "^[0-9]+ *([KMGT]i?B|kB|B)$" },
         ] }),
         OptionKind::Duration => {
-            json!({ "type": "string", "pattern": "^[0-9_.]+ *(ns|us|µs|ms|s|m|h|d|w)$" })
+            json!({ "type": "string", "pattern": "^[0-9]+ *(ms|s|m|h|d)$" })
         }
         OptionKind::Seconds => json!({ "type": "number", "minimum": 0 }),
         OptionKind::OneOf(words) => {
-            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            json!({ "enum": words })
+            let each =
+                words.iter().map(|(word, means)| json!({ "const": word, "description": means }));
+            json!({ "oneOf": each.collect::<Vec<_>>() })
         }
         OptionKind::List(of) => json!({ "type": "array", "items": kind(of) }),
         OptionKind::Map(of) => json!({ "type": "object", "additionalProperties": kind(of) }),
@@ -146,5 +156,26 @@ fn kind(of: &OptionKind) -> Value {
         }
         OptionKind::Either(one, other) => json!({ "anyOf": [kind(one), kind(other)] }),
         OptionKind::Any => json!({}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::INSTANCE_OPTIONS;
+
+    #[test]
+    fn defaults_and_bounds_are_in_the_schema() {
+        let registry = Registry { sources: &[], transforms: &[], sinks: &[] };
+        let schema = schema(&registry, INSTANCE_OPTIONS);
+        assert_eq!(schema["properties"]["threads"]["maximum"], 1024);
+        let api = &schema["properties"]["api"]["properties"]["address"];
+        assert_eq!(api["default"], "127.0.0.1:8686");
+        let test = &schema["properties"]["tests"]["items"];
+        assert_eq!(test["required"], json!(["name"]));
+        assert_eq!(
+            test["properties"]["input"]["properties"]["repeat"]["required"],
+            json!(["count"])
+        );
     }
 }

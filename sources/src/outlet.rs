@@ -58,7 +58,7 @@ impl Outlet {
             WhenFull::DropNewest => {
                 if let Err(block) = self.context.intake.try_submit(block) {
                     let records = match block.layout {
-                        Layout::Refused(_) => 1,
+                        Layout::Refused { .. } => 1,
                         _ => frames(&block).count() as u64,
                     };
                     self.context.meter.discarded(records);

@@ -114,7 +114,9 @@ impl StreamBlocks {
         let end = self.read_to - self.framer.waiting_bytes() as u64;
         let (bytes, layout) = match cut {
             Cut::Records(bytes) => (bytes, self.framing.layout()),
-            Cut::Refused { reason, bytes, .. } => (bytes, Layout::Refused(reason)),
+            Cut::Refused { reason, bytes, length } => {
+                (bytes, Layout::Refused { reason, length: length as u64 })
+            }
         };
         let block = Block {
             source: self.source,
@@ -127,7 +129,7 @@ impl StreamBlocks {
             peers: Arc::clone(&self.peers),
         };
         self.position = end;
-        if matches!(block.layout, Layout::Refused(_)) || !self.is_dense(&block.bytes) {
+        if matches!(block.layout, Layout::Refused { .. }) || !self.is_dense(&block.bytes) {
             return block;
         }
         self.split(block)
@@ -136,8 +138,9 @@ impl StreamBlocks {
     /// Whether there may be more records in `bytes` than a block can hold. Each record has a line
     /// feed behind it or, counted, a space before it, and at least two bytes.
     fn is_dense(&self, bytes: &Bytes) -> bool {
-        bytes.len() > 2 * BLOCK_RECORDS_MAX
-            && memchr::memchr2_iter(b'\n', b' ', bytes).count() > BLOCK_RECORDS_MAX
+        // Two counts, not one search for both: counting one byte does not stop at each.
+        let count = |byte| memchr::memchr_iter(byte, bytes).count();
+        bytes.len() > 2 * BLOCK_RECORDS_MAX && count(b'\n') + count(b' ') > BLOCK_RECORDS_MAX
     }
 
     /// Divides a block into several, none with more records than allowed. How a frame is measured

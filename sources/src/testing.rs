@@ -290,7 +290,7 @@ pub(crate) async fn run_to_end(spec: &dyn SourceSpec, bench: &Bench) {
 pub(crate) fn records_of(blocks: &[Block]) -> Vec<String> {
     let mut records = Vec::new();
     for block in blocks {
-        if let Layout::Refused(reason) = block.layout {
+        if let Layout::Refused { reason, .. } = block.layout {
             let text = String::from_utf8_lossy(&block.bytes).into_owned();
             records.push(format!("!{reason}: {text}"));
         }

@@ -1,10 +1,11 @@
 //! `filter` lets records through for which a condition holds.
 
+use crate::vrl::needle::needle;
 use crate::vrl::{Compiler, Program, Runner};
 use azud_event::dead_letter::Fault;
 use azud_event::record::Record;
 use azud_plan::component::{
-    Default, Example, Next, OptionKind, OptionSpec, Options, Port, Running, Transform,
+    Default, Example, Needle, Next, OptionKind, OptionSpec, Options, Port, Running, Transform,
     TransformFactory, TransformSpec,
 };
 use azud_plan::diagnostic::Checker;
@@ -58,12 +59,13 @@ condition.source = 'starts_with(string!(.message), "Failed")'
 fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn TransformSpec>> {
     let text = options.condition("condition")?;
     let condition = Compiler::new(options.id, &[]).condition(text, "condition", checker)?;
-    Some(Box::new(Filter { condition }))
+    Some(Box::new(Filter { condition, needle: needle(&text.text) }))
 }
 
 /// A checked `filter`.
 struct Filter {
     condition: Program,
+    needle: Option<Needle>,
 }
 
 impl TransformSpec for Filter {
@@ -73,6 +75,10 @@ impl TransformSpec for Filter {
 
     fn build(&self) -> Running {
         Running::Stateless(Box::new(Filtering(self.condition.runner())))
+    }
+
+    fn needle(&self) -> Option<&Needle> {
+        self.needle.as_ref()
     }
 }
 

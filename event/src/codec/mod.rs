@@ -33,4 +33,10 @@ pub trait Decoder: Send {
         record: &mut Record,
         emit: &mut dyn FnMut(&mut Record),
     ) -> Result<(), Fault>;
+
+    /// Gives the field that is a slice of the frame's bytes as they are, in every record that this
+    /// decoder makes of a frame that does not begin with NUL; and no such frame is a fault.
+    fn verbatim_field(&self) -> Option<&'static str> {
+        None
+    }
 }

@@ -38,6 +38,10 @@ impl Decoder for TextDecoder {
         emit(record);
         Ok(())
     }
+
+    fn verbatim_field(&self) -> Option<&'static str> {
+        Some("message")
+    }
 }
 
 static MESSAGE: LazyLock<OwnedValuePath> =

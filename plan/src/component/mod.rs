@@ -22,10 +22,12 @@ pub use option::{
 };
 pub use sink::{Batch, Batches, Confirmation, Encoder, SinkFactory, SinkSpec, SinkTask};
 pub use source::{
-    Acknowledged, Intake, SourceContext, SourceFactory, SourceSpec, SourceTask, Shutdown,
+    Acknowledged, Intake, Shutdown, SourceContext, SourceFactory, SourceSpec, SourceTask,
 };
 pub use template::{Confine, Missing, Template};
-pub use transform::{KeyedState, Next, RowMaker, Running, Transform, TransformFactory, TransformSpec};
+pub use transform::{
+    KeyedState, Needle, Next, RowMaker, Running, Transform, TransformFactory, TransformSpec,
+};
 
 use azud_event::clock::Clock;
 use std::any::{Any, TypeId};

@@ -38,11 +38,27 @@ pub trait TransformSpec: Send + Sync {
         false
     }
 
+    /// Gives text that a record must hold to have any effect here but being counted as discarded.
+    /// Sound, or `None`: a record without it may be discarded undecoded.
+    fn needle(&self) -> Option<&Needle> {
+        None
+    }
+
     /// Gives the rule whose alerts it makes, and where its name stands. A rule's name is unique in an instance, because
     /// it is part of the identity of its alerts.
     fn rule(&self) -> Option<(&str, Span)> {
         None
     }
+}
+
+/// Text that must stand in a field, as it is, for a record to be let through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needle {
+    /// The field, at the top of the event; its decoder must write it as a slice of the record's
+    /// bytes ([`azud_event::codec::Decoder::verbatim_field`]).
+    pub field: String,
+    /// The text, ASCII, not empty.
+    pub text: String,
 }
 
 /// A running transform.

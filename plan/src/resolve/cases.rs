@@ -382,7 +382,9 @@ impl<'g, 'a> Reader<'_, 'g, 'a> {
         let edge = match self.names.find(self.document, None, text) {
             Ok(edges) => edges.into_iter().next()?,
             Err(found) => {
-                self.checker.report(*found);
+                if !self.graph.holes {
+                    self.checker.report(*found);
+                }
                 return None;
             }
         };

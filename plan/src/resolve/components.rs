@@ -1,7 +1,7 @@
 //! Gathers the components of all documents: their ids, their types, and their options held against the registry.
 
 use super::files::{Documents, File};
-use super::vector;
+use super::{SECTIONS, vector};
 use crate::component::option::check::{check_value, check_with};
 use crate::component::{
     OptionKind, OptionSpec, Options, Port, SOURCE_OPTIONS, SinkFactory, SinkSpec, SourceFactory,
@@ -25,8 +25,8 @@ pub(super) struct Graph<'a> {
     /// Whether something is missing, so that what follows from it must not be told: a document that is not TOML, an
     /// unknown type, an input that was not found.
     pub incomplete: bool,
-    /// How many documents have components.
-    pub documents: usize,
+    /// Whether components may be missing that somebody wrote, so that an input that is not found must not be told.
+    pub holes: bool,
 }
 
 /// A component, from its table to its checked form.
@@ -158,9 +158,11 @@ pub(super) fn gather<'a>(
     checker: &mut Checker,
 ) -> Graph<'a> {
     let mut components = Vec::new();
+    let mut holes = documents.incomplete;
     for (number, file) in documents.read.iter().enumerate().filter(|(_, file)| !file.is_case) {
+        holes |= has_misspelt_section(file);
         for role in [Role::Source, Role::Transform, Role::Sink] {
-            section(number, file, role, registry, &mut components, checker);
+            holes |= !section(number, file, role, registry, &mut components, checker);
         }
     }
     refuse_equal_ids(&components, checker);
@@ -174,14 +176,20 @@ pub(super) fn gather<'a>(
         };
     }
     let unknown = components.iter().any(|component| component.factory.is_none());
-    Graph {
-        components,
-        order: Vec::new(),
-        incomplete: documents.incomplete || unknown,
-        documents: with_components.len(),
-    }
+    let unfed = |component: &Component<'_>| {
+        component.role != Role::Source && component.written_inputs.is_empty()
+    };
+    let unfed = components.iter().any(unfed);
+    Graph { components, order: Vec::new(), incomplete: holes || unknown || unfed, holes }
 }
 
+/// Whether a document has something like a section, under a name that is none.
+fn has_misspelt_section(file: &File) -> bool {
+    let keys = file.document.root.entries.iter().map(|entry| entry.key.as_str());
+    keys.filter(|key| !SECTIONS.contains(key)).any(|key| nearest(key, SECTIONS).is_some())
+}
+
+/// Gathers one section of a document. Gives whether everything in it was understood as a component.
 fn section<'a>(
     number: usize,
     file: &'a File,
@@ -189,14 +197,15 @@ fn section<'a>(
     registry: &Registry,
     components: &mut Vec<Component<'a>>,
     checker: &mut Checker,
-) {
+) -> bool {
     let name = format!("{}s", role.name());
-    let Some(node) = file.document.root.node(&name) else { return };
+    let Some(node) = file.document.root.node(&name) else { return true };
     let Some(section) = node.as_table() else {
         let title = format!("`{name}` is a table from ids to components, not {}", node.type_name());
         checker.report(Diagnostic::error(codes::WRONG_TYPE, node.span, title, ""));
-        return;
+        return false;
     };
+    let mut whole = true;
     for entry in &section.entries {
         check_id(entry, checker);
         let Some(table) = entry.node.as_table() else {
@@ -208,6 +217,7 @@ fn section<'a>(
             );
             let found = Diagnostic::error(codes::WRONG_TYPE, entry.node.span, title, "");
             checker.report(found.help(format!("write `[{name}.{}]`, then its options", entry.key)));
+            whole = false;
             continue;
         };
         let factory = find_type(entry, table, role, registry, checker);
@@ -230,6 +240,7 @@ fn section<'a>(
             check_table(table, factory, role, checker);
         }
     }
+    whole
 }
 
 fn check_table(table: &Table, factory: Factory, role: Role, checker: &mut Checker) {

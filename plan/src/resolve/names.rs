@@ -41,7 +41,9 @@ pub(super) fn connect(graph: &mut Graph<'_>, checker: &mut Checker) {
                 Ok(found) => edges.extend(found),
                 Err(found) => {
                     missing = true;
-                    checker.report(*found);
+                    if !graph.holes {
+                        checker.report(*found);
+                    }
                 }
             }
         }

@@ -419,7 +419,7 @@ impl DatagramBlocks {
             end: self.position + 1,
             received_at: now,
             bytes: Bytes::copy_from_slice(kept),
-            layout: Layout::Refused(Reason::TooLong),
+            layout: Layout::Refused { reason: Reason::TooLong, length: record.len() as u64 },
             peers: Arc::new([Peer::from_address(sender)]),
         };
         self.position = block.end;

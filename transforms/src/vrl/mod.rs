@@ -7,6 +7,7 @@
 pub mod compile;
 pub mod functions;
 mod moment;
+pub mod needle;
 pub mod run;
 pub mod source;
 #[cfg(test)]

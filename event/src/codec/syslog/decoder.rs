@@ -173,6 +173,10 @@ impl Decoder for SyslogDecoder {
         emit(record);
         Ok(())
     }
+
+    fn verbatim_field(&self) -> Option<&'static str> {
+        Some("message")
+    }
 }
 
 /// Reads a process that is a number; one that does not fit is a name.

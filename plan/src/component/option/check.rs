@@ -104,7 +104,9 @@ pub(crate) fn check_value(node: &Node, kind: &OptionKind, name: &str, checker: &
             check_options(table, specs, &[], &format!("`{name}`"), checker);
         }
         (OptionKind::List(item), Value::Array(items)) => {
-            items.iter().for_each(|node| check_value(node, item, name, checker));
+            for (number, node) in items.iter().enumerate() {
+                check_value(node, item, &format!("{name}[{number}]"), checker);
+            }
         }
         (OptionKind::Map(item), Value::Table(table)) => {
             for entry in &table.entries {
