@@ -107,7 +107,10 @@ fn a_document_of_vector_passes_its_own_tests_unchanged() {
 #[test]
 fn a_test_that_fails_says_which_and_why() {
     let folder = Folder::new();
-    folder.write("vector.toml", VECTOR.replace("assert_eq!(.status, 503)", "assert_eq!(.status, 504)"));
+    folder.write(
+        "vector.toml",
+        VECTOR.replace("assert_eq!(.status, 503)", "assert_eq!(.status, 504)"),
+    );
     let tested = program::run(folder.path(), &["test", "vector.toml"]);
     assert_eq!(tested.status.code(), Some(1));
     let said = text(&tested.stdout) + &text(&tested.stderr);
@@ -178,6 +181,9 @@ fn the_registry_speaks_for_itself() {
     let wrong = program::run(folder.path(), &["explain", "sylog"]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(text(&wrong.stderr).contains("did you mean `syslog`"));
-    let drawn = program::run(folder.path(), &["graph", shipped().join("quickstart.toml").to_str().unwrap()]);
+    let drawn = program::run(
+        folder.path(),
+        &["graph", shipped().join("quickstart.toml").to_str().unwrap()],
+    );
     assert!(text(&drawn.stdout).contains("\"failed_login\" -> \"ssh_failed_login\""));
 }

@@ -81,7 +81,8 @@ fn bad_vrl_is_shown_where_it_stands_in_the_file() {
 fn a_port_in_use_is_named_with_the_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let document = "api.enabled = false\ndata_dir = \"@OUT@/data\"\n".to_owned() + &syslog(address, "");
+    let document =
+        "api.enabled = false\ndata_dir = \"@OUT@/data\"\n".to_owned() + &syslog(address, "");
     refused(&document, 3, &[&address.to_string(), "in use"]);
 }
 
@@ -196,7 +197,8 @@ fn fill_then_make_room(instance: &Instance, address: SocketAddr, make_room: impl
     const EVENTS: usize = 4_000;
     let mut sender = TcpStream::connect(address).unwrap();
     for number in 0..EVENTS {
-        writeln!(sender, "<13>1 2026-03-01T10:00:00Z h app {number} - - {}", "x".repeat(100)).unwrap();
+        writeln!(sender, "<13>1 2026-03-01T10:00:00Z h app {number} - - {}", "x".repeat(100))
+            .unwrap();
     }
     wait::until("a word about the full disk", PATIENCE, || {
         instance.errors().iter().any(|line| line.contains("No space left")).then_some(())
@@ -216,7 +218,8 @@ fn sigterm_under_load_delivers_everything_that_was_acknowledged_by_tcp() {
     let instance = Instance::start(&syslog(address, ""));
     let sending = std::thread::spawn(move || {
         let mut sender = TcpStream::connect(address).unwrap();
-        let line = format!("<13>1 2026-03-01T10:00:00Z h app - - - {}\n", "x".repeat(200)).repeat(100);
+        let line =
+            format!("<13>1 2026-03-01T10:00:00Z h app - - - {}\n", "x".repeat(200)).repeat(100);
         let mut sent = 0usize;
         while sender.write_all(line.as_bytes()).is_ok() {
             sent += 100;

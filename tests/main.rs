@@ -1,4 +1,5 @@
-//! End to end: the real program with real sockets, files and databases, and the style guide as a test.
+//! End to end: the real program with real sockets, files and databases, and the style guide as a
+//! test.
 //!
 //! Everything is one binary, because each further one would link the whole program once more. Build
 //! the program first (`cargo build`); `tests/run` does, and sets up the other programs that tests

@@ -1,4 +1,5 @@
-//! Back pressure with a real sender: a sink that stops holds the sender, not the memory, and loses nothing.
+//! Back pressure with a real sender: a sink that stops holds the sender, not the memory, and loses
+//! nothing.
 
 use crate::support::files::Folder;
 use crate::support::metrics::Metrics;
@@ -15,8 +16,8 @@ use std::time::Duration;
 
 const EVENTS: usize = 500_000;
 
-/// The program's own memory beside what credit and budgets bound (32 MiB and 16 MiB by default, once as
-/// taken and once as made): its code, buffers of sockets, the allocator's slack.
+/// The program's own memory beside what credit and budgets bound (32 MiB and 16 MiB by default,
+/// once as taken and once as made): its code, buffers of sockets, the allocator's slack.
 const MEMORY_BYTES_MAX: u64 = 150 << 20;
 
 fn document(syslog: SocketAddr, api: SocketAddr) -> String {

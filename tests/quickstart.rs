@@ -29,8 +29,9 @@ fn events_arrive_shaped_and_the_brute_force_raises_an_alert() {
     wait::until("both lines, shaped, on the console", PATIENCE, || {
         let events = azud.output();
         let shaped = events.iter().filter(|line| {
-            serde_json::from_str::<serde_json::Value>(line)
-                .is_ok_and(|event| event["source"]["ip"] == "192.0.2.7" && event["user"]["name"] == "root")
+            serde_json::from_str::<serde_json::Value>(line).is_ok_and(|event| {
+                event["source"]["ip"] == "192.0.2.7" && event["user"]["name"] == "root"
+            })
         });
         (shaped.count() >= 2).then_some(())
     });

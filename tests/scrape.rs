@@ -83,6 +83,7 @@ fn the_figures_of_prometheus_are_ours() {
 /// Writes a query so that it may stand in a URL.
 fn encode(query: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    let escaped = |byte: u8| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    let escaped =
+        |byte: u8| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     query.bytes().map(escaped).collect()
 }

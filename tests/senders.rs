@@ -1,4 +1,5 @@
-//! Real senders: rsyslog, syslog-ng's loggen, util-linux' logger; over UDP, TCP and TLS, in both framings.
+//! Real senders: rsyslog, syslog-ng's loggen, util-linux' logger; over UDP, TCP and TLS, in both
+//! framings.
 //!
 //! Every test counts: what was sent is what arrived plus what a counter says was dropped.
 
@@ -32,8 +33,7 @@ fn udp(address: SocketAddr) -> String {
 }
 
 fn tls(address: SocketAddr, client: &str) -> String {
-    let certificates =
-        "tls.enabled = true\ntls.crt_file = \"@OUT@/server.crt\"\ntls.key_file = \"@OUT@/server.key\"";
+    let certificates = "tls.enabled = true\ntls.crt_file = \"@OUT@/server.crt\"\ntls.key_file = \"@OUT@/server.key\"";
     format!(
         "[sources.in]\ntype = \"syslog\"\nmode = \"tcp\"\naddress = \"{address}\"\n\
          {certificates}\n{client}{OUT}"
@@ -91,14 +91,12 @@ fn from_rsyslog(document: &str, global: &str, action: &str, count: usize) {
     let instance = Instance::start_in(folder, document, &[]);
     let path = instance.folder.path().display().to_string();
     let global = global.replace("@OUT@", &path);
-    let _sender = rsyslog(&instance.folder, &global, &action.replace("@OUT@", &path));
-    let events = instance.lines("out.jsonl", count);
+    let sender = rsyslog(&instance.folder, &global, &action.replace("@OUT@", &path));
+    let events = instance.lines_or("out.jsonl", count, || (sender.errors(), instance.errors()));
     let messages: BTreeSet<String> = events.iter().map(|event| message(event)).collect();
     assert_eq!((events.len(), messages.len()), (count, count));
-    let received = instance.metrics().sum(
-        "azud_component_received_events_total",
-        &[("component_id", "in")],
-    );
+    let received =
+        instance.metrics().sum("azud_component_received_events_total", &[("component_id", "in")]);
     assert_eq!(received, count as f64);
 }
 
@@ -144,8 +142,8 @@ fn load(address: SocketAddr, arguments: &[&str]) -> usize {
     command.args(["--size", "300", "--rate", "100000", "--interval", "2", "--csv"]).args(arguments);
     command.arg(address.ip().to_string()).arg(address.port().to_string());
     let said = succeed(&mut command);
-    let said = String::from_utf8_lossy(&said.stderr).into_owned()
-        + &String::from_utf8_lossy(&said.stdout);
+    let said =
+        String::from_utf8_lossy(&said.stderr).into_owned() + &String::from_utf8_lossy(&said.stdout);
     let count = said.split("count=").nth(1).and_then(|rest| rest.split([',', ' ', '\n']).next());
     count.and_then(|count| count.trim().parse().ok()).unwrap_or_else(|| panic!("no count: {said}"))
 }
@@ -154,7 +152,9 @@ fn load(address: SocketAddr, arguments: &[&str]) -> usize {
 fn loggen_over_tcp_and_tls_loses_nothing() {
     let plain: &[&str] = &["--stream", "--inet", "--syslog-proto", "--no-framing"];
     let framed: &[&str] = &["--stream", "--inet", "--syslog-proto"];
-    for (arguments, encrypted) in [(plain, false), (framed, false), (&["--use-ssl", "--inet"], true)] {
+    for (arguments, encrypted) in
+        [(plain, false), (framed, false), (&["--use-ssl", "--inet"], true)]
+    {
         let address = free_address();
         let folder = Folder::new();
         write_certificates(&folder);
@@ -174,10 +174,12 @@ fn loggen_over_udp_loses_nothing_that_no_counter_shows() {
     wait::until("all datagrams to be counted", PATIENCE, || {
         let metrics = instance.metrics();
         let dropped = metrics.sum("azud_udp_kernel_drops_total", &[]);
-        let received = metrics.sum("azud_component_received_events_total", &[("component_id", "in")]);
+        let received =
+            metrics.sum("azud_component_received_events_total", &[("component_id", "in")]);
         (received + dropped == sent).then_some(())
     });
-    let delivered = instance.metrics().sum("azud_component_sent_events_total", &[("component_id", "out")]);
+    let delivered =
+        instance.metrics().sum("azud_component_sent_events_total", &[("component_id", "out")]);
     let dropped = instance.metrics().sum("azud_udp_kernel_drops_total", &[]);
     assert_eq!(instance.lines("out.jsonl", (sent - dropped) as usize).len() as f64, sent - dropped);
     assert!(delivered <= sent - dropped);

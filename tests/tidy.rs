@@ -1,7 +1,7 @@
 //! The style guide, where a machine can hold it.
 //!
-//! Every test walks the whole tree and lists *all* places that break its rule, `file:line` first, so
-//! that one run is enough to mend them. Rust is read as tokens, not as text: a rule about
+//! Every test walks the whole tree and lists *all* places that break its rule, `file:line` first,
+//! so that one run is enough to mend them. Rust is read as tokens, not as text: a rule about
 //! `unwrap()` does not stumble over a comment or a string that speaks of it.
 
 mod arrows;

@@ -1,7 +1,9 @@
-//! Runs a case: some records through a pipeline's transforms, on this thread, without sources and sinks.
+//! Runs a case: some records through a pipeline's transforms, on this thread, without sources and
+//! sinks.
 //!
-//! The same chains and states run here as under timely; only who calls them differs. All records form one epoch, so what a
-//! keyed transform gives is what it would give once that epoch is complete.
+//! The same chains and states run here as under timely; only who calls them differs. All records
+//! form one epoch, so what a keyed transform gives is what it would give once that epoch is
+//! complete.
 
 use crate::chain::Chain;
 use azud_event::id::Partitioner;
@@ -43,7 +45,8 @@ pub(crate) type Taps = Rc<RefCell<Vec<Emitted>>>;
 /// The secret of cases: any will do, as long as it is always the same.
 const SECRET: [u8; 16] = *b"a case, no enemy";
 
-/// Runs `inserts` through the transforms of `pipeline`; gives everything that any transform gave, in order.
+/// Runs `inserts` through the transforms of `pipeline`; gives everything that any transform gave,
+/// in order.
 pub fn run(pipeline: &Pipeline, inserts: &[Insert]) -> Vec<Emitted> {
     let taps = Taps::default();
     let partitioner = Partitioner::new(SECRET);
@@ -59,7 +62,9 @@ pub fn run(pipeline: &Pipeline, inserts: &[Insert]) -> Vec<Emitted> {
     }
     let now = inserts.iter().map(|insert| insert.event_time).max().unwrap_or_default();
     while let Some((index, mut rows_of_index)) = rows.pop_first() {
-        let Running::Keyed { state, .. } = pipeline.transforms[index].spec.build() else { continue };
+        let Running::Keyed { state, .. } = pipeline.transforms[index].spec.build() else {
+            continue;
+        };
         let mut chain = Chain::behind_keyed(pipeline, index, partitioner);
         chain.tap(&taps);
         apply(&*state, &mut rows_of_index, now, |value, origin| {

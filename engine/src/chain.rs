@@ -1,13 +1,14 @@
 //! A [`Chain`]: everything stateless behind one entry of a pipeline, fused, on one worker.
 //!
-//! A block is framed, and each frame decoded into the one reused record; the record walks depth first through every
-//! transform that reads it, and is encoded straight into the open buffers of sinks or made into a row for a keyed
-//! transform. No event is stored, cloned or sent to be looked at by the next step. Where a record goes several ways, the
-//! undo journal of the record takes back what one way changed before the next begins.
+//! A block is framed, and each frame decoded into the one reused record; the record walks depth
+//! first through every transform that reads it, and is encoded straight into the open buffers of
+//! sinks or made into a row for a keyed transform. No event is stored, cloned or sent to be looked
+//! at by the next step. Where a record goes several ways, the undo journal of the record takes back
+//! what one way changed before the next begins.
 //!
-//! User code (decoders and programs) runs under guard, a block at a time. If something panics, the buffers are cut back to
-//! where they were before the block, the transforms are built anew, and the block is run once more record by record, so
-//! that only the guilty record is set aside.
+//! User code (decoders and programs) runs under guard, a block at a time. If something panics, the
+//! buffers are cut back to where they were before the block, the transforms are built anew, and the
+//! block is run once more record by record, so that only the guilty record is set aside.
 
 use crate::case::{Emitted, Taps};
 use crate::dead_letter;
@@ -21,9 +22,9 @@ use azud_event::dead_letter::{Fault, Reason};
 use azud_event::id::Partitioner;
 use azud_event::record::Record;
 use azud_event::row::Row;
-use memchr::memmem::Finder;
 use azud_plan::component::{Encoder, Next, RowMaker, Running, Transform, TransformSpec};
 use azud_plan::plan::{Output, Pipeline, Plan, Reader, SourceInput};
+use memchr::memmem::Finder;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -118,7 +119,8 @@ struct Marks {
 impl Chain {
     /// Builds the chain behind the sources of a pipeline.
     ///
-    /// `counts` says whether this pipeline counts what a source received, one pipeline for each source.
+    /// `counts` says whether this pipeline counts what a source received, one pipeline for each
+    /// source.
     pub fn behind_sources(
         plan: &Plan,
         pipeline: &Pipeline,
@@ -223,8 +225,8 @@ impl Chain {
         }
     }
 
-    /// Gives the prefilter of a source: its one reader must look for a text in a field that stands in
-    /// the frame as it is, and nobody may want the event time of what is passed over.
+    /// Gives the prefilter of a source: its one reader must look for a text in a field that stands
+    /// in the frame as it is, and nobody may want the event time of what is passed over.
     fn prefilter(
         &self,
         readers: &[Reader],
@@ -238,14 +240,17 @@ impl Chain {
         verbatim.then_some(Prefilter { finder, reader: *reader })
     }
 
-    /// Whether records must journal their changes: when one record goes several ways, or a program may have to be undone.
+    /// Whether records must journal their changes: when one record goes several ways, or a program
+    /// may have to be undone.
     pub fn journals(&self) -> bool {
         let fans_out = |readers: &[Reader]| readers.len() > 1;
         self.sources.values().any(|source| fans_out(&source.readers))
             || self.entry.iter().any(|readers| fans_out(readers))
-            || self.steps.iter().flatten().any(|step| {
-                step.spec.rolls_back() || all(&step.outputs).count() > 1
-            })
+            || self
+                .steps
+                .iter()
+                .flatten()
+                .any(|step| step.spec.rolls_back() || all(&step.outputs).count() > 1)
     }
 
     /// Works through a block.
@@ -328,7 +333,8 @@ impl Chain {
         sources.chain(steps).chain(keyed)
     }
 
-    /// Runs `work`; if it panics, cuts buffers, rows and counts back to where they were and says so.
+    /// Runs `work`; if it panics, cuts buffers, rows and counts back to where they were and says
+    /// so.
     fn guarded(&mut self, work: impl FnOnce(&mut Chain)) -> Result<(), ()> {
         let marks = self.mark();
         let counted: Vec<_> = self.meters().map(|meter| meter.pending()).collect();

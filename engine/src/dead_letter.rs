@@ -1,9 +1,10 @@
-//! Dead letters: what could not go on is written to files under the data folder, one JSON object a line.
+//! Dead letters: what could not go on is written to files under the data folder, one JSON object a
+//! line.
 //!
-//! They leave a pipeline like any other result, through a sink that every pipeline has: their epoch is not complete, and
-//! their source not acknowledged, before they are on disk. The files have a budget; when it is used up the sink waits
-//! and the pipeline pushes back, because what was promised to be kept may not be lost. Removing or moving segment files
-//! makes room at once.
+//! They leave a pipeline like any other result, through a sink that every pipeline has: their epoch
+//! is not complete, and their source not acknowledged, before they are on disk. The files have a
+//! budget; when it is used up the sink waits and the pipeline pushes back, because what was
+//! promised to be kept may not be lost. Removing or moving segment files makes room at once.
 
 use crate::limits::DEAD_LETTER_SEGMENT_BYTES;
 use azud_event::dead_letter::{Fault, Reason};
@@ -46,8 +47,8 @@ pub struct Letter<'a> {
 impl Letter<'_> {
     /// Writes the letter as one line of JSON.
     ///
-    /// Bytes that are no UTF-8 are written in base64 under `raw_base64`; above [`DEAD_LETTER_RAW_BYTES`] only the start is
-    /// kept, and `raw_bytes` tells the true length.
+    /// Bytes that are no UTF-8 are written in base64 under `raw_base64`; above
+    /// [`DEAD_LETTER_RAW_BYTES`] only the start is kept, and `raw_bytes` tells the true length.
     pub fn write(&self, out: &mut Vec<u8>) {
         let kept = &self.raw[..self.raw.len().min(DEAD_LETTER_RAW_BYTES)];
         let mut letter = json!({
@@ -100,7 +101,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Makes a writer into `folder`, which is made with the first letter, of at most `budget_bytes` in all.
+    /// Makes a writer into `folder`, which is made with the first letter, of at most `budget_bytes`
+    /// in all.
     pub fn new(folder: PathBuf, budget_bytes: u64) -> Self {
         Writer { folder, budget_bytes, open: None }
     }
@@ -166,10 +168,12 @@ impl Writer {
     /// Gives the open segment, a new one if it would grow too large or was removed.
     fn segment(&mut self, more: u64) -> io::Result<&mut (File, u64)> {
         let current = self.folder.join("current.jsonl");
-        let full = self.open.as_ref().is_some_and(|(_, length)| length + more > DEAD_LETTER_SEGMENT_BYTES);
+        let full =
+            self.open.as_ref().is_some_and(|(_, length)| length + more > DEAD_LETTER_SEGMENT_BYTES);
         if full {
             self.open = None;
-            let number = segments(&self.folder)?.iter().filter_map(number_of).max().unwrap_or(0) + 1;
+            let number =
+                segments(&self.folder)?.iter().filter_map(number_of).max().unwrap_or(0) + 1;
             fs::rename(&current, self.folder.join(format!("{number:08}.jsonl")))?;
         }
         if !current.exists() {

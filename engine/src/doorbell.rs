@@ -1,7 +1,8 @@
 //! A [`Doorbell`] wakes a parked worker from another thread, at most once per arming.
 //!
-//! A busy worker costs the ringer one atomic load. The worker arms the bell and then looks once more for work before it
-//! goes to sleep; a ring between the two finds the bell armed, so no wake-up is lost.
+//! A busy worker costs the ringer one atomic load. The worker arms the bell and then looks once
+//! more for work before it goes to sleep; a ring between the two finds the bell armed, so no
+//! wake-up is lost.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};

@@ -1,8 +1,9 @@
 //! The egress: batches on their way from a worker to sinks. The bridge back to the async world.
 //!
-//! An operator hands batches to its [`Egress`] together with the right to hold up their epoch; the right is given back
-//! when the sink has confirmed the last of them. The worker never waits: what a full queue cannot take stays here, in
-//! order for each sink, and is bounded because every byte of it is charged to the pipeline's credit.
+//! An operator hands batches to its [`Egress`] together with the right to hold up their epoch; the
+//! right is given back when the sink has confirmed the last of them. The worker never waits: what a
+//! full queue cannot take stays here, in order for each sink, and is bounded because every byte of
+//! it is charged to the pipeline's credit.
 
 use crate::doorbell::Doorbell;
 use crate::feed::{Epoch, Feed};
@@ -51,7 +52,8 @@ impl Completions {
     }
 }
 
-/// Batches of one operator on one worker. `Hold` is the right to hold up an epoch, a capability of timely's.
+/// Batches of one operator on one worker. `Hold` is the right to hold up an epoch, a capability of
+/// timely's.
 pub struct Egress<Hold> {
     queues: Vec<SinkQueue>,
     waiting: Vec<VecDeque<Batch>>,
@@ -61,14 +63,16 @@ pub struct Egress<Hold> {
 }
 
 impl<Hold> Egress<Hold> {
-    /// Makes an egress into these queues, which rings `bell` when a sink has confirmed something or has room again.
+    /// Makes an egress into these queues, which rings `bell` when a sink has confirmed something or
+    /// has room again.
     pub fn new(queues: Vec<SinkQueue>, bell: Doorbell, feed: Arc<Feed>) -> Self {
         let waiting = queues.iter().map(|_| VecDeque::new()).collect();
         let completions = Completions { done: Arc::default(), bell };
         Egress { queues, waiting, held: BTreeMap::new(), completions, feed }
     }
 
-    /// Sends a buffer of `epoch`; `hold` is asked for the right to hold up the epoch if it is not held yet.
+    /// Sends a buffer of `epoch`; `hold` is asked for the right to hold up the epoch if it is not
+    /// held yet.
     pub fn send(&mut self, epoch: Epoch, encoded: Encoded, hold: impl FnOnce() -> Hold) {
         self.feed.charge(epoch, encoded.bytes.len());
         self.held.entry(epoch).or_insert_with(|| (hold(), 0)).1 += 1;
@@ -85,8 +89,8 @@ impl<Hold> Egress<Hold> {
         self.offer(sink);
     }
 
-    /// Takes what sinks have confirmed, and offers again what was waiting. To be called at each activation, after the
-    /// bell was armed.
+    /// Takes what sinks have confirmed, and offers again what was waiting. To be called at each
+    /// activation, after the bell was armed.
     pub fn work(&mut self) {
         for epoch in self.completions.take() {
             let Some((_, unconfirmed)) = self.held.get_mut(&epoch) else { continue };
@@ -98,19 +102,14 @@ impl<Hold> Egress<Hold> {
         (0..self.queues.len()).for_each(|sink| self.offer(sink));
     }
 
-    /// Whether every batch is confirmed.
-    pub fn is_idle(&self) -> bool {
-        self.held.is_empty()
-    }
-
-    /// Moves waiting batches into a sink's queue while it has room. A full queue is asked again when one of its batches
-    /// is confirmed, which rings the bell.
+    /// Moves waiting batches into a sink's queue while it has room. A full queue is asked again
+    /// when one of its batches is confirmed, which rings the bell.
     fn offer(&mut self, sink: usize) {
         let waiting = &mut self.waiting[sink];
         while let Some(batch) = waiting.pop_front() {
             let Err(refused) = self.queues[sink].sender.try_send(batch) else { continue };
-            // A sink that has ended unconfirmed is an error of its own, reported by whoever ran it; the batch stays and
-            // holds up its epoch, which is the truth.
+            // A sink that has ended unconfirmed is an error of its own, reported by whoever ran it;
+            // the batch stays and holds up its epoch, which is the truth.
             waiting.push_front(refused.into_inner());
             return;
         }

@@ -6,11 +6,12 @@ use chrono::DateTime;
 use vrl::path::OwnedValuePath;
 use vrl::value::Value;
 
-/// Sets the record's event time from the field that the source's author named, and fills `.timestamp` with it.
+/// Sets the record's event time from the field that the source's author named, and fills
+/// `.timestamp` with it.
 ///
-/// Takes a timestamp, RFC 3339 text, or a number since the Unix epoch (seconds, milliseconds, microseconds or nanoseconds,
-/// told apart by their size, as dates between 1973 and 2286 allow). Anything else leaves the time that the codec knew, or
-/// the receive time.
+/// Takes a timestamp, RFC 3339 text, or a number since the Unix epoch (seconds, milliseconds,
+/// microseconds or nanoseconds, told apart by their size, as dates between 1973 and 2286 allow).
+/// Anything else leaves the time that the codec knew, or the receive time.
 pub fn read(path: &OwnedValuePath, record: &mut Record) {
     let Some(time) = record.get(path).and_then(time_of) else { return };
     record.origin_mut().event_time = Some(time);
@@ -24,7 +25,7 @@ fn time_of(value: &Value) -> Option<EventTime> {
             Some(EventTime::from_nanoseconds((seconds.into_inner() * 1e9) as i64))
         }
         other => {
-            let text = other.as_str()?;
+            let text = other.to_str_lossy()?;
             let time = DateTime::parse_from_rfc3339(&text).ok()?;
             Some(EventTime::from_chrono(time.to_utc()))
         }
@@ -56,7 +57,10 @@ mod tests {
 
     #[test]
     fn text_must_be_rfc_3339() {
-        assert_eq!(time_of(&Value::from("2026-02-25T06:13:20Z")).map(EventTime::seconds), Some(1_772_000_000));
+        assert_eq!(
+            time_of(&Value::from("2026-02-25T06:13:20Z")).map(EventTime::seconds),
+            Some(1_772_000_000)
+        );
         assert_eq!(time_of(&Value::from("yesterday")), None);
     }
 }

@@ -1,8 +1,9 @@
 //! What a pipeline takes, and when: fair over its sources, within its credit, cut into epochs.
 //!
-//! A [`Feed`] is the one place of a pipeline where decisions are made that a later run must repeat: which block goes
-//! into which epoch. Any worker that has nothing to do makes the next decisions, for all workers, under one lock; a
-//! block is a quarter of a megabyte, so the lock is taken some thousand times a second at the most.
+//! A [`Feed`] is the one place of a pipeline where decisions are made that a later run must repeat:
+//! which block goes into which epoch. Any worker that has nothing to do makes the next decisions,
+//! for all workers, under one lock; a block is a quarter of a megabyte, so the lock is taken some
+//! thousand times a second at the most.
 //!
 //! ```text
 //! rings of the sources ──deficit round robin──▶ the open epoch ──by stream──▶ inbox of each worker ──▶ dataflow
@@ -12,8 +13,8 @@
 //!
 //! Invariants, each with its test below:
 //! - A stream always goes to one worker, so its order is kept.
-//! - Bytes taken or made and not yet complete exceed the credit by at most one block for each source, and what one
-//!   activation of each worker makes. Closing an epoch never needs credit.
+//! - Bytes taken or made and not yet complete exceed the credit by at most one block for each
+//!   source, and what one activation of each worker makes. Closing an epoch never needs credit.
 //! - A flooded source gets no more than its share while others have data.
 //! - Nothing ticks when there is nothing to do.
 
@@ -91,7 +92,8 @@ pub struct Pulled {
 }
 
 impl Feed {
-    /// Makes the feed of a pipeline with one bell for each worker, and registers it as a reader of `rings`.
+    /// Makes the feed of a pipeline with one bell for each worker, and registers it as a reader of
+    /// `rings`.
     pub fn new(
         rings: &[Arc<Ring>],
         bells: Arc<[Doorbell]>,
@@ -131,9 +133,9 @@ impl Feed {
             self.close(&mut state);
         }
         let more = !idle || (!ended && !state.starved && self.available(&state));
-        let close_in = state.opened_at.map(|opened| {
-            (opened + EPOCH_AGE).saturating_sub(self.clock.monotonic())
-        });
+        let close_in = state
+            .opened_at
+            .map(|opened| (opened + EPOCH_AGE).saturating_sub(self.clock.monotonic()));
         let frontier = state.inboxes[worker].front().map_or(state.open, |(epoch, _)| *epoch);
         Pulled { blocks, frontier, more, close_in, ended }
     }
@@ -147,8 +149,8 @@ impl Feed {
         }
     }
 
-    /// Notes that every worker and sink has finished every epoch before `before`: returns their credit and acknowledges
-    /// their blocks.
+    /// Notes that every worker and sink has finished every epoch before `before`: returns their
+    /// credit and acknowledges their blocks.
     pub fn complete(&self, before: Epoch) {
         let mut state = self.lock();
         let mut completed = false;
@@ -166,19 +168,22 @@ impl Feed {
         }
     }
 
-    /// Gives the clock of an epoch under way: the greatest receive time it has seen, never less than an earlier epoch's.
+    /// Gives the clock of an epoch under way: the greatest receive time it has seen, never less
+    /// than an earlier epoch's.
     pub fn clock_of(&self, epoch: Epoch) -> EventTime {
         let state = self.lock();
         let known = state.epochs.iter().rev().find(|known| known.epoch <= epoch);
         known.map_or(state.now, |known| known.now)
     }
 
-    /// Tells how much may still be taken, in bytes, and for how long the oldest epoch has been under way.
+    /// Tells how much may still be taken, in bytes, and for how long the oldest epoch has been
+    /// under way.
     pub fn gauge(&self) -> (usize, Duration) {
         let state = self.lock();
-        let age = state.epochs.front().map_or(Duration::ZERO, |epoch| {
-            self.clock.monotonic().saturating_sub(epoch.opened_at)
-        });
+        let age = state
+            .epochs
+            .front()
+            .map_or(Duration::ZERO, |epoch| self.clock.monotonic().saturating_sub(epoch.opened_at));
         (self.credit_bytes.saturating_sub(state.in_flight_bytes), age)
     }
 
@@ -190,7 +195,8 @@ impl Feed {
         state.lanes.iter().any(|lane| lane.ring.has_more(lane.reader))
     }
 
-    /// Takes blocks, a round over the sources at a time, until `worker` has enough for one activation.
+    /// Takes blocks, a round over the sources at a time, until `worker` has enough for one
+    /// activation.
     fn fill(&self, state: &mut State, worker: usize) {
         let mut barren = 0;
         while state.inboxes[worker].len() < BLOCKS_PER_ACTIVATION && barren < state.lanes.len() {
@@ -280,7 +286,8 @@ impl Feed {
 
 /// Gives the worker that has a block's stream, as long as the program runs.
 fn owner(block: &Block, workers: usize) -> usize {
-    let mixed = (block.stream.0 ^ (u64::from(block.source.0) << 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mixed =
+        (block.stream.0 ^ (u64::from(block.source.0) << 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed >> 32) as usize % workers
 }
 
@@ -316,7 +323,8 @@ mod tests {
     }
 
     fn fixture(sources: usize, workers: usize, credit_bytes: usize) -> Fixture {
-        let acknowledged: Vec<_> = (0..sources).map(|_| Arc::new(Acknowledged::default())).collect();
+        let acknowledged: Vec<_> =
+            (0..sources).map(|_| Arc::new(Acknowledged::default())).collect();
         let ring = |acknowledged: &Arc<Acknowledged>| {
             Arc::new(Ring::new(usize::MAX, Arc::clone(acknowledged), Gauge::noop()))
         };
@@ -351,7 +359,8 @@ mod tests {
             let of_stream = |seen: &Vec<(u64, u64)>| {
                 seen.iter().filter(|(found, _)| *found == stream).map(|(_, end)| *end).collect()
             };
-            let owners: Vec<Vec<u64>> = seen.iter().map(of_stream).filter(|ends: &Vec<u64>| !ends.is_empty()).collect();
+            let owners: Vec<Vec<u64>> =
+                seen.iter().map(of_stream).filter(|ends: &Vec<u64>| !ends.is_empty()).collect();
             assert_eq!(owners.len(), 1, "one worker has stream {stream}");
             assert!(owners[0].is_sorted());
         }

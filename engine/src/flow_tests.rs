@@ -1,4 +1,5 @@
-//! Whole flows through the engine, with components made for it: real workers, real queues, no sockets.
+//! Whole flows through the engine, with components made for it: real workers, real queues, no
+//! sockets.
 
 use crate::supervise::{Built, Engine, Settings};
 use azud_event::block::{Block, Frame, Layout};
@@ -14,7 +15,9 @@ use azud_plan::component::{
     RunError, Running, SinkSpec, SinkTask, SourceContext, SourceSpec, SourceTask, Transform,
     TransformSpec,
 };
-use azud_plan::plan::{Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, TransformNode};
+use azud_plan::plan::{
+    Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, TransformNode,
+};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
@@ -29,7 +32,8 @@ use vrl::value::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A source that has everything it will ever send: for each stream its lines, cut into blocks of so many lines.
+/// A source that has everything it will ever send: for each stream its lines, cut into blocks of so
+/// many lines.
 #[derive(Clone)]
 struct Script {
     streams: Vec<Vec<String>>,
@@ -229,23 +233,26 @@ struct Json;
 
 impl Encoder for Json {
     fn encode(&mut self, record: &Record, out: &mut Vec<u8>) -> Result<(), Fault> {
-        out.extend(format!("{}\n", serde_json::to_string(&record.to_value()).unwrap()).into_bytes());
+        out.extend(
+            format!("{}\n", serde_json::to_string(&record.to_value()).unwrap()).into_bytes(),
+        );
         Ok(())
     }
 }
 
 fn message(record: &Record) -> String {
     let value = record.get(&owned_value_path!("message"));
-    value.and_then(Value::as_bytes).map_or_else(String::new, |bytes| {
-        String::from_utf8_lossy(bytes).into_owned()
-    })
+    value
+        .and_then(Value::as_bytes)
+        .map_or_else(String::new, |bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
 fn reads(readers: &[Reader]) -> Vec<Output> {
     vec![Output { port: Port::logs(), readers: readers.to_vec() }]
 }
 
-/// `lines → { a → kept 0, b → kept 1, count → kept 2 }`: one record three ways, two of which change it.
+/// `lines → { a → kept 0, b → kept 1, count → kept 2 }`: one record three ways, two of which change
+/// it.
 fn plan(script: &Script, keeps: &[Keep; 3]) -> Plan {
     let transform = |id: &str, spec: Arc<dyn TransformSpec>, sink| TransformNode {
         id: id.to_owned(),
@@ -283,7 +290,12 @@ struct Flow {
 }
 
 impl Flow {
-    fn start(streams: Vec<Vec<String>>, cuts: Vec<usize>, threads: usize, gates: [watch::Receiver<bool>; 3]) -> Flow {
+    fn start(
+        streams: Vec<Vec<String>>,
+        cuts: Vec<usize>,
+        threads: usize,
+        gates: [watch::Receiver<bool>; 3],
+    ) -> Flow {
         let submitted = Arc::new(AtomicUsize::new(0));
         let script = Script { streams, cuts, submitted: Arc::clone(&submitted) };
         let keeps = gates.map(|gate| Keep { kept: Arc::default(), gate });
@@ -300,7 +312,12 @@ impl Flow {
         };
         let sinks = keeps.iter().map(|keep| Box::new(keep.clone()) as Box<dyn SinkTask>).collect();
         let built = Built { sources: vec![Box::new(script.clone())], sinks: vec![sinks] };
-        Flow { engine: Engine::start(plan(&script, &keeps), built, settings), kept, letters, submitted }
+        Flow {
+            engine: Engine::start(plan(&script, &keeps), built, settings),
+            kept,
+            letters,
+            submitted,
+        }
     }
 
     async fn ended(&self) {
@@ -394,7 +411,9 @@ fn what_panics_fails_or_is_malformed_is_set_aside_alone() {
         let mut letters: Vec<_> = flow
             .letters()
             .iter()
-            .map(|letter| (letter["raw"].as_str().unwrap().to_owned(), letter["reason"].to_string()))
+            .map(|letter| {
+                (letter["raw"].as_str().unwrap().to_owned(), letter["reason"].to_string())
+            })
             .collect();
         letters.sort();
         let expected = [
@@ -405,8 +424,10 @@ fn what_panics_fails_or_is_malformed_is_set_aside_alone() {
             ("panic", "panic"),
             ("panic", "panic"),
         ];
-        let expected: Vec<_> =
-            expected.iter().map(|(raw, reason)| ((*raw).to_owned(), format!("{reason:?}"))).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(raw, reason)| ((*raw).to_owned(), format!("{reason:?}")))
+            .collect();
         assert_eq!(letters, expected);
     });
 }
@@ -420,7 +441,8 @@ fn a_sink_that_stops_holds_the_source_and_loses_nothing() {
         let (gate, closed) = watch::channel(false);
         let [first, _, third] = open();
         let flow = Flow::start(streams.clone(), vec![50], 2, [first, closed, third]);
-        // It has stopped when nothing was taken in for a while; the source has no reason of its own to pause.
+        // It has stopped when nothing was taken in for a while; the source has no reason of its own
+        // to pause.
         let mut timer = tokio::time::interval(Duration::from_millis(20));
         let (mut seen, mut still) = (0, 0);
         while still < 20 {

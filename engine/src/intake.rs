@@ -1,8 +1,10 @@
-//! The intake: where blocks of sources wait to be taken by pipelines. The bridge from the async world.
+//! The intake: where blocks of sources wait to be taken by pipelines. The bridge from the async
+//! world.
 //!
-//! Each source has a [`Ring`] with a budget of bytes. A source hands its blocks over and waits while the budget is used
-//! up; every pipeline that reads the source takes the blocks at its own pace; a block leaves the ring when all have taken
-//! it, and is acknowledged to the source when all have delivered it.
+//! Each source has a [`Ring`] with a budget of bytes. A source hands its blocks over and waits
+//! while the budget is used up; every pipeline that reads the source takes the blocks at its own
+//! pace; a block leaves the ring when all have taken it, and is acknowledged to the source when all
+//! have delivered it.
 //!
 //! ```text
 //!            submit ──▶ [ 7 | 8 | 9 | 10 | 11 ] ──▶ take(reader)
@@ -10,8 +12,8 @@
 //!        delivered by all ┘            └ taken by the slowest reader: trimmed behind it
 //! ```
 //!
-//! The interface is the log's: blocks by position, readers that only say how far they are. The log on disk will stand
-//! between `submit` and the ring, and the ring will be the cache of its tail.
+//! The interface is the log's: blocks by position, readers that only say how far they are. The log
+//! on disk will stand between `submit` and the ring, and the ring will be the cache of its tail.
 
 use crate::doorbell::Doorbell;
 use azud_event::block::Block;
@@ -63,8 +65,8 @@ impl Ring {
         Ring { state: Mutex::default(), budget_bytes, acknowledged, bytes_gauge }
     }
 
-    /// Adds a reader, whose `bells` are rung when there is something to take. All readers are added before the source
-    /// runs, so that none misses a block.
+    /// Adds a reader, whose `bells` are rung when there is something to take. All readers are added
+    /// before the source runs, so that none misses a block.
     pub fn add_reader(&self, bells: Arc<[Doorbell]>) -> ReaderIndex {
         let mut state = self.lock();
         let next = state.first;
@@ -95,7 +97,8 @@ impl Ring {
         state.readers[reader.0].next < state.first + state.blocks.len() as u64
     }
 
-    /// Notes that a reader has delivered every block before index `before`, and acknowledges what all have.
+    /// Notes that a reader has delivered every block before index `before`, and acknowledges what
+    /// all have.
     pub fn deliver(&self, reader: ReaderIndex, before: u64) {
         let mut state = self.lock();
         let known = &mut state.readers[reader.0].delivered;

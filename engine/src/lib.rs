@@ -1,8 +1,8 @@
 //! How a plan runs: intake, feed, chains on timely workers, egress, acknowledgement.
 //!
-//! The two worlds meet at two bridges: async sources put blocks into [`intake`], and workers put batches into [`egress`],
-//! from where async sinks take them. Only [`dataflow`] says timely; everything it runs is plain code that tests call
-//! without a thread.
+//! The two worlds meet at two bridges: async sources put blocks into [`intake`], and workers put
+//! batches into [`egress`], from where async sinks take them. Only [`dataflow`] says timely;
+//! everything it runs is plain code that tests call without a thread.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod case;

@@ -1,8 +1,9 @@
 //! Starting, watching and ending a plan.
 //!
-//! Order of start: rings and feeds, then sinks, then workers, then sources, so that nothing is taken in before it has
-//! somewhere to go. The end goes with the flow: sources stop and hand over what they have, their rings close, workers
-//! finish what was taken, queues close, sinks confirm and end.
+//! Order of start: rings and feeds, then sinks, then workers, then sources, so that nothing is
+//! taken in before it has somewhere to go. The end goes with the flow: sources stop and hand over
+//! what they have, their rings close, workers finish what was taken, queues close, sinks confirm
+//! and end.
 
 use crate::dataflow::{Part, worker};
 use crate::dead_letter;
@@ -30,7 +31,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// How often gauges are set.
 const UPKEEP: Duration = Duration::from_secs(1);
@@ -116,7 +117,8 @@ impl Engine {
         let (report, ended) = watch::channel(None);
         tokio::spawn(upkeep(Arc::clone(&state), ended.clone()));
         let threads = settings.threads;
-        // A thread of its own, not one of the runtime's: a plan that cannot drain must not keep the runtime from ending.
+        // A thread of its own, not one of the runtime's: a plan that cannot drain must not keep the
+        // runtime from ending.
         let (workers_ended, workers) = oneshot::channel();
         std::thread::spawn(move || workers_ended.send(worker::run(threads, parts)));
         tokio::spawn(supervise(workers, sources, tasks, report));
@@ -151,9 +153,10 @@ impl Engine {
     pub async fn ended(&self) -> Result<(), EngineError> {
         let mut ended = self.ended.clone();
         let outcome = ended.wait_for(Option::is_some).await;
-        outcome.ok().and_then(|outcome| outcome.clone()).unwrap_or_else(|| {
-            Err(EngineError::Workers("their supervisor is gone".to_owned()))
-        })
+        outcome
+            .ok()
+            .and_then(|outcome| outcome.clone())
+            .unwrap_or_else(|| Err(EngineError::Workers("their supervisor is gone".to_owned())))
     }
 
     /// Ends the plan: sources stop, and everything taken in is delivered, within `timeout`.
@@ -271,7 +274,13 @@ impl<'a> Starter<'a> {
         }
     }
 
-    fn part(&self, pipeline: usize, worker: usize, queues: &[SinkQueue], counted: Vec<u32>) -> Part {
+    fn part(
+        &self,
+        pipeline: usize,
+        worker: usize,
+        queues: &[SinkQueue],
+        counted: Vec<u32>,
+    ) -> Part {
         Part {
             plan: Arc::clone(&self.plan),
             pipeline,
@@ -350,7 +359,7 @@ async fn supervise(
                 outcome = outcome.and(ended.map_err(EngineError::Workers));
             }
             Some(ended) = sinks.join_next() => {
-                let died = |error: tokio::task::JoinError| Err(EngineError::Workers(error.to_string()));
+                let died = |error: JoinError| Err(EngineError::Workers(error.to_string()));
                 if let Err(error) = ended.unwrap_or_else(died) {
                     // Its epochs can never complete: end now, and say why, rather than stand still.
                     outcome = outcome.and(Err(error));
@@ -366,10 +375,7 @@ async fn supervise(
 }
 
 /// Sets the gauges until the plan has ended.
-async fn upkeep(
-    state: Arc<State>,
-    mut ended: watch::Receiver<Option<Result<(), EngineError>>>,
-) {
+async fn upkeep(state: Arc<State>, mut ended: watch::Receiver<Option<Result<(), EngineError>>>) {
     let mut timer = tokio::time::interval(UPKEEP);
     while tokio::time::timeout(Duration::ZERO, ended.wait_for(Option::is_some)).await.is_err() {
         timer.tick().await;
@@ -406,8 +412,9 @@ impl Drop for UserCode {
 
 /// Makes a panic of a worker outside user code end the process.
 ///
-/// Timely leaves the other workers waiting for ever when one is gone; a process that is down is started again, one that
-/// hangs is not. Panics in user code are caught by the chain, which sets the record aside; they are logged here.
+/// Timely leaves the other workers waiting for ever when one is gone; a process that is down is
+/// started again, one that hangs is not. Panics in user code are caught by the chain, which sets
+/// the record aside; they are logged here.
 fn install_panic_hook() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

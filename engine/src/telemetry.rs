@@ -98,14 +98,15 @@ impl ComponentMeter {
 
     /// Hands what was counted to the recorder.
     pub fn flush(&mut self) {
-        for counter in [&mut self.received, &mut self.sent, &mut self.discarded, &mut self.dropped] {
+        for counter in [&mut self.received, &mut self.sent, &mut self.discarded, &mut self.dropped]
+        {
             counter.flush();
         }
     }
 }
 
-/// Counts a revision of an alert, by what it says of itself. The labels are bounded: rules are those of the plan,
-/// severities and changes are words of the alert's schema.
+/// Counts a revision of an alert, by what it says of itself. The labels are bounded: rules are
+/// those of the plan, severities and changes are words of the alert's schema.
 pub fn count_alert(record: &Record) {
     let text = |path: OwnedValuePath| {
         let text = record.get_bytes(&path);
@@ -114,7 +115,8 @@ pub fn count_alert(record: &Record) {
     let rule = text(owned_value_path!("rule", "id"));
     let severity = text(owned_value_path!("severity"));
     let change = text(owned_value_path!("change"));
-    counter!(names::ALERTS, "rule" => rule, "severity" => severity, "change" => change).increment(1);
+    counter!(names::ALERTS, "rule" => rule, "severity" => severity, "change" => change)
+        .increment(1);
 }
 
 /// The counters of one sink, moved by workers and by its own task.

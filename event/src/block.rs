@@ -1,4 +1,5 @@
-//! A [`Block`]: whole records of one source as they came over the wire, the unit of everything before the decoder.
+//! A [`Block`]: whole records of one source as they came over the wire, the unit of everything
+//! before the decoder.
 
 use crate::dead_letter::Reason;
 use crate::id::{SourceIndex, StreamId};
@@ -10,18 +11,19 @@ use std::sync::Arc;
 
 /// About 256 KiB of whole records from one stream, or from many peers of one datagram socket.
 ///
-/// Only these large blocks cross threads. Nothing in a block has been parsed beyond what finding the ends of records
-/// needs.
+/// Only these large blocks cross threads. Nothing in a block has been parsed beyond what finding
+/// the ends of records needs.
 #[derive(Clone, Debug)]
 pub struct Block {
     /// The source that made it.
     pub source: SourceIndex,
     /// The connection, file or socket that the records came from; order within it is data.
     pub stream: StreamId,
-    /// Where the block starts in its stream: bytes for files and connections, records for datagrams. Never goes back
-    /// within a stream.
+    /// Where the block starts in its stream: bytes for files and connections, records for
+    /// datagrams. Never goes back within a stream.
     pub position: u64,
-    /// Where the next block of the stream starts; acknowledged once everything before it is delivered.
+    /// Where the next block of the stream starts; acknowledged once everything before it is
+    /// delivered.
     pub end: u64,
     /// When the block was received. `now()` in programs, and the default event time.
     pub received_at: EventTime,
@@ -29,15 +31,17 @@ pub struct Block {
     pub bytes: Bytes,
     /// How records stand in `bytes`.
     pub layout: Layout,
-    /// Who sent them: one for a stream, many for datagrams (see [`Frame::peer`]); empty for files and the like.
+    /// Who sent them: one for a stream, many for datagrams (see [`Frame::peer`]); empty for files
+    /// and the like.
     pub peers: Arc<[Peer]>,
 }
 
 impl Block {
     /// Gives the position and index of a frame's record.
     ///
-    /// In a stream of bytes the position is the record's own, so that it does not hang on where the stream was cut into
-    /// blocks. Datagrams have no such place: theirs is the block's, and the index tells them apart.
+    /// In a stream of bytes the position is the record's own, so that it does not hang on where the
+    /// stream was cut into blocks. Datagrams have no such place: theirs is the block's, and the
+    /// index tells them apart.
     pub fn place(&self, frame: &Frame) -> (u64, u64) {
         let start = frame.range.start as u64;
         match self.layout {
@@ -50,8 +54,8 @@ impl Block {
 /// Who sent a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The address as text, without the port: `203.0.113.9`; of a file its path. Shared, so that a record may refer to
-    /// it without a copy.
+    /// The address as text, without the port: `203.0.113.9`; of a file its path. Shared, so that a
+    /// record may refer to it without a copy.
     pub host: Bytes,
     /// The sender's port, where there is one.
     pub port: Option<u16>,
@@ -75,7 +79,8 @@ impl Peer {
 pub enum Layout {
     /// One a line, ended by LF or CR LF; the last may lack its end. Empty lines are no records.
     Lines,
-    /// Syslog over a stream: each frame by octet counting or by line, told apart frame by frame (RFC 6587).
+    /// Syslog over a stream: each frame by octet counting or by line, told apart frame by frame
+    /// (RFC 6587).
     Syslog,
     /// A head of [`HEAD_BYTES`] bytes before each record, as [`HeadWriter`] writes it.
     Heads,
@@ -88,8 +93,8 @@ pub enum Layout {
     },
 }
 
-/// The length of a record's head under [`Layout::Heads`]: length (u32), peer (u32), receive-time delta (u32, µs), all
-/// little endian.
+/// The length of a record's head under [`Layout::Heads`]: length (u32), peer (u32), receive-time
+/// delta (u32, µs), all little endian.
 pub const HEAD_BYTES: usize = 12;
 
 /// One record within a block.

@@ -1,9 +1,10 @@
-//! The only place of the server side that reads the wall clock. Everything else is given a [`Clock`].
+//! The only place of the server side that reads the wall clock. Everything else is given a
+//! [`Clock`].
 
 use crate::time::EventTime;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Tells the time. Clones tell the same time.
@@ -40,7 +41,8 @@ impl Clock {
         }
     }
 
-    /// Tells how long this process has run (of a manual clock: the time since the Unix epoch). Never goes back.
+    /// Tells how long this process has run (of a manual clock: the time since the Unix epoch).
+    /// Never goes back.
     pub fn monotonic(&self) -> Duration {
         static START: OnceLock<Instant> = OnceLock::new();
         match &self.0 {

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use std::fmt;
 
-/// Why a record was set aside. The names are stable: they are labels of metrics and values in files.
+/// Why a record was set aside. The names are stable: they are labels of metrics and values in
+/// files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {

@@ -1,4 +1,5 @@
-//! Identities: what outlives the process is hashed by a named function, never by one that may change.
+//! Identities: what outlives the process is hashed by a named function, never by one that may
+//! change.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -13,7 +14,8 @@ pub struct SourceIndex(pub u32);
 pub struct StreamId(pub u64);
 
 impl StreamId {
-    /// Derives the identity of a stream from what names it for good: a file's fingerprint, a socket's address.
+    /// Derives the identity of a stream from what names it for good: a file's fingerprint, a
+    /// socket's address.
     pub fn named(name: &[u8]) -> Self {
         let hash = blake3::hash(name);
         let mut first = [0; 8];
@@ -22,16 +24,16 @@ impl StreamId {
     }
 }
 
-/// How many key groups there are: the unit in which keyed state is owned by workers, bounded and moved. Fixed, so
-/// that neither bounds nor eviction depend on the number of workers.
+/// How many key groups there are: the unit in which keyed state is owned by workers, bounded and
+/// moved. Fixed, so that neither bounds nor eviction depend on the number of workers.
 pub const KEY_GROUPS: usize = 256;
 
 /// One of [`KEY_GROUPS`] groups of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyGroup(pub u8);
 
-/// Assigns keys to key groups by SipHash-2-4 under a secret: senders choose keys, and must not be able to aim them all
-/// at one group.
+/// Assigns keys to key groups by SipHash-2-4 under a secret: senders choose keys, and must not be
+/// able to aim them all at one group.
 #[derive(Clone, Copy, Debug)]
 pub struct Partitioner {
     secret: (u64, u64),
@@ -57,7 +59,8 @@ impl Partitioner {
 pub struct Id([u8; 16]);
 
 impl Id {
-    /// Hashes `parts`, each with its length before it, so that no two lists of parts collide by concatenation.
+    /// Hashes `parts`, each with its length before it, so that no two lists of parts collide by
+    /// concatenation.
     pub fn of(parts: &[&[u8]]) -> Self {
         let mut hasher = blake3::Hasher::new();
         for part in parts {

@@ -1,7 +1,8 @@
-//! What flows through Azud: blocks of raw bytes, lazy records over them, rows between workers, alerts.
+//! What flows through Azud: blocks of raw bytes, lazy records over them, rows between workers,
+//! alerts.
 //!
-//! Nothing here knows a plan, a runtime, a socket or a worker thread. The crate is the vocabulary that the other
-//! rooms share; see `ARCHITECTURE.md` for the way of the data.
+//! Nothing here knows a plan, a runtime, a socket or a worker thread. The crate is the vocabulary
+//! that the other rooms share; see `ARCHITECTURE.md` for the way of the data.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

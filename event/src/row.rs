@@ -1,4 +1,5 @@
-//! A [`Row`]: what crosses from one worker to another, packed, with the order in which it must be applied.
+//! A [`Row`]: what crosses from one worker to another, packed, with the order in which it must be
+//! applied.
 
 use crate::id::{KeyGroup, StreamId};
 use crate::time::EventTime;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 /// A point in time: nanoseconds since the Unix epoch, UTC.
 ///
-/// Covers the years 1677 to 2262; arithmetic saturates at those ends. The name says what it mostly is, the *event
-/// time* of a record; the receive time of a block has the same type.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(Serialize, Deserialize)]
+/// Covers the years 1677 to 2262; arithmetic saturates at those ends. The name says what it mostly
+/// is, the *event time* of a record; the receive time of a block has the same type.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct EventTime(i64);
 
@@ -60,7 +61,8 @@ impl EventTime {
         Duration::from_nanos(u64::try_from(span).unwrap_or(0))
     }
 
-    /// Gives the start of the half-open span of length `size` that holds this time, aligned to the Unix epoch.
+    /// Gives the start of the half-open span of length `size` that holds this time, aligned to the
+    /// Unix epoch.
     ///
     /// A `size` of zero counts as one nanosecond.
     pub fn aligned_to(self, size: Duration) -> Self {
@@ -68,7 +70,8 @@ impl EventTime {
         EventTime(self.0.div_euclid(size).saturating_mul(size))
     }
 
-    /// Writes RFC 3339 in UTC with six digits, the form of the tables (`2026-03-01T10:00:00.000000Z`).
+    /// Writes RFC 3339 in UTC with six digits, the form of the tables
+    /// (`2026-03-01T10:00:00.000000Z`).
     pub fn to_rfc3339(self) -> String {
         self.to_chrono().to_rfc3339_opts(SecondsFormat::Micros, true)
     }

@@ -30,7 +30,8 @@ fn pieces(cut: Cut, layout: &Layout, into: &mut Vec<Piece>) {
         Cut::Refused { length, .. } => into.push(Piece::Refused(length)),
         Cut::Records(bytes) => {
             let block = block(bytes, layout.clone());
-            let records = frames(&block).map(|frame| Piece::Record(block.bytes[frame.range].to_vec()));
+            let records =
+                frames(&block).map(|frame| Piece::Record(block.bytes[frame.range].to_vec()));
             into.extend(records);
         }
     }

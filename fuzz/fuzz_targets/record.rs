@@ -51,7 +51,9 @@ impl Leaf {
             Leaf::Object(key, number) => {
                 Value::Object([(key.as_str().into(), Value::from(*number))].into())
             }
-            Leaf::Array(items) => Value::Array(items.iter().map(|item| Value::from(*item)).collect()),
+            Leaf::Array(items) => {
+                Value::Array(items.iter().map(|item| Value::from(*item)).collect())
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A [`Diagnostic`]: what a person wrote wrong, with the place, the reason and the remedy; all of them at once.
+//! A [`Diagnostic`]: what a person wrote wrong, with the place, the reason and the remedy; all of
+//! them at once.
 
 pub mod codes;
 
@@ -42,7 +43,8 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// What is wrong, one line.
     pub title: String,
-    /// Where, the most telling place first; each with a few words. May be empty for faults of the environment.
+    /// Where, the most telling place first; each with a few words. May be empty for faults of the
+    /// environment.
     pub labels: Vec<(Span, String)>,
     /// What to do, each a line.
     pub help: Vec<String>,
@@ -123,11 +125,13 @@ impl Checker {
     }
 }
 
-/// Gives the word of `known` that was probably meant by `word`; the first of several that are equally near.
+/// Gives the word of `known` that was probably meant by `word`; the first of several that are
+/// equally near.
 ///
 /// Near is at most a third of the letters wrong, swapped, missing or too many.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A word that nobody would mistype for a name of ours must not cost the product of both lengths.
+    // A word that nobody would mistype for a name of ours must not cost the product of both
+    // lengths.
     let length = word.chars().count().min(128);
     let word: String = word.chars().take(length).collect::<String>().to_lowercase();
     known

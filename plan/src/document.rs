@@ -139,20 +139,22 @@ pub struct Text {
     pub text: String,
     /// Where it stands, quotes included.
     pub span: Span,
-    /// Pairs (offset in `text`, offset in the file), ascending: from each on, both run in step until the next.
+    /// Pairs (offset in `text`, offset in the file), ascending: from each on, both run in step
+    /// until the next.
     pub(crate) steps: Vec<(u32, u32)>,
 }
 
 impl Text {
-    /// Gives the place in the file of a range of the string: what VRL reports, shown where it was written.
+    /// Gives the place in the file of a range of the string: what VRL reports, shown where it was
+    /// written.
     pub fn place(&self, range: std::ops::Range<usize>) -> Span {
         let start = self.start(offset(range.start));
         let end = self.end(offset(range.end)).max(start);
         Span { file: self.span.file, start, end }
     }
 
-    /// Gives where the byte at `at` was written; of several places the last, so that a start is behind what TOML
-    /// leaves out.
+    /// Gives where the byte at `at` was written; of several places the last, so that a start is
+    /// behind what TOML leaves out.
     fn start(&self, at: u32) -> u32 {
         match self.steps.partition_point(|(text, _)| *text <= at).checked_sub(1) {
             Some(step) => self.within(step, at),
@@ -170,14 +172,16 @@ impl Text {
         }
     }
 
-    /// Goes on from a step, at most to the next: a filled-in variable is longer than what was written for it.
+    /// Goes on from a step, at most to the next: a filled-in variable is longer than what was
+    /// written for it.
     fn within(&self, step: usize, at: u32) -> u32 {
         let (text, file) = self.steps[step];
         let limit = self.steps.get(step + 1).map_or(self.span.end, |(_, file)| *file);
         file.saturating_add(at - text).min(limit)
     }
 
-    /// Replaces parts of the text; `parts` are ranges of it, ascending and apart, each with what takes its place.
+    /// Replaces parts of the text; `parts` are ranges of it, ascending and apart, each with what
+    /// takes its place.
     pub(crate) fn replace(&mut self, parts: &[(std::ops::Range<usize>, String)]) {
         let mut text = String::with_capacity(self.text.len());
         let mut steps = Vec::new();

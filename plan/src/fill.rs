@@ -1,8 +1,8 @@
 //! Fills `${NAME}` in the strings of a document with environment variables.
 //!
-//! This happens after parsing, in string values only: what a variable holds can become neither a key nor a table, and a
-//! quote in it breaks nothing. Only variables that the instance allows are read, so that a document cannot reach what
-//! its operator keeps in the environment for others.
+//! This happens after parsing, in string values only: what a variable holds can become neither a
+//! key nor a table, and a quote in it breaks nothing. Only variables that the instance allows are
+//! read, so that a document cannot reach what its operator keeps in the environment for others.
 //!
 //! | written | becomes |
 //! |---|---|
@@ -80,7 +80,7 @@ impl Filler<'_> {
             Some((name, fallback)) => (name, Some(fallback)),
             None => (inner, None),
         };
-        let span = text.place(range.clone());
+        let span = text.place(range);
         let letters = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if name.is_empty() || !name.bytes().all(letters) {
             self.report(

@@ -1,4 +1,5 @@
-//! The reference pages, made from the registry: what a component is and does is written once, beside its code.
+//! The reference pages, made from the registry: what a component is and does is written once,
+//! beside its code.
 
 use crate::component::{Default, Example, OptionKind, OptionSpec, SOURCE_OPTIONS};
 use crate::diagnostic::{CODES, Explanation};
@@ -79,7 +80,8 @@ fn components(registry: &Registry) -> Vec<Component> {
 
 fn index(components: &[Component]) -> String {
     let mut out = String::from(
-        "# Reference\n\nMade from the program's own registry; `azud explain NAME` prints a page of it.\n",
+        "# Reference\n\nMade from the program's own registry; `azud explain NAME` prints a page of \
+         it.\n",
     );
     for kind in ["source", "transform", "sink"] {
         let _ = write!(out, "\n## {}s\n\n| type | |\n|---|---|\n", capital(kind));
@@ -214,8 +216,8 @@ fn cell(text: &str) -> String {
 
 fn instance() -> String {
     let mut out = String::from(
-        "# Settings of the instance\n\nThey stand at the top of `azud.toml`, or of any one document; each is \
-         written once.\n\n| setting | type | default | |\n|---|---|---|---|\n",
+        "# Settings of the instance\n\nThey stand at the top of `azud.toml`, or of any one document; \
+         each is written once.\n\n| setting | type | default | |\n|---|---|---|---|\n",
     );
     rows(&mut out, "", INSTANCE_OPTIONS);
     out
@@ -223,8 +225,8 @@ fn instance() -> String {
 
 fn tests_page() -> String {
     let mut out = String::from(
-        "# Tests in documents\n\nEach `[[tests]]` of a document, or of the `*.case.toml` beside it, puts events \
-         into transforms and looks at what transforms give. `azud test` runs them.\n\n\
+        "# Tests in documents\n\nEach `[[tests]]` of a document, or of the `*.case.toml` beside it, \
+         puts events into transforms and looks at what transforms give. `azud test` runs them.\n\n\
          | option | type | default | |\n|---|---|---|---|\n",
     );
     rows(&mut out, "", TEST_OPTIONS);
@@ -241,7 +243,8 @@ fn diagnostics() -> String {
 
 fn metrics() -> String {
     let mut out = String::from(
-        "# Metrics\n\nWhat `/metrics` shows, in Prometheus' text format.\n\n| name | kind | |\n|---|---|---|\n",
+        "# Metrics\n\nWhat `/metrics` shows, in Prometheus' text format.\n\n\
+         | name | kind | |\n|---|---|---|\n",
     );
     for metric in METRICS {
         let kind = match metric.kind {

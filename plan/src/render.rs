@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use std::ops::Range;
 
-/// Writes diagnostics for people: each with its lines, underlined, and what to do. Ends with a newline unless there is
-/// nothing to say.
+/// Writes diagnostics for people: each with its lines, underlined, and what to do. Ends with a
+/// newline unless there is nothing to say.
 pub fn human(diagnostics: &[Diagnostic], sources: &Sources, colors: bool) -> String {
     let renderer = if colors { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
@@ -60,8 +60,8 @@ fn snippets<'a>(
     snippets.into_iter().map(|(_, snippet)| snippet).collect()
 }
 
-/// Gives the bytes of a place up to the end of its first line: a program of fifty lines is not worth fifty lines of
-/// brackets.
+/// Gives the bytes of a place up to the end of its first line: a program of fifty lines is not
+/// worth fifty lines of brackets.
 fn first_line(span: Span, text: &str) -> Range<usize> {
     let start = text.floor_char_boundary(span.start as usize);
     let end = text.floor_char_boundary(span.end as usize).max(start);
@@ -86,8 +86,9 @@ pub fn closing(diagnostics: &[Diagnostic]) -> String {
     parts.join(", ") + nothing
 }
 
-/// Writes one JSON object a line: `code`, `severity`, `title`, `labels` (`file`, `line`, `column`, `end_line`,
-/// `end_column`, `text`), `help`, `notes`. Lines and columns count from 1, columns in characters.
+/// Writes one JSON object a line: `code`, `severity`, `title`, `labels` (`file`, `line`, `column`,
+/// `end_line`, `end_column`, `text`), `help`, `notes`. Lines and columns count from 1, columns in
+/// characters.
 pub fn json(diagnostics: &[Diagnostic], sources: &Sources) -> String {
     let mut out = String::new();
     for found in diagnostics {

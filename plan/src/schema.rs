@@ -7,7 +7,8 @@ use crate::registry::Registry;
 use crate::resolve::TEST_OPTIONS;
 use serde_json::{Map, Value, json};
 
-/// Gives the schema of a whole document: instance keys, `sources`, `transforms`, `sinks` and `tests`.
+/// Gives the schema of a whole document: instance keys, `sources`, `transforms`, `sinks` and
+/// `tests`.
 pub fn schema(registry: &Registry, instance: &[OptionSpec]) -> Value {
     let sources = registry
         .sources

@@ -1,7 +1,7 @@
 //! Our own metrics: every name in one table, and the handles that components count with.
 //!
-//! Names are Vector's with `azud_` before them wherever Vector has the same thing; labels are bounded by the plan
-//! (components, pipelines, reasons), never by data.
+//! Names are Vector's with `azud_` before them wherever Vector has the same thing; labels are
+//! bounded by the plan (components, pipelines, reasons), never by data.
 
 use metrics::{Counter, Gauge, Label, counter, describe_counter, describe_gauge, gauge};
 
@@ -36,27 +36,37 @@ macro_rules! metrics_table {
 }
 
 metrics_table! {
-    Counter ALERTS "azud_alerts_total" "Revisions of alerts that a rule gave, by rule, severity and change.";
+    Counter ALERTS "azud_alerts_total"
+        "Revisions of alerts that a rule gave, by rule, severity and change.";
     Gauge BUILD_INFO "azud_build_info" "Always 1; its labels say the version.";
-    Counter DISCARDED_EVENTS "azud_component_discarded_events_total" "Events that a component let go, by whether its author asked for it.";
+    Counter DISCARDED_EVENTS "azud_component_discarded_events_total"
+        "Events that a component let go, by whether its author asked for it.";
     Counter ERRORS "azud_component_errors_total" "Errors of a component, by kind of error.";
-    Counter RECEIVED_BYTES "azud_component_received_bytes_total" "Bytes that a component received from the outside.";
-    Counter RECEIVED_EVENTS "azud_component_received_events_total" "Events that a component received.";
+    Counter RECEIVED_BYTES "azud_component_received_bytes_total"
+        "Bytes that a component received from the outside.";
+    Counter RECEIVED_EVENTS "azud_component_received_events_total"
+        "Events that a component received.";
     Counter SENT_BYTES "azud_component_sent_bytes_total" "Bytes that a sink delivered.";
-    Counter SENT_EVENTS "azud_component_sent_events_total" "Events that a component gave on; of a sink, delivered.";
-    Gauge CREDIT_AVAILABLE_BYTES "azud_credit_available_bytes" "Bytes that a pipeline may still take before its sinks confirm some.";
+    Counter SENT_EVENTS "azud_component_sent_events_total"
+        "Events that a component gave on; of a sink, delivered.";
+    Gauge CREDIT_AVAILABLE_BYTES "azud_credit_available_bytes"
+        "Bytes that a pipeline may still take before its sinks confirm some.";
     Counter DEAD_LETTERS "azud_dead_letters_total" "Records set aside, by component and reason.";
-    Gauge EPOCH_AGE_SECONDS "azud_epoch_age_seconds" "How long the oldest epoch of a pipeline has been under way.";
+    Gauge EPOCH_AGE_SECONDS "azud_epoch_age_seconds"
+        "How long the oldest epoch of a pipeline has been under way.";
     Gauge INTAKE_BYTES "azud_intake_bytes" "Bytes of a source that wait to be taken by a pipeline.";
     Gauge OPEN_CONNECTIONS "azud_open_connections" "Connections that a source has open.";
     Gauge SINK_QUEUE_BATCHES "azud_sink_queue_batches" "Batches that wait for a sink.";
-    Gauge SINK_UNCONFIRMED_SECONDS "azud_sink_unconfirmed_seconds" "How long the oldest batch of a sink has waited for its delivery.";
-    Counter UDP_KERNEL_DROPS "azud_udp_kernel_drops_total" "Datagrams that the kernel dropped because the socket's buffer was full.";
+    Gauge SINK_UNCONFIRMED_SECONDS "azud_sink_unconfirmed_seconds"
+        "How long the oldest batch of a sink has waited for its delivery.";
+    Counter UDP_KERNEL_DROPS "azud_udp_kernel_drops_total"
+        "Datagrams that the kernel dropped because the socket's buffer was full.";
     Gauge UPTIME_SECONDS "azud_uptime_seconds" "How long this process has run.";
     Counter WORKER_BUSY_SECONDS "azud_worker_busy_seconds_total" "Time that a worker was busy.";
 }
 
-/// Tells the recorder what every metric of the table is. Called once, after the recorder is installed.
+/// Tells the recorder what every metric of the table is. Called once, after the recorder is
+/// installed.
 pub fn describe() {
     for metric in METRICS {
         match metric.kind {

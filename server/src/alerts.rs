@@ -61,7 +61,8 @@ fn table(rows: &[AlertRow]) -> String {
     if rows.is_empty() {
         return "no alerts\n".to_owned();
     }
-    let head = ["revised", "rule", "severity", "state", "events", "key", "title"].map(str::to_owned);
+    let head =
+        ["revised", "rule", "severity", "state", "events", "key", "title"].map(str::to_owned);
     let cells: Vec<[String; 7]> = std::iter::once(head).chain(rows.iter().map(cells)).collect();
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<usize> = (0..7).map(|column| width(column).unwrap_or(0)).collect();

@@ -15,7 +15,8 @@ use azud_transforms::vrl::source::Source;
 use azud_transforms::vrl::{Assertion, Compiler, Outcome as Ended};
 use vrl::value::Value;
 
-/// When records of tests happen that do not say it: always the same, so that a test gives the same whenever it is run.
+/// When records of tests happen that do not say it: always the same, so that a test gives the same
+/// whenever it is run.
 const DEFAULT_TIME: EventTime = EventTime::from_nanoseconds(1_772_323_200 * 1_000_000_000);
 
 /// Runs all tests; says of each how it went.
@@ -110,7 +111,8 @@ fn given<'a>(emitted: &'a [(&Pipeline, Vec<Emitted>)], taps: &[Tap]) -> Vec<&'a 
         .collect()
 }
 
-/// Holds what came out against what is expected: the number, and for each condition one event that meets it.
+/// Holds what came out against what is expected: the number, and for each condition one event that
+/// meets it.
 fn check(output: &TestOutput, events: &[&Value], checker: &mut Checker) {
     let from: Vec<&str> = output.extract_from.iter().map(|tap| tap.transform.as_str()).collect();
     let from = from.join(", ");

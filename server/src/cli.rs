@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 /// A stream processor for security and operations data.
 ///
-/// Azud takes in syslog, files and sockets, shapes events with VRL, and delivers events and alerts. Pipelines are TOML
-/// documents; `azud list` shows the components, `azud explain syslog` one of them.
+/// Azud takes in syslog, files and sockets, shapes events with VRL, and delivers events and alerts.
+/// Pipelines are TOML documents; `azud list` shows the components, `azud explain syslog` one of
+/// them.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, disable_help_subcommand = true)]
 pub struct Cli {

@@ -4,7 +4,7 @@ use crate::cli::{Documents, Format, Global, Validate};
 use crate::logging::colors;
 use crate::outcome::Outcome;
 use crate::wiring::REGISTRY;
-use azud_plan::diagnostic::{Diagnostic, Severity};
+use azud_plan::diagnostic::Severity;
 use azud_plan::document::Sources;
 use azud_plan::plan::Plan;
 use azud_plan::render;
@@ -22,7 +22,8 @@ pub struct Loaded {
     pub tests: Vec<TestCase>,
 }
 
-/// Reads and checks documents; shows faults and warnings on standard error. `None` when there are faults.
+/// Reads and checks documents; shows faults and warnings on standard error. `None` when there are
+/// faults.
 pub fn load_or_explain(documents: &Documents, global: &Global) -> Option<Loaded> {
     explain(load(documents), global)
 }

@@ -78,7 +78,8 @@ fn connect(
 }
 
 fn dot(nodes: &[Node], edges: &[(String, String, String)]) -> String {
-    let mut out = String::from("digraph azud {\n  rankdir = LR;\n  node [fontname = \"sans-serif\"];\n");
+    let mut out =
+        String::from("digraph azud {\n  rankdir = LR;\n  node [fontname = \"sans-serif\"];\n");
     for Node { id, kind, shape } in nodes {
         let shape = match shape {
             Shape::Source => "invhouse",

@@ -20,7 +20,9 @@ pub fn health(address: SocketAddr) -> Outcome {
             Outcome::Environment
         }
         Err(error) => {
-            eprintln!("nothing answers at {address}: {error}; is it running, and is that its `api.address`?");
+            eprintln!(
+                "nothing answers at {address}: {error}; is it running, and is that its `api.address`?"
+            );
             Outcome::Environment
         }
     }

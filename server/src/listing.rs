@@ -1,4 +1,5 @@
-//! `azud list`, `explain`, `schema` and the reference pages: everything that comes out of the registry.
+//! `azud list`, `explain`, `schema` and the reference pages: everything that comes out of the
+//! registry.
 
 use crate::cli::{Explain, List};
 use crate::outcome::Outcome;
@@ -13,7 +14,10 @@ use std::path::Path;
 fn kinds() -> [(&'static str, Vec<(&'static str, &'static str)>); 3] {
     [
         ("source", REGISTRY.sources.iter().map(|found| (found.name, found.summary)).collect()),
-        ("transform", REGISTRY.transforms.iter().map(|found| (found.name, found.summary)).collect()),
+        (
+            "transform",
+            REGISTRY.transforms.iter().map(|found| (found.name, found.summary)).collect(),
+        ),
         ("sink", REGISTRY.sinks.iter().map(|found| (found.name, found.summary)).collect()),
     ]
 }
@@ -22,7 +26,8 @@ fn kinds() -> [(&'static str, Vec<(&'static str, &'static str)>); 3] {
 pub fn list(arguments: &List) -> Outcome {
     if arguments.json {
         let rows = kinds().into_iter().flat_map(|(kind, found)| {
-            let row = move |(name, summary)| json!({ "kind": kind, "type": name, "summary": summary });
+            let row =
+                move |(name, summary)| json!({ "kind": kind, "type": name, "summary": summary });
             found.into_iter().map(row)
         });
         println!("{}", serde_json::Value::Array(rows.collect()));

@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How many threads serve sockets and files. Workers have the other cores; taking in a stream costs a tenth of shaping it.
+/// How many threads serve sockets and files. Workers have the other cores; taking in a stream costs
+/// a tenth of shaping it.
 const ASYNC_THREADS: usize = 2;
 
 /// How often the recorder tidies up.
@@ -27,7 +28,8 @@ const RECORDER_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Runs the documents.
 pub fn run(arguments: &Run, global: &Global) -> Outcome {
-    let Some(Loaded { plan, instance, .. }) = documents::load_or_explain(&arguments.documents, global)
+    let Some(Loaded { plan, instance, .. }) =
+        documents::load_or_explain(&arguments.documents, global)
     else {
         return Outcome::Faults;
     };
@@ -124,7 +126,8 @@ fn explain_not_built(failed: &[NotBuilt]) -> Outcome {
             eprintln!("help: {help}");
         }
     }
-    let faults = if failed.len() == 1 { "1 fault".into() } else { format!("{} faults", failed.len()) };
+    let faults =
+        if failed.len() == 1 { "1 fault".into() } else { format!("{} faults", failed.len()) };
     eprintln!("{faults}; nothing was started");
     Outcome::Environment
 }
@@ -237,7 +240,8 @@ fn conclude(engine: &Engine, ended: Result<(), EngineError>) -> Outcome {
                     tracing::info!("{sink} delivered {records} records");
                 }
             }
-            // A source that broke was reported when it did; the end of the others does not make it well.
+            // A source that broke was reported when it did; the end of the others does not make it
+            // well.
             if engine.troubles().is_empty() { Outcome::Well } else { Outcome::Environment }
         }
         Err(error) => {

@@ -1,10 +1,11 @@
-//! The only place that knows every room: the registry of components, and how an instance is put together.
+//! The only place that knows every room: the registry of components, and how an instance is put
+//! together.
 
+use azud_engine::Built;
+use azud_event::clock::Clock;
 use azud_plan::component::{BuildContext, BuildError, Services, SinkTask, SourceTask};
 use azud_plan::plan::Plan;
 use azud_plan::registry::Registry;
-use azud_engine::Built;
-use azud_event::clock::Clock;
 use std::path::Path;
 use std::sync::Arc;
 

@@ -5,7 +5,6 @@ use super::metrics::{self, Metrics};
 use super::program::{self, Ended, Program, READY};
 use super::wait::{self, PATIENCE};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 /// A running instance; its files are in its folder.
 pub struct Instance {
@@ -38,17 +37,25 @@ impl Instance {
     /// Waits until a file of the folder has `count` whole lines; gives them.
     #[track_caller]
     pub fn lines(&self, name: &str, count: usize) -> Vec<String> {
-        self.lines_within(name, count, PATIENCE)
+        self.lines_or(name, count, || self.errors())
     }
 
-    /// Waits so long until a file of the folder has `count` whole lines; gives them.
+    /// Waits until a file of the folder has `count` whole lines; if they do not come, `explain` is
+    /// shown.
     #[track_caller]
-    pub fn lines_within(&self, name: &str, count: usize, patience: Duration) -> Vec<String> {
-        let mut seen = 0;
-        wait::until(&format!("{count} lines in {name}"), patience, || {
+    pub fn lines_or<T: std::fmt::Debug>(
+        &self,
+        name: &str,
+        count: usize,
+        explain: impl Fn() -> T,
+    ) -> Vec<String> {
+        let what = format!("{count} lines in {name}");
+        let start = std::time::Instant::now();
+        wait::until(&what, PATIENCE * 2, || {
             let lines = self.folder.lines(name);
-            seen = lines.len();
-            (seen >= count).then_some(lines)
+            let late = lines.len() < count && start.elapsed() > PATIENCE;
+            assert!(!late, "{what}, not {}: {:?}", lines.len(), explain());
+            (lines.len() >= count).then_some(lines)
         })
     }
 
@@ -87,11 +94,6 @@ impl Instance {
     /// Gives what it said on standard error so far.
     pub fn errors(&self) -> Vec<String> {
         self.program.errors()
-    }
-
-    /// Gives what it wrote to standard output so far.
-    pub fn output(&self) -> Vec<String> {
-        self.program.output()
     }
 
     /// Gives the most memory it has held so far, in bytes.

@@ -18,8 +18,8 @@ pub fn succeed(command: &mut Command) -> Output {
     output
 }
 
-/// Gives syslog-ng's `loggen`, which `tests/run` unpacks beside the build because its package cannot
-/// be installed next to rsyslog's.
+/// Gives syslog-ng's `loggen`, which `tests/run` unpacks beside the build because its package
+/// cannot be installed next to rsyslog's.
 pub fn loggen() -> Command {
     Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/loggen"))
 }

@@ -1,6 +1,7 @@
-//! `keyed`: applies rows to the state of their key groups, a whole epoch at once and in canonical order.
+//! `keyed`: applies rows to the state of their key groups, a whole epoch at once and in canonical
+//! order.
 
-use super::{Nothing, Part, PipelineScope, Rows, row_outputs};
+use super::{Nothing, Outlet, Part, PipelineScope, Rows, row_outputs};
 use crate::chain::Chain;
 use crate::doorbell::Doorbell;
 use crate::egress::Egress;
@@ -31,7 +32,8 @@ struct Pending {
     rows: Vec<Row>,
 }
 
-/// Builds the operator of the keyed transform `index`; adds what it sends to further keyed transforms to `rows`.
+/// Builds the operator of the keyed transform `index`; adds what it sends to further keyed
+/// transforms to `rows`.
 pub fn build<'s>(
     scope: PipelineScope<'s>,
     part: &Part,
@@ -41,12 +43,12 @@ pub fn build<'s>(
     rows: &mut BTreeMap<usize, Vec<Rows<'s>>>,
 ) -> Nothing<'s> {
     let pipeline = &part.plan.pipelines[part.pipeline];
-    let mut chain = Chain::behind_keyed(pipeline, index, part.partitioner);
+    let chain = Chain::behind_keyed(pipeline, index, part.partitioner);
     let mut record = Record::new();
     record.set_journaling(chain.journals());
     let feed = Arc::clone(&part.feed);
     let bell = Doorbell::default();
-    let mut egress = Egress::new(part.queues(), bell.clone(), Arc::clone(&feed));
+    let egress = Egress::new(part.queues(), bell.clone(), Arc::clone(&feed));
     let mut groups = Groups { make, states: BTreeMap::new() };
     let feeds = chain.feeds();
     let raises = pipeline.transforms[index].spec.rule().is_some();
@@ -54,17 +56,18 @@ pub fn build<'s>(
     let mut builder = OperatorBuilder::new(pipeline.transforms[index].id.clone(), scope);
     let mut input = builder.new_input(input, Exchange::new(|row: &Row| u64::from(row.group.0)));
     let (_output, nothing) = builder.new_output::<Vec<()>>();
-    let mut outputs = row_outputs(&mut builder, &feeds, rows);
+    let outputs = row_outputs(&mut builder, &feeds, rows);
     let address = builder.operator_info().address;
     let waker = scope.worker().sync_activator_for(address.to_vec());
-    bell.connect(move || drop(waker.activate()));
+    bell.connect(move || _ = waker.activate());
     let ports = outputs.len() + 1;
+    let mut outlet = Outlet { chain, egress, feeds, outputs };
 
     builder.build(move |_initial| {
         let mut pending: BTreeMap<Epoch, Pending> = BTreeMap::new();
         move |frontiers| {
             bell.arm();
-            egress.work();
+            outlet.egress.work();
             input.for_each_stamp(|capability, batches| {
                 let retain = |port| capability.retain_least(port);
                 let Some(capabilities) = (0..ports).map(retain).collect::<Option<Vec<_>>>() else {
@@ -87,17 +90,10 @@ pub fn build<'s>(
                     if raises {
                         count_alert(&record);
                     }
-                    chain.value(&mut record);
+                    outlet.chain.value(&mut record);
                 });
-                chain.flush(true, |encoded| {
-                    egress.send(epoch, encoded, || capabilities[0].clone());
-                });
-                chain.take_rows(|index, rows| {
-                    let port = feeds.iter().position(|fed| *fed == index).unwrap_or_default();
-                    let time = &capabilities[port + 1];
-                    outputs[port].activate().session(time).give_container(rows);
-                });
-                chain.flush_meters();
+                outlet.send(true, epoch, &capabilities);
+                outlet.chain.flush_meters();
             }
         }
     });
@@ -106,12 +102,7 @@ pub fn build<'s>(
 
 impl Groups {
     /// Applies the rows of one epoch, group by group, each in canonical order.
-    fn apply(
-        &mut self,
-        mut rows: Vec<Row>,
-        now: EventTime,
-        mut emit: impl FnMut(Value, Origin),
-    ) {
+    fn apply(&mut self, mut rows: Vec<Row>, now: EventTime, mut emit: impl FnMut(Value, Origin)) {
         rows.sort_unstable_by(|a, b| (a.group, &a.place).cmp(&(b.group, &b.place)));
         for rows in rows.chunk_by(|a, b| a.group == b.group) {
             let make = &self.make;

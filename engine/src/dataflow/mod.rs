@@ -7,16 +7,18 @@
 //!                sinks ······ confirmed ·······▶ ack ──▶ feed: credit, acknowledgement
 //! ```
 //!
-//! Timely's timestamp is the epoch. Every operator that sends to sinks has an output without data, whose capability for an
-//! epoch it holds until the sinks have confirmed the epoch's batches; `ack` watches the frontier of all of them. Progress
-//! is global, so an epoch that has passed there is finished by every worker and every sink.
+//! Timely's timestamp is the epoch. Every operator that sends to sinks has an output without data,
+//! whose capability for an epoch it holds until the sinks have confirmed the epoch's batches; `ack`
+//! watches the frontier of all of them. Progress is global, so an epoch that has passed there is
+//! finished by every worker and every sink.
 
 mod keyed;
 mod take;
 pub mod worker;
 
+use crate::chain::Chain;
 use crate::doorbell::Doorbell;
-use crate::egress::SinkQueue;
+use crate::egress::{Egress, SinkQueue};
 use crate::feed::{Epoch, Feed};
 use azud_event::clock::Clock;
 use azud_event::id::Partitioner;
@@ -29,7 +31,7 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline as Local;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::{Concatenate, Operator};
+use timely::dataflow::operators::{Capability, Concatenate, Operator};
 use timely::dataflow::{Scope, Stream};
 use timely::worker::Worker;
 
@@ -47,7 +49,8 @@ pub struct Part {
     pub feed: Arc<Feed>,
     /// Wakes the operator that takes, on this worker.
     pub bell: Doorbell,
-    /// The queues of its sinks, the dead letters last. Each operator that sends gets clones of its own.
+    /// The queues of its sinks, the dead letters last. Each operator that sends gets clones of its
+    /// own.
     pub queues: Vec<SinkQueue>,
     /// Assigns keys to key groups.
     pub partitioner: Partitioner,
@@ -63,13 +66,15 @@ impl Part {
     }
 }
 
-/// Builds the dataflow of a pipeline on one worker. Every worker must build the same pipelines in the same order.
+/// Builds the dataflow of a pipeline on one worker. Every worker must build the same pipelines in
+/// the same order.
 pub fn build(worker: &mut Worker, part: Part) {
     let name = part.plan.pipelines[part.pipeline].name.clone();
     worker.dataflow_named::<Epoch, _, _>(&name, |scope| {
         let mut rows: BTreeMap<usize, Vec<Rows<'_>>> = BTreeMap::new();
         let mut nothings = vec![take::build(scope, &part, &mut rows)];
-        // Transforms are sorted behind what feeds them, so by the time an index comes first nothing more can come to it.
+        // Transforms are sorted behind what feeds them, so by the time an index comes first nothing
+        // more can come to it.
         while let Some((index, inputs)) = rows.pop_first() {
             let node = &part.plan.pipelines[part.pipeline].transforms[index];
             let Running::Keyed { state, .. } = node.spec.build() else { continue };
@@ -88,7 +93,8 @@ fn acknowledge(nothing: Nothing<'_>, feed: Arc<Feed>) {
     });
 }
 
-/// Adds an output of rows for each keyed transform that a chain feeds; gives the handles in the same order.
+/// Adds an output of rows for each keyed transform that a chain feeds; gives the handles in the
+/// same order.
 fn row_outputs<'s>(
     builder: &mut OperatorBuilder<'s, Epoch>,
     feeds: &[usize],
@@ -100,6 +106,31 @@ fn row_outputs<'s>(
         OutputBuilder::from(output)
     };
     feeds.iter().map(&mut add).collect()
+}
+
+/// The way out of an operator: what its chain made goes to sinks and to keyed transforms.
+struct Outlet {
+    chain: Chain,
+    egress: Egress<Capability<Epoch>>,
+    /// The keyed transforms that the chain feeds, and the outputs to them, in step.
+    feeds: Vec<usize>,
+    outputs: Vec<RowOutput>,
+}
+
+impl Outlet {
+    /// Sends what is full, or with `all` everything. The first of the capabilities is for sinks, the
+    /// others are for the outputs.
+    fn send(&mut self, all: bool, epoch: Epoch, capabilities: &[Capability<Epoch>]) {
+        let Outlet { chain, egress, feeds, outputs } = self;
+        chain.flush(all, |encoded| {
+            egress.send(epoch, encoded, || capabilities[0].delayed(&epoch));
+        });
+        chain.take_rows(|index, rows| {
+            let port = feeds.iter().position(|fed| *fed == index).unwrap_or_default();
+            let time = capabilities[port + 1].delayed(&epoch);
+            outputs[port].activate().session(&time).give_container(rows);
+        });
+    }
 }
 
 /// A scope of a pipeline's dataflow.

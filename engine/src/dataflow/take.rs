@@ -1,6 +1,6 @@
 //! `take`: takes blocks from the feed and runs them through the chain behind the sources.
 
-use super::{Nothing, Part, PipelineScope, Rows, row_outputs};
+use super::{Nothing, Outlet, Part, PipelineScope, Rows, row_outputs};
 use crate::chain::Chain;
 use crate::egress::Egress;
 use crate::feed::Epoch;
@@ -20,23 +20,24 @@ pub fn build<'s>(
     rows: &mut BTreeMap<usize, Vec<Rows<'s>>>,
 ) -> Nothing<'s> {
     let pipeline = &part.plan.pipelines[part.pipeline];
-    let mut chain = Chain::behind_sources(&part.plan, pipeline, part.partitioner, |input| {
+    let chain = Chain::behind_sources(&part.plan, pipeline, part.partitioner, |input| {
         part.counted.contains(&input.source.0)
     });
     let mut record = Record::new();
     record.set_journaling(chain.journals());
     let (feed, bell, clock) = (Arc::clone(&part.feed), part.bell.clone(), part.clock.clone());
-    let mut egress = Egress::new(part.queues(), bell.clone(), Arc::clone(&feed));
+    let egress = Egress::new(part.queues(), bell.clone(), Arc::clone(&feed));
     let feeds = chain.feeds();
 
     let mut builder = OperatorBuilder::new("take".to_owned(), scope);
     let (_output, nothing) = builder.new_output::<Vec<()>>();
-    let mut outputs = row_outputs(&mut builder, &feeds, rows);
+    let outputs = row_outputs(&mut builder, &feeds, rows);
+    let mut outlet = Outlet { chain, egress, feeds, outputs };
     let address = builder.operator_info().address;
     let activator = scope.activator_for(Rc::clone(&address));
     let waker = scope.worker().sync_activator_for(address.to_vec());
     // A worker that is gone needs no waking.
-    bell.connect(move || drop(waker.activate()));
+    bell.connect(move || _ = waker.activate());
     let worker = scope.index();
     let busy = counter!(WORKER_BUSY_SECONDS, "worker" => worker.to_string());
 
@@ -46,27 +47,20 @@ pub fn build<'s>(
         move |_frontiers| {
             // Armed before looking: a ring from here on wakes us again.
             bell.arm();
-            egress.work();
+            outlet.egress.work();
             let Some(capabilities) = held.as_mut() else { return };
             let pulled = feed.pull(worker);
             let started = clock.monotonic();
             let worked = !pulled.blocks.is_empty();
             let mut blocks = pulled.blocks.into_iter().peekable();
             while let Some((epoch, block)) = blocks.next() {
-                chain.block(&block, &mut record);
+                outlet.chain.block(&block, &mut record);
                 let last = blocks.peek().is_none_or(|(next, _)| *next != epoch);
-                chain.flush(last, |encoded| {
-                    egress.send(epoch, encoded, || capabilities[0].delayed(&epoch));
-                });
-                chain.take_rows(|index, rows| {
-                    let port = feeds.iter().position(|fed| *fed == index).unwrap_or_default();
-                    let time = capabilities[port + 1].delayed(&epoch);
-                    outputs[port].activate().session(&time).give_container(rows);
-                });
+                outlet.send(last, epoch, capabilities);
             }
             if worked {
                 record.release();
-                chain.flush_meters();
+                outlet.chain.flush_meters();
                 busy_us += (clock.monotonic() - started).as_micros() as u64;
                 busy.increment(busy_us / 1_000_000);
                 busy_us %= 1_000_000;

@@ -9,7 +9,8 @@ use timely::execute::Config;
 /// The prefix of the names of worker threads, by which the panic hook knows them.
 pub const THREAD_PREFIX: &str = "timely:";
 
-/// Runs `threads` workers until every pipeline has ended; `parts` are the pipelines for each worker.
+/// Runs `threads` workers until every pipeline has ended; `parts` are the pipelines for each
+/// worker.
 ///
 /// # Errors
 /// A sentence when threads could not be started, or one ended badly.

@@ -15,17 +15,18 @@ use crate::record::Record;
 /// Reads records out of the frames of one source, on the worker that owns the stream.
 ///
 /// The contract:
-/// - The caller has called [`Record::begin`] for this block and frame, so the record is empty and lies over the block's
-///   bytes; a decoder that makes several records calls [`Record::begin`] again before each further one (checked by the
-///   property tests of each decoder).
-/// - It calls `emit` once for each record, in order; after `emit` returns the record's content is no longer defined.
+/// - The caller has called [`Record::begin`] for this block and frame, so the record is empty and
+///   lies over the block's bytes; a decoder that makes several records calls [`Record::begin`]
+///   again before each further one (checked by the property tests of each decoder).
+/// - It calls `emit` once for each record, in order; after `emit` returns the record's content is
+///   no longer defined.
 /// - It never panics on any input (fuzzed), and takes time linear in the frame.
 pub trait Decoder: Send {
     /// Decodes one frame.
     ///
     /// # Errors
-    /// A [`Fault`] when the frame is not of this format; the raw bytes are then set aside as a dead letter. Records
-    /// emitted before the fault stand.
+    /// A [`Fault`] when the frame is not of this format; the raw bytes are then set aside as a dead
+    /// letter. Records emitted before the fault stand.
     fn decode(
         &mut self,
         block: &Block,

@@ -7,7 +7,8 @@ use crate::time::EventTime;
 use bytes::Bytes;
 
 impl Origin {
-    /// Gives the origin of a result: the place of the last row that made it, received at the clock of its epoch.
+    /// Gives the origin of a result: the place of the last row that made it, received at the clock
+    /// of its epoch.
     ///
     /// `index` tells results of one place apart.
     pub fn derived(place: Place, now: EventTime, index: u64) -> Self {
@@ -25,7 +26,8 @@ impl Origin {
 }
 
 impl Record {
-    /// Lets go of the block that the record lies over, so that its memory can be freed while nothing comes.
+    /// Lets go of the block that the record lies over, so that its memory can be freed while
+    /// nothing comes.
     pub fn release(&mut self) {
         self.clear();
         self.bytes = Bytes::new();

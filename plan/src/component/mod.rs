@@ -1,4 +1,5 @@
-//! The contract of a component: where the rooms `sources`, `transforms`, `sinks` and the engine meet.
+//! The contract of a component: where the rooms `sources`, `transforms`, `sinks` and the engine
+//! meet.
 //!
 //! A component goes through four phases, a type each (DESIGN §8):
 //!
@@ -9,7 +10,8 @@
 //! | built | [`SourceTask`], [`SinkTask`] | hold open sockets and files; no task runs |
 //! | running | the future of `run` | everything, until told to stop |
 //!
-//! So only the outside world can fail a document that passed its check, and a refused reload leaves nothing behind.
+//! So only the outside world can fail a document that passed its check, and a refused reload leaves
+//! nothing behind.
 
 pub(crate) mod option;
 mod sink;
@@ -69,13 +71,15 @@ pub enum Change {
 /// An output of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
-    /// Its name behind the dot (`dropped` in `shape.dropped`); `None` for the component's own output.
+    /// Its name behind the dot (`dropped` in `shape.dropped`); `None` for the component's own
+    /// output.
     pub name: Option<String>,
     /// What it carries.
     pub kind: Kind,
     /// Whether its records are revised.
     pub change: Change,
-    /// Whether it may stay without a reader without a warning: what is not read is set aside or counted.
+    /// Whether it may stay without a reader without a warning: what is not read is set aside or
+    /// counted.
     pub optional: bool,
 }
 
@@ -93,7 +97,8 @@ pub struct Example {
     pub title: &'static str,
     /// The component's table, without its header.
     pub toml: &'static str,
-    /// Input records, one JSON document a line; of a source the raw bytes. Empty where a component takes none.
+    /// Input records, one JSON document a line; of a source the raw bytes. Empty where a component
+    /// takes none.
     pub input: &'static str,
     /// Output records, one JSON document a line, as its readers see them.
     pub output: &'static str,

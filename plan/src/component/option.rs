@@ -1,4 +1,5 @@
-//! What an option is, declared once: the check, "did you mean", the reference page and the schema come from it.
+//! What an option is, declared once: the check, "did you mean", the reference page and the schema
+//! come from it.
 
 pub(crate) mod check;
 mod value;
@@ -45,7 +46,8 @@ pub enum OptionKind {
     Text,
     /// A VRL program.
     Program,
-    /// A VRL condition: a program whose last expression is a boolean, or Vector's table form `{ type = "vrl", source }`.
+    /// A VRL condition: a program whose last expression is a boolean, or Vector's table form `{
+    /// type = "vrl", source }`.
     Condition,
     /// Text with `{{ field }}` and strftime specifiers.
     Template,
@@ -97,8 +99,8 @@ pub const SOURCE_OPTIONS: &[OptionSpec] = &[
         name: "event_time",
         kind: OptionKind::Field,
         default: Default::None,
-        summary: "The field that says when an event happened. Without it that is the time its codec knows, \
-                  else when it was received. It is read before any transform, and never altered.",
+        summary: "The field that says when an event happened. Without it that is the time its \
+                  codec knows, else when it was received. It is read before any transform, and never altered.",
     },
     OptionSpec {
         name: "when_full",
@@ -107,15 +109,17 @@ pub const SOURCE_OPTIONS: &[OptionSpec] = &[
             ("drop_newest", "what comes is counted and let go until there is room again"),
         ]),
         default: Default::Value("\"block\""),
-        summary: "What happens when the source has used up its budget, `intake.max_bytes`. Senders of \
-                  datagrams cannot wait: under `block` the kernel's buffer fills, and it drops and counts.",
+        summary: "What happens when the source has used up its budget, `intake.max_bytes`. \
+                  Senders of datagrams cannot wait: under `block` the kernel's buffer fills, and \
+                  it drops and counts.",
     },
 ];
 
 /// The written options of one table, already held against their specification.
 ///
-/// An accessor gives what was written, else the default of the specification; `None` when there is neither, or when what
-/// was written was faulty (which is then already a diagnostic). So a check reads on and finds further faults.
+/// An accessor gives what was written, else the default of the specification; `None` when there is
+/// neither, or when what was written was faulty (which is then already a diagnostic). So a check
+/// reads on and finds further faults.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
     /// The id of the component.
@@ -165,7 +169,8 @@ impl<'a> Options<'a> {
         self.node(name).and_then(Node::as_text)
     }
 
-    /// Gives the program of a condition with its place, whether it was written as text or as Vector's table.
+    /// Gives the program of a condition with its place, whether it was written as text or as
+    /// Vector's table.
     pub fn condition(&self, name: &str) -> Option<&'a Text> {
         self.node(name).and_then(condition_of)
     }
@@ -236,7 +241,8 @@ impl<'a> Options<'a> {
         words.iter().map(|(word, _)| *word).find(|word| *word == written)
     }
 
-    /// Gives the texts of a list with their places, as written; a single text counts as a list of one.
+    /// Gives the texts of a list with their places, as written; a single text counts as a list of
+    /// one.
     pub fn list_of_text(&self, name: &str) -> Vec<&'a Text> {
         self.node(name).map(texts_of).unwrap_or_default()
     }
@@ -248,8 +254,8 @@ impl<'a> Options<'a> {
         self.read(name, read).unwrap_or_default()
     }
 
-    /// Gives the options of a nested table. One that was not written is there, with its defaults, when the
-    /// specification's default is `{}`.
+    /// Gives the options of a nested table. One that was not written is there, with its defaults,
+    /// when the specification's default is `{}`.
     pub fn table(&self, name: &str) -> Option<Options<'a>> {
         let specs = self.table_specs(name)?;
         match self.node(name) {
@@ -404,8 +410,9 @@ mod tests {
     #[test]
     fn what_is_written_counts() {
         let table = table(
-            "address = '[::1]:514'\nbytes = '2KiB'\nframing.max_length = 9\nmode = 'udp'\nnames = 'x'\n\
-             labels.a = 'b'\ncondition = { type = 'vrl', source = 'true' }\ninner = [{ max_length = 7 }]",
+            "address = '[::1]:514'\nbytes = '2KiB'\nframing.max_length = 9\nmode = 'udp'\n\
+             names = 'x'\nlabels.a = 'b'\ncondition = { type = 'vrl', source = 'true' }\n\
+             inner = [{ max_length = 7 }]",
         );
         let options = Options::new("x", &table, SPECS);
         assert_eq!(options.socket_address("address").unwrap().port(), 514);

@@ -44,9 +44,10 @@ pub trait SinkSpec: Send + Sync {
 /// Writes records into a sink's buffers, on the worker that has them.
 ///
 /// The contract:
-/// - `encode` appends exactly one whole record to `out`, or nothing when it gives a fault (checked by the engine, which
-///   cuts `out` back).
-/// - `partition` names the buffer a record belongs to; records of one stream and partition stay in order.
+/// - `encode` appends exactly one whole record to `out`, or nothing when it gives a fault (checked
+///   by the engine, which cuts `out` back).
+/// - `partition` names the buffer a record belongs to; records of one stream and partition stay in
+///   order.
 pub trait Encoder: Send {
     /// Appends one record, its delimiter included.
     ///
@@ -54,7 +55,8 @@ pub trait Encoder: Send {
     /// A [`Fault`] when the record has no form here; it is set aside.
     fn encode(&mut self, record: &Record, out: &mut Vec<u8>) -> Result<(), Fault>;
 
-    /// Writes the name of the record's partition (a file's path) into `name`; it is empty when there is only one.
+    /// Writes the name of the record's partition (a file's path) into `name`; it is empty when
+    /// there is only one.
     ///
     /// # Errors
     /// A [`Fault`] when the record cannot be placed.
@@ -68,8 +70,8 @@ pub trait Encoder: Send {
 pub trait SinkTask: Send {
     /// Runs until the queue ends, having delivered and confirmed every batch.
     ///
-    /// Batches of one partition are delivered in the order of the queue. An error of the outside is retried here; an
-    /// unconfirmed batch holds back its epoch, and in the end its sources.
+    /// Batches of one partition are delivered in the order of the queue. An error of the outside is
+    /// retried here; an unconfirmed batch holds back its epoch, and in the end its sources.
     fn run(self: Box<Self>, batches: Batches) -> BoxFuture<'static, Result<(), RunError>>;
 }
 
@@ -89,8 +91,8 @@ pub struct Batch {
     pub confirmation: Confirmation,
 }
 
-/// Tells the engine that a batch is delivered for good. Dropped without [`Confirmation::confirm`], the epoch of the
-/// batch never completes in this run.
+/// Tells the engine that a batch is delivered for good. Dropped without [`Confirmation::confirm`],
+/// the epoch of the batch never completes in this run.
 pub struct Confirmation(Box<dyn FnOnce() + Send>);
 
 impl Confirmation {

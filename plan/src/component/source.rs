@@ -10,7 +10,8 @@ use futures_util::future::{BoxFuture, Shared};
 use std::sync::Arc;
 use vrl::path::OwnedValuePath;
 
-/// A kind of source, as the registry lists it. The reference page, the schema and the example tests are made from it.
+/// A kind of source, as the registry lists it. The reference page, the schema and the example tests
+/// are made from it.
 #[derive(Debug)]
 pub struct SourceFactory {
     /// The `type` in documents.
@@ -30,7 +31,8 @@ pub struct SourceFactory {
 /// A checked source.
 ///
 /// The contract:
-/// - `decoder` and `outputs` are pure (checked by the example tests, which run them without building).
+/// - `decoder` and `outputs` are pure (checked by the example tests, which run them without
+///   building).
 /// - `build` opens what the source listens on or reads, and spawns nothing.
 pub trait SourceSpec: Send + Sync {
     /// Gives its outputs; the first is the unnamed one.
@@ -41,7 +43,8 @@ pub trait SourceSpec: Send + Sync {
     /// Gives a decoder of its blocks, for one worker.
     fn decoder(&self) -> Box<dyn Decoder>;
 
-    /// Gives where the event time is read from, when the author said so; else it is what the codec knows.
+    /// Gives where the event time is read from, when the author said so; else it is what the codec
+    /// knows.
     fn event_time(&self) -> Option<&OwnedValuePath> {
         None
     }
@@ -60,8 +63,8 @@ pub trait SourceSpec: Send + Sync {
 pub trait SourceTask: Send {
     /// Runs until the context says to stop, or the source is at its end for good (`stdin` closed).
     ///
-    /// On shutdown it stops taking in new data, hands over what it has already taken in, and returns soon; it never
-    /// drops a record it has acknowledged to its sender.
+    /// On shutdown it stops taking in new data, hands over what it has already taken in, and
+    /// returns soon; it never drops a record it has acknowledged to its sender.
     fn run(self: Box<Self>, context: SourceContext) -> BoxFuture<'static, Result<(), RunError>>;
 }
 
@@ -82,13 +85,14 @@ pub struct SourceContext {
     pub meter: Arc<crate::telemetry::SourceMeter>,
 }
 
-/// Resolves when it is time to stop; clones resolve together. `peek().is_some()` asks without waiting.
+/// Resolves when it is time to stop; clones resolve together. `peek().is_some()` asks without
+/// waiting.
 pub type Shutdown = Shared<BoxFuture<'static, ()>>;
 
 /// The way into the engine, as a source sees it.
 pub trait Intake: Send + Sync {
-    /// Hands over a block; resolves once the engine has it. Waits while the source's budget is used up: a source that
-    /// awaits this before it reads on pushes back on its sender.
+    /// Hands over a block; resolves once the engine has it. Waits while the source's budget is used
+    /// up: a source that awaits this before it reads on pushes back on its sender.
     fn submit(&self, block: Block) -> BoxFuture<'_, ()>;
 
     /// Hands over a block if there is room now.
@@ -98,8 +102,8 @@ pub trait Intake: Send + Sync {
     fn try_submit(&self, block: Block) -> Result<(), Block>;
 }
 
-/// What has been delivered of a source, by stream: the highest [`Block::end`] up to which every block is complete in
-/// every pipeline and sink.
+/// What has been delivered of a source, by stream: the highest [`Block::end`] up to which every
+/// block is complete in every pipeline and sink.
 ///
 /// The engine writes, the source takes. Bounded by the number of streams that the source has open.
 #[derive(Default)]

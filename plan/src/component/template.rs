@@ -4,11 +4,12 @@
 //! /archive/{{ host.name }}/%Y-%m-%d.log
 //! ```
 //!
-//! What stands between `{{` and `}}` is the path of a field; `%…` is `strftime` over the event time, in UTC. A `%` as
-//! such is written `%%`, as in Vector.
+//! What stands between `{{` and `}}` is the path of a field; `%…` is `strftime` over the event
+//! time, in UTC. A `%` as such is written `%%`, as in Vector.
 //!
-//! A record's content is chosen by whoever sends it. So where a template names a file, a rendered field is confined:
-//! it becomes exactly one segment of a path, whatever it holds, and the folder that the author wrote cannot be left.
+//! A record's content is chosen by whoever sends it. So where a template names a file, a rendered
+//! field is confined: it becomes exactly one segment of a path, whatever it holds, and the folder
+//! that the author wrote cannot be left.
 
 use super::option::parse_field;
 use crate::diagnostic::{Checker, Diagnostic, codes};
@@ -28,8 +29,8 @@ const SEGMENT_BYTES_MAX: usize = 255;
 pub enum Confine {
     /// Anything: the result is text for people.
     Free,
-    /// Nothing: it is one segment of a path. `/` and control characters become `_`, so do `.` and `..`; what is empty
-    /// or longer than 255 bytes is a fault.
+    /// Nothing: it is one segment of a path. `/` and control characters become `_`, so do `.` and
+    /// `..`; what is empty or longer than 255 bytes is a fault.
     Path,
 }
 
@@ -58,7 +59,8 @@ enum Part {
 }
 
 impl Template {
-    /// Reads a template; what is wrong is reported at its place. Fields are not confined and must be there.
+    /// Reads a template; what is wrong is reported at its place. Fields are not confined and must
+    /// be there.
     pub fn parse(text: &Text, checker: &mut Checker) -> Option<Template> {
         let mut parts = Vec::new();
         let mut ok = true;
@@ -126,14 +128,16 @@ impl Template {
     /// Appends the text for `record` to `out`. On a fault `out` may hold a part of it.
     ///
     /// # Errors
-    /// `EncodeFailed` when a field is missing under [`Missing::Fault`], or no segment of a path under [`Confine::Path`].
+    /// `EncodeFailed` when a field is missing under [`Missing::Fault`], or no segment of a path
+    /// under [`Confine::Path`].
     pub fn render(&self, record: &Record, out: &mut String) -> Result<(), Fault> {
         for part in &self.parts {
             match part {
                 Part::Literal(text) => out.push_str(text),
                 Part::Time(items) => {
                     let time = record.event_time().to_chrono();
-                    // Writing to a string cannot fail, and the signs were tried when the template was read.
+                    // Writing to a string cannot fail, and the signs were tried when the template
+                    // was read.
                     let _ = write!(out, "{}", time.format_with_items(items.iter()));
                 }
                 Part::Field(path, name) => self.field(record, path, name, out)?,
@@ -149,7 +153,8 @@ impl Template {
         name: &str,
         out: &mut String,
     ) -> Result<(), Fault> {
-        // A null and a text that says "null" look the same as bytes; only then a value is worth making.
+        // A null and a text that says "null" look the same as bytes; only then a value is worth
+        // making.
         let is_null = |bytes: &[u8]| bytes == b"null" && record.get(path) == Some(&Value::Null);
         let bytes = record.get_bytes(path).filter(|bytes| !is_null(bytes));
         match (bytes, self.confine, self.missing) {
@@ -176,7 +181,8 @@ fn push_segment(value: &str, name: &str, out: &mut String) -> Result<(), Fault> 
     }
     if value.len() > SEGMENT_BYTES_MAX {
         return fault(format!(
-            "the template's field `{name}` is {} bytes, above the limit of {SEGMENT_BYTES_MAX} bytes",
+            "the template's field `{name}` is {} bytes, above the limit of \
+             {SEGMENT_BYTES_MAX} bytes",
             value.len()
         ));
     }
@@ -332,7 +338,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a field holds, the path has as many segments as its author wrote, and none leads upwards.
+        /// Whatever a field holds, the path has as many segments as its author wrote, and none
+        /// leads upwards.
         #[test]
         fn no_value_leaves_the_folder(value in "\\PC{0,20}|[./\\\\]{0,5}") {
             let template = parse("/logs/{{ a }}/x").unwrap().confined(Confine::Path);

@@ -27,13 +27,15 @@ pub struct TransformFactory {
 
 /// A checked transform.
 pub trait TransformSpec: Send + Sync {
-    /// Gives its outputs for an input of this kind; the index in this list is the port of [`Next::emit`].
+    /// Gives its outputs for an input of this kind; the index in this list is the port of
+    /// [`Next::emit`].
     fn outputs(&self, input: &Port) -> Vec<Port>;
 
     /// Makes the running transform, for one worker.
     fn build(&self) -> Running;
 
-    /// Whether a program of it may fail or end early, so that its changes must be undone: then the record journals.
+    /// Whether a program of it may fail or end early, so that its changes must be undone: then the
+    /// record journals.
     fn rolls_back(&self) -> bool {
         false
     }
@@ -44,8 +46,8 @@ pub trait TransformSpec: Send + Sync {
         None
     }
 
-    /// Gives the rule whose alerts it makes, and where its name stands. A rule's name is unique in an instance, because
-    /// it is part of the identity of its alerts.
+    /// Gives the rule whose alerts it makes, and where its name stands. A rule's name is unique in
+    /// an instance, because it is part of the identity of its alerts.
     fn rule(&self) -> Option<(&str, Span)> {
         None
     }
@@ -77,8 +79,9 @@ pub enum Running {
 /// A stateless transform on one worker.
 ///
 /// The contract:
-/// - `apply` may emit the record any number of times to any port; each `emit` runs everything behind that port before
-///   it returns, and leaves the record as it was before the `emit` (the engine undoes what readers changed).
+/// - `apply` may emit the record any number of times to any port; each `emit` runs everything
+///   behind that port before it returns, and leaves the record as it was before the `emit` (the
+///   engine undoes what readers changed).
 /// - After `apply` returns, the record's content is no longer defined.
 /// - A returned fault sets the record aside as a dead letter.
 pub trait Transform: Send {
@@ -91,8 +94,8 @@ pub trait Transform: Send {
 
 /// The way on from a transform.
 pub trait Next {
-    /// Sends the record to every reader of a port. With `last`, the transform will not look at it again, so that the
-    /// last reader need not be undone.
+    /// Sends the record to every reader of a port. With `last`, the transform will not look at it
+    /// again, so that the last reader need not be undone.
     fn emit(&mut self, port: usize, record: &mut Record, last: bool);
 
     /// Whether anybody reads this port.
@@ -117,10 +120,10 @@ pub trait RowMaker: Send {
 /// The state of one key group: a plain state machine without thread, clock or channel.
 ///
 /// The contract:
-/// - `on_epoch` is called once for each epoch that has rows, in the order of epochs, with all rows of the group in
-///   canonical order (checked by the engine's tests over workers and batches).
-/// - What it emits is a function of its state and its arguments alone; `restore(snapshot())` is the same state
-///   (checked by property tests of each implementation against its model).
+/// - `on_epoch` is called once for each epoch that has rows, in the order of epochs, with all rows
+///   of the group in canonical order (checked by the engine's tests over workers and batches).
+/// - What it emits is a function of its state and its arguments alone; `restore(snapshot())` is the
+///   same state (checked by property tests of each implementation against its model).
 /// - It holds no more than its bounds, whatever the rows (checked likewise).
 pub trait KeyedState: Send {
     /// Applies the rows of one epoch. `now` is the clock of the epoch, not of the machine.

@@ -1,4 +1,5 @@
-//! The codes of diagnostics, each with its text for `azud explain`. Codes are never used again for something else.
+//! The codes of diagnostics, each with its text for `azud explain`. Codes are never used again for
+//! something else.
 
 use super::Code;
 

@@ -9,8 +9,8 @@ use toml::de::{DeTable, DeValue};
 impl Document {
     /// Reads a document.
     ///
-    /// Everything that is not TOML becomes a diagnostic, several at once; then there is no document, because what is
-    /// left of a broken one would only lead to faults that are none.
+    /// Everything that is not TOML becomes a diagnostic, several at once; then there is no
+    /// document, because what is left of a broken one would only lead to faults that are none.
     pub fn parse(file: u32, source: &str, checker: &mut Checker) -> Option<Document> {
         if source.len() > DOCUMENT_BYTES_MAX {
             let title = format!(
@@ -42,7 +42,8 @@ impl Document {
 }
 
 impl Node {
-    /// Reads a single value that the program itself holds, as the default of an option. `None` when it is not TOML.
+    /// Reads a single value that the program itself holds, as the default of an option. `None` when
+    /// it is not TOML.
     pub(crate) fn of_literal(literal: &str) -> Option<Node> {
         let parsed = DeValue::parse(literal).ok()?;
         let mut checker = Checker::default();
@@ -116,11 +117,13 @@ impl Reader<'_> {
     }
 }
 
-/// Lists where text and file run in step, for a string with its quotes as it stands at `base` in the file.
+/// Lists where text and file run in step, for a string with its quotes as it stands at `base` in
+/// the file.
 ///
-/// TOML has four forms. In the literal ones ('…') both run in step but for the newline that opens a long string. In the
-/// others an escape is longer in the file than in the text, and a backslash at a line's end takes everything up to the
-/// next word out of it; there two steps of the same text offset say where the text stops and where it goes on.
+/// TOML has four forms. In the literal ones ('…') both run in step but for the newline that opens a
+/// long string. In the others an escape is longer in the file than in the text, and a backslash at
+/// a line's end takes everything up to the next word out of it; there two steps of the same text
+/// offset say where the text stops and where it goes on.
 fn steps(raw: &str, base: usize) -> Vec<(u32, u32)> {
     let long = raw.starts_with("\"\"\"") || raw.starts_with("'''");
     let quotes = if long { 3 } else { 1 };
@@ -152,7 +155,8 @@ fn steps(raw: &str, base: usize) -> Vec<(u32, u32)> {
     steps
 }
 
-/// Measures the escape at the start of `raw`: its bytes in the file, and those of what it stands for.
+/// Measures the escape at the start of `raw`: its bytes in the file, and those of what it stands
+/// for.
 fn escape(raw: &str) -> (usize, usize) {
     let digits = |count: usize| {
         let end = (2 + count).min(raw.len());
@@ -248,7 +252,8 @@ mod tests {
                 prop_oneof![
                     "[a-zé]{1,4}",
                     Just(r"\n".to_owned()), Just(r"\u00e9".to_owned()), Just(r"\x41".to_owned()),
-                    Just("\\\n  ".to_owned()), Just(r"\\".to_owned()), Just(r"\U0001F600".to_owned()),
+                    Just("\\\n  ".to_owned()), Just(r"\\".to_owned()),
+                    Just(r"\U0001F600".to_owned()),
                 ],
                 0..12,
             )

@@ -1,7 +1,7 @@
 //! Makes the [`Plan`] of a graph without fault.
 //!
-//! Documents whose components feed each other through transforms are one pipeline. A source alone connects nothing:
-//! forty documents that read one listener are forty pipelines.
+//! Documents whose components feed each other through transforms are one pipeline. A source alone
+//! connects nothing: forty documents that read one listener are forty pipelines.
 
 use super::check::Input;
 use super::components::{Component, Graph, Role, Spec};

@@ -1,6 +1,8 @@
-//! Tests that stand in documents, in Vector's form: records put into transforms, and what must come out of which.
+//! Tests that stand in documents, in Vector's form: records put into transforms, and what must come
+//! out of which.
 //!
-//! Here they are read, and what they name is found. The programs among them are compiled by whoever runs them.
+//! Here they are read, and what they name is found. The programs among them are compiled by whoever
+//! runs them.
 
 use super::components::{Component, Graph, Role, Selected};
 use super::files::Documents;
@@ -54,7 +56,8 @@ const INPUT_OPTIONS: &[OptionSpec] = &[
         name: "at",
         kind: OptionKind::Any,
         default: OptionDefault::None,
-        summary: "When it happens, RFC 3339 with a zone. Without it the time at which the test runs.",
+        summary: "When it happens, RFC 3339 with a zone. Without it the time at which the test \
+                  runs.",
     },
     OptionSpec {
         name: "insert_at",

@@ -41,8 +41,8 @@ pub(super) fn check(graph: &mut Graph<'_>, checker: &mut Checker) -> Vec<Vec<Inp
     inputs
 }
 
-/// Finds the outputs that a component's edges name. The flag says whether some are not known because what gives them is
-/// faulty.
+/// Finds the outputs that a component's edges name. The flag says whether some are not known
+/// because what gives them is faulty.
 fn fed_by(graph: &Graph<'_>, index: usize, checker: &mut Checker) -> (Vec<Input>, bool) {
     let mut inputs = Vec::new();
     let mut unknown = false;
@@ -112,7 +112,8 @@ fn call(
     };
     let told = checker.diagnostics[before..].iter().any(|found| found.severity == Severity::Error);
     if spec.is_none() && !told && !checker.failed() {
-        // A component must say why it refuses; if it does not, a start that does nothing would be worse.
+        // A component must say why it refuses; if it does not, a start that does nothing would be
+        // worse.
         let title = format!("`{}` is refused by its check without a reason", component.id);
         let found = Diagnostic::error(codes::CONTRADICTION, component.id_span, title, "");
         checker.report(found.help("this is a fault of Azud: please report it with the document"));

@@ -1,4 +1,5 @@
-//! Gathers the components of all documents: their ids, their types, and their options held against the registry.
+//! Gathers the components of all documents: their ids, their types, and their options held against
+//! the registry.
 
 use super::files::{Documents, File};
 use super::{SECTIONS, vector};
@@ -22,10 +23,11 @@ pub(super) struct Graph<'a> {
     pub components: Vec<Component<'a>>,
     /// The indices of sources and transforms, every one behind those that feed it; set by ordering.
     pub order: Vec<usize>,
-    /// Whether something is missing, so that what follows from it must not be told: a document that is not TOML, an
-    /// unknown type, an input that was not found.
+    /// Whether something is missing, so that what follows from it must not be told: a document that
+    /// is not TOML, an unknown type, an input that was not found.
     pub incomplete: bool,
-    /// Whether components may be missing that somebody wrote, so that an input that is not found must not be told.
+    /// Whether components may be missing that somebody wrote, so that an input that is not found
+    /// must not be told.
     pub holes: bool,
 }
 

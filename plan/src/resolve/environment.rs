@@ -12,7 +12,8 @@ use std::path::Path;
 
 /// Tries what the plan will hold of the outside: addresses, files, folders.
 ///
-/// Each socket is bound and closed again at once; files are only asked for, so that nothing is made or changed.
+/// Each socket is bound and closed again at once; files are only asked for, so that nothing is made
+/// or changed.
 pub fn environment(plan: &Plan, instance: &Instance) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     if let Some(address) = instance.api_address {
@@ -63,7 +64,8 @@ fn readable(path: &Path, owner: &str) -> Option<Diagnostic> {
     )
 }
 
-/// Asks the file or folder; where there is none yet, the nearest folder above, in which it would be made.
+/// Asks the file or folder; where there is none yet, the nearest folder above, in which it would be
+/// made.
 fn writable(path: &Path, owner: &str) -> Option<Diagnostic> {
     let absolute = std::path::absolute(path).ok()?;
     let mut nearest = absolute.as_path();

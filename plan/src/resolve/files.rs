@@ -151,10 +151,10 @@ fn refuse_equal_names(documents: &Documents, sources: &Sources, checker: &mut Ch
                 path(other),
                 path(file)
             );
-            checker.report(
-                nowhere(codes::DUPLICATE, title)
-                    .help("a document's name is its path below the folder that is named; name one folder above both"),
-            );
+            checker.report(nowhere(codes::DUPLICATE, title).help(
+                "a document's name is its path below the folder that is named; name one \
+                           folder above both",
+            ));
         }
     }
 }

@@ -45,7 +45,8 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
                 name: "address",
                 kind: OptionKind::SocketAddress,
                 default: OptionDefault::Value("\"127.0.0.1:8686\""),
-                summary: "Where the API listens. It has no authentication in this version: keep it on loopback.",
+                summary: "Where the API listens. It has no authentication in this version: keep \
+                          it on loopback.",
             },
             OptionSpec {
                 name: "enabled",
@@ -61,13 +62,15 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
         name: "credit_bytes",
         kind: OptionKind::Bytes { min: 1 << 20, max: 1 << 36 },
         default: OptionDefault::Value("\"32MiB\""),
-        summary: "How much a pipeline may have taken and not yet delivered. Without credit it takes nothing more.",
+        summary: "How much a pipeline may have taken and not yet delivered. Without credit it \
+                  takes nothing more.",
     },
     OptionSpec {
         name: "data_dir",
         kind: OptionKind::Path,
         default: OptionDefault::Value("\".azud/data\""),
-        summary: "The folder of everything that outlives the process: dead letters, the store, keys.",
+        summary: "The folder of everything that outlives the process: dead letters, the store, \
+                  keys.",
     },
     OptionSpec {
         name: "dead_letters",
@@ -75,7 +78,8 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
             name: "max_bytes",
             kind: OptionKind::Bytes { min: 1 << 20, max: 1 << 50 },
             default: OptionDefault::Value("\"1GiB\""),
-            summary: "How much of them is kept for each pipeline; the oldest leave first, and are counted.",
+            summary: "How much of them is kept for each pipeline; the oldest leave first, and are \
+                      counted.",
         }]),
         default: OptionDefault::Value("{}"),
         summary: "Records that were set aside, with the reason.",
@@ -158,7 +162,8 @@ pub(super) fn check(documents: &Documents, checker: &mut Checker) -> Instance {
         }
     }
     crate::component::check_options(&table, INSTANCE_OPTIONS, &[], "the instance", checker);
-    // What is faulty has been said; reading goes on with the defaults, so that all else can be checked.
+    // What is faulty has been said; reading goes on with the defaults, so that all else can be
+    // checked.
     let options = Options::new("azud", &table, INSTANCE_OPTIONS);
     read(&options).unwrap_or_else(|| {
         let nothing = Table { span: table.span, entries: Vec::new() };
@@ -199,8 +204,10 @@ fn unknown(entry: &Entry, checker: &mut Checker) {
             let label = format!("did you mean `{name}`?");
             Diagnostic::error(codes::UNKNOWN_SECTION, entry.key_span, title, label)
         }
-        None => Diagnostic::error(codes::UNKNOWN_SECTION, entry.key_span, title, "")
-            .help("a document has `sources`, `transforms`, `sinks` and `tests`, and settings of the instance"),
+        None => Diagnostic::error(codes::UNKNOWN_SECTION, entry.key_span, title, "").help(
+            "a document has `sources`, `transforms`, `sinks` and `tests`, and settings of \
+                   the instance",
+        ),
     };
     checker.report(found);
 }

@@ -16,8 +16,8 @@
 //!                assemble ─▶ Plan        cases ─▶ TestCase…
 //! ```
 //!
-//! No step stops at a fault, but none speaks of what follows from another one's either: of an input that was not found
-//! it is not said that nobody reads it.
+//! No step stops at a fault, but none speaks of what follows from another one's either: of an input
+//! that was not found it is not said that nobody reads it.
 
 mod assemble;
 mod cases;
@@ -61,8 +61,8 @@ pub struct Loaded {
 
 /// Reads documents and folders of documents, and makes one plan of them.
 ///
-/// A folder stands for every `*.toml` below it, but for `*.case.toml`. `environment` gives the environment variables
-/// that `${…}` may be filled with, of which the instance allows some.
+/// A folder stands for every `*.toml` below it, but for `*.case.toml`. `environment` gives the
+/// environment variables that `${…}` may be filled with, of which the instance allows some.
 pub fn load(inputs: &[PathBuf], registry: &Registry, environment: Lookup<'_>) -> Loaded {
     read(inputs, false, registry, environment)
 }
@@ -105,8 +105,10 @@ fn resolve(
     let plan = assemble::assemble(&graph, &inputs);
     if plan.pipelines.is_empty() {
         let title = "there is nothing to run: no document has a sink that is fed";
-        let found = Diagnostic { labels: Vec::new(), ..nowhere(codes::EMPTY, title) };
-        checker.report(found.help("name documents or folders, or make azud.toml and pipelines/"));
+        checker.report(
+            nowhere(codes::EMPTY, title)
+                .help("name documents or folders, or make azud.toml and pipelines/"),
+        );
     }
     (Some(plan), tests)
 }

@@ -5,9 +5,10 @@
 //! | `conn` | a component of the same document; else of any, if only one has it |
 //! | `network/firewall/conn` | the component `conn` of the document `network/firewall` |
 //! | `conn.dropped`, `network/firewall/conn.dropped` | an output of it |
-//! | `net_*` | every other source and transform whose id is like it, of the same document, else of all |
+//! | `net_*` | every other source and transform like it, of the same document, else of all |
 //!
-//! A pattern stands for the unnamed outputs, and for named ones where `id.name` is like it too, as in Vector.
+//! A pattern stands for the unnamed outputs, and for named ones where `id.name` is like it too, as
+//! in Vector.
 
 use super::components::{Component, Edge, Graph, Role, Selected};
 use crate::diagnostic::{Checker, Diagnostic, codes, nearest};

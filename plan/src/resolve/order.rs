@@ -4,8 +4,8 @@ use super::components::{Graph, Role};
 use crate::diagnostic::{Checker, Diagnostic, codes};
 use std::collections::BTreeSet;
 
-/// Orders the components: by how far they are from the sources, then by id. What is in a circle, or behind one, comes
-/// last.
+/// Orders the components: by how far they are from the sources, then by id. What is in a circle, or
+/// behind one, comes last.
 pub(super) fn order(graph: &mut Graph<'_>, checker: &mut Checker) {
     let depths = depths(graph);
     let mut order: Vec<usize> = (0..graph.components.len()).collect();
@@ -21,7 +21,8 @@ pub(super) fn order(graph: &mut Graph<'_>, checker: &mut Checker) {
     graph.order = order;
 }
 
-/// Gives how many steps at most lie between a component and a source; `None` in and behind a circle.
+/// Gives how many steps at most lie between a component and a source; `None` in and behind a
+/// circle.
 fn depths(graph: &Graph<'_>) -> Vec<Option<usize>> {
     let count = graph.components.len();
     let mut depths: Vec<Option<usize>> = vec![None; count];
@@ -45,8 +46,8 @@ fn depths(graph: &Graph<'_>) -> Vec<Option<usize>> {
     depths
 }
 
-/// Walks back from each component that waits for ever, until the walk meets itself: that is a circle. Each is reported
-/// once.
+/// Walks back from each component that waits for ever, until the walk meets itself: that is a
+/// circle. Each is reported once.
 fn report_circles(graph: &Graph<'_>, circular: &BTreeSet<usize>, checker: &mut Checker) {
     let mut seen = BTreeSet::new();
     for start in circular {

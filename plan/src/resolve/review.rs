@@ -1,5 +1,5 @@
-//! What no component can see alone: kinds that do not fit, outputs without readers, rules, sockets and files that two
-//! components claim.
+//! What no component can see alone: kinds that do not fit, outputs without readers, rules, sockets
+//! and files that two components claim.
 
 use super::check::Input;
 use super::components::{Component, Factory, Graph, Role, Spec};
@@ -150,7 +150,10 @@ fn addresses(graph: &Graph<'_>, instance: &Instance, checker: &mut Checker) {
                 checker.report(match other {
                     Some(other) => found
                         .label(other.span_of("address"), format!("first here, on {taken}"))
-                        .help("one listener can feed any number of components: name it in their `inputs`"),
+                        .help(
+                            "one listener can feed any number of components: name it in their \
+                               `inputs`",
+                        ),
                     None => found.help(format!("the API listens on {taken}; see `api.address`")),
                 });
             } else {

@@ -1,4 +1,5 @@
-//! What Vector's users know and Azud has by another name, or does not have yet: each with a pointer.
+//! What Vector's users know and Azud has by another name, or does not have yet: each with a
+//! pointer.
 
 /// Sections and settings; sorted.
 const SECTIONS: &[(&str, &str)] = &[
@@ -40,11 +41,9 @@ const TYPES: &[(&str, &str)] = &[
     ),
     ("datadog_logs", "this does not speak Datadog's protocol"),
     ("dedupe", "`dedupe` comes later"),
-    ("demo_logs", "`demo_logs` comes later; pipe lines into `stdin`"),
     ("elasticsearch", "Elasticsearch comes later; write with `file`"),
     ("email", "mail comes later"),
     ("exec", "programs are not run; pipe them into `stdin`"),
-    ("file", "following files comes later; pipe them into `stdin`, or send them to `socket`"),
     ("fluent", "Fluent's protocol comes later; send JSON lines to `socket`"),
     ("http", "HTTP comes later; write with `file`, or to standard output with `console`"),
     ("http_client", "polling comes later"),

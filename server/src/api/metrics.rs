@@ -1,13 +1,15 @@
 //! `/metrics`: what Prometheus scrapes.
 
 use super::Api;
+use ::metrics::gauge;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use azud_plan::telemetry::{BUILD_INFO, UPTIME_SECONDS};
-use ::metrics::gauge;
 
 /// Answers with every metric in Prometheus' text format.
-pub async fn metrics(State(api): State<Api>) -> ([(axum::http::HeaderName, &'static str); 1], String) {
+pub async fn metrics(
+    State(api): State<Api>,
+) -> ([(axum::http::HeaderName, &'static str); 1], String) {
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     gauge!(UPTIME_SECONDS).set(api.clock.monotonic().as_secs_f64());
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.recorder.render())

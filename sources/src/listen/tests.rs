@@ -139,8 +139,10 @@ async fn a_line_of_10_mb_is_set_aside_and_the_next_is_not() {
         .until("all", |bench| bench.taken().last().is_some_and(|b| b.bytes.ends_with(b"after\n")))
         .await;
     let blocks = bench.taken();
-    let refused: Vec<_> =
-        blocks.iter().filter(|block| matches!(block.layout, Layout::Refused { reason: Reason::TooLong, .. })).collect();
+    let refused: Vec<_> = blocks
+        .iter()
+        .filter(|block| matches!(block.layout, Layout::Refused { reason: Reason::TooLong, .. }))
+        .collect();
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].bytes.len(), azud_event::limits::DEAD_LETTER_RAW_BYTES);
     assert_eq!(refused[0].end - refused[0].position, 10_000_001);

@@ -1,13 +1,13 @@
 //! Needles: text that a record must hold if a condition is to let it through.
 //!
-//! A condition such as `.appname == "sshd" && contains(string!(.message), "Failed")` can only hold of
-//! a message with `Failed` in it. Where a message is a piece of the wire's bytes as they are, whoever
-//! looks for that text in a whole block first need not decode the records without it.
+//! A condition such as `.appname == "sshd" && contains(string!(.message), "Failed")` can only hold
+//! of a message with `Failed` in it. Where a message is a piece of the wire's bytes as they are,
+//! whoever looks for that text in a whole block first need not decode the records without it.
 //!
 //! A needle must be sound: a record without it would have been discarded by the condition, and
 //! nothing else would have come of running it. So only conditions are taken of which every part is
-//! known to have no effect and no error: comparisons of fields and literals, joined by `&&`. The text
-//! is ASCII, because other characters may be written in more than one way.
+//! known to have no effect and no error: comparisons of fields and literals, joined by `&&`. The
+//! text is ASCII, because other characters may be written in more than one way.
 
 use azud_plan::component::Needle;
 use vrl::parser::ast::{
@@ -92,9 +92,8 @@ fn arguments<'a>(call: &'a Node<FunctionCall>, name: &str) -> Option<Vec<&'a Exp
     if called != name || call.closure.is_some() {
         return None;
     }
-    let unnamed = call.arguments.iter().map(|argument| {
-        argument.ident.is_none().then_some(&*argument.expr)
-    });
+    let unnamed =
+        call.arguments.iter().map(|argument| argument.ident.is_none().then_some(&*argument.expr));
     unnamed.collect()
 }
 

@@ -28,10 +28,11 @@ const CONDITION: &[OptionSpec] = &[
     },
 ];
 
-/// Checks a table: unknown options, missing ones, and values that an option may not have, in nested tables too.
+/// Checks a table: unknown options, missing ones, and values that an option may not have, in nested
+/// tables too.
 ///
-/// `framework` lists keys that somebody else checks (`type`, `inputs`); `owner` says in words whose options these are,
-/// as in "unknown option `x` of *a `syslog` source*".
+/// `framework` lists keys that somebody else checks (`type`, `inputs`); `owner` says in words whose
+/// options these are, as in "unknown option `x` of *a `syslog` source*".
 pub fn check_options(
     table: &Table,
     specs: &[OptionSpec],

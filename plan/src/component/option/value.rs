@@ -4,8 +4,8 @@ use crate::document::{Node, Value};
 use std::time::Duration;
 use vrl::path::OwnedValuePath;
 
-/// The longest span of time that a document may name: a hundred years, so that adding it to any time of ours stays
-/// within range.
+/// The longest span of time that a document may name: a hundred years, so that adding it to any
+/// time of ours stays within range.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 /// Reads a size: a whole number of bytes, or a number with its unit.
@@ -35,7 +35,7 @@ pub(super) fn bytes(node: &Node) -> Option<u64> {
 /// Writes a size as a person would.
 pub(crate) fn show_bytes(bytes: u64) -> String {
     let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    let whole = units.iter().find(|(_, bits)| bytes > 0 && bytes % (1 << bits) == 0);
+    let whole = units.iter().find(|(_, bits)| bytes > 0 && bytes.is_multiple_of(1 << bits));
     whole.map_or(format!("{bytes} bytes"), |(unit, bits)| format!("{} {unit}", bytes >> bits))
 }
 
