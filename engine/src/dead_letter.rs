@@ -172,8 +172,12 @@ impl Writer {
             self.open.as_ref().is_some_and(|(_, length)| length + more > DEAD_LETTER_SEGMENT_BYTES);
         if full {
             self.open = None;
-            let number =
-                segments(&self.folder)?.iter().filter_map(number_of).max().unwrap_or(0) + 1;
+            let number = segments(&self.folder)?
+                .iter()
+                .filter_map(|path| number_of(path))
+                .max()
+                .unwrap_or(0)
+                + 1;
             fs::rename(&current, self.folder.join(format!("{number:08}.jsonl")))?;
         }
         if !current.exists() {
@@ -197,7 +201,7 @@ fn segments(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
 }
 
-fn number_of(path: &PathBuf) -> Option<u64> {
+fn number_of(path: &Path) -> Option<u64> {
     path.file_stem()?.to_str()?.parse().ok()
 }
 

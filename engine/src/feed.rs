@@ -344,9 +344,8 @@ mod tests {
         let mut seen: Vec<Vec<(u64, u64)>> = Vec::new();
         for worker in 0..4 {
             let mut mine = Vec::new();
-            while let Pulled { blocks, more: true, .. } | Pulled { blocks, more: false, .. } =
-                fixture.feed.pull(worker)
-            {
+            loop {
+                let Pulled { blocks, .. } = fixture.feed.pull(worker);
                 if blocks.is_empty() {
                     break;
                 }
@@ -401,13 +400,10 @@ mod tests {
         }
         fixture.rings[1].try_submit(block(1, 0, 1)).unwrap();
         let mut before = 0;
-        while let Some(position) = {
+        loop {
             let pulled = fixture.feed.pull(0);
-            let other = pulled.blocks.iter().position(|(_, block)| block.source.0 == 1);
             before += pulled.blocks.len();
-            Some(other)
-        } {
-            if position.is_some() {
+            if pulled.blocks.iter().any(|(_, block)| block.source.0 == 1) {
                 break;
             }
         }
