@@ -152,9 +152,7 @@ fn load(address: SocketAddr, arguments: &[&str]) -> usize {
 fn loggen_over_tcp_and_tls_loses_nothing() {
     let plain: &[&str] = &["--stream", "--inet", "--syslog-proto", "--no-framing"];
     let framed: &[&str] = &["--stream", "--inet", "--syslog-proto"];
-    for (arguments, encrypted) in
-        [(plain, false), (framed, false), (&["--use-ssl", "--inet"], true)]
-    {
+    for (arguments, encrypted) in [(plain, false), (framed, false), (&["--use-ssl"], true)] {
         let address = free_address();
         let folder = Folder::new();
         write_certificates(&folder);

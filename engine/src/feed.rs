@@ -6,9 +6,9 @@
 //! thousand times a second at the most.
 //!
 //! ```text
-//! rings of the sources ──deficit round robin──▶ the open epoch ──by stream──▶ inbox of each worker ──▶ dataflow
-//!                           ▲ credit                                                                    │
-//!                           └──────────────── completed epochs: every worker, every sink ◀──────────────┘
+//! rings ──deficit round robin──▶ open epoch ──by stream──▶ inbox of each worker ──▶ dataflow
+//!             ▲ credit                                                              │
+//!             └─────────── completed epochs: every worker, every sink ◀─────────────┘
 //! ```
 //!
 //! Invariants, each with its test below:

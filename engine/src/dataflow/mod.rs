@@ -118,8 +118,8 @@ struct Outlet {
 }
 
 impl Outlet {
-    /// Sends what is full, or with `all` everything. The first of the capabilities is for sinks, the
-    /// others are for the outputs.
+    /// Sends what is full, or with `all` everything. The first capability is for sinks, the others
+    /// are for the outputs.
     fn send(&mut self, all: bool, epoch: Epoch, capabilities: &[Capability<Epoch>]) {
         let Outlet { chain, egress, feeds, outputs } = self;
         chain.flush(all, |encoded| {

@@ -100,6 +100,7 @@ impl UdpTask {
             origin: complaint(),
             broken: complaint(),
             handed_over: Duration::ZERO,
+            last: false,
             id: self.id,
             settings: self.settings,
             socket,
@@ -158,6 +159,9 @@ struct Reader {
     broken: Complaint,
     /// When the last block was handed over.
     handed_over: Duration,
+    /// Whether these are the last reads: then the kernel itself is asked, not the runtime, which may
+    /// not have heard yet of what came while we waited for room.
+    last: bool,
 }
 
 impl Reader {
@@ -184,6 +188,7 @@ impl Reader {
                 }
             }
         }
+        self.last = true;
         self.drain(LAST_READS).await;
         self.hand_over().await;
         self.ask_for_drops().await;
@@ -233,7 +238,11 @@ impl Reader {
                     "let a datagram go that came from outside of `permit_origin`");
             }
         };
-        let received = socket.try_io(Interest::READABLE, || receive(socket, storage, take))?;
+        let received = if self.last {
+            receive(socket, storage, take)?
+        } else {
+            socket.try_io(Interest::READABLE, || receive(socket, storage, take))?
+        };
         if let Some(total) = received.dropped {
             drops.seen(total);
         }

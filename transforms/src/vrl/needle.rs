@@ -120,7 +120,7 @@ mod tests {
         let found = text(r#".appname == "sshd" && contains(string!(.message), "Failed")"#);
         assert_eq!(found.as_deref(), Some("message: Failed"));
         let longest =
-            text(r#"(contains(string!(.message), "ab") && contains(string!(.message), 'abc'))"#);
+            text(r#"(contains(string!(.message), "ab") && contains(string!(.message), s'abc'))"#);
         assert_eq!(longest.as_deref(), Some("message: abc"));
     }
 
