@@ -16,7 +16,7 @@ use std::time::Duration;
 
 const EVENTS: usize = 500_000;
 
-/// The program's own memory beside what credit and budgets bound (32 MiB and 16 MiB by default,
+/// The program's own memory beside what credit and budgets bound (16 MiB and 8 MiB by default,
 /// once as taken and once as made): its code, buffers of sockets, the allocator's slack.
 const MEMORY_BYTES_MAX: u64 = 150 << 20;
 

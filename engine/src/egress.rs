@@ -74,7 +74,8 @@ impl<Hold> Egress<Hold> {
     /// Sends a buffer of `epoch`; `hold` is asked for the right to hold up the epoch if it is not
     /// held yet.
     pub fn send(&mut self, epoch: Epoch, encoded: Encoded, hold: impl FnOnce() -> Hold) {
-        self.feed.charge(epoch, encoded.bytes.len());
+        // What it takes up, not what it holds: buffers grow by doubling.
+        self.feed.charge(epoch, encoded.bytes.capacity());
         self.held.entry(epoch).or_insert_with(|| (hold(), 0)).1 += 1;
         let meter = Arc::clone(&self.queues[encoded.sink].meter);
         meter.queued(encoded.records);

@@ -31,6 +31,8 @@ use tokio::sync::watch;
 use vrl::owned_value_path;
 use vrl::value::Value;
 
+type Event = serde_json::Value;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A source that has everything it will ever send: for each stream its lines, cut into blocks of so
@@ -389,7 +391,7 @@ proptest! {
             }
             // What one way changed, the other does not see.
             for (kept, own, other) in [(&kept[0], "a", "b"), (&kept[1], "b", "a")] {
-                let alone = |event: &serde_json::Value| event[own] == true && event[other].is_null();
+                let alone = |event: &Event| event[own] == true && event[other].is_null();
                 prop_assert!(kept.iter().all(alone));
             }
             counts.push(counted);

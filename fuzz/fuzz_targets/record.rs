@@ -1,4 +1,5 @@
-//! A record over JSON means what VRL's `Value` means: what is accepted, what is read, written, removed and undone.
+//! A record over JSON means what VRL's `Value` means: what is accepted, read, written, removed and
+//! undone.
 #![no_main]
 
 use arbitrary::Arbitrary;

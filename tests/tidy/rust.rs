@@ -13,8 +13,8 @@ fn lines_fit_the_page() {
     for source in sources() {
         for (number, line) in (1..).zip(source.file.text.lines()) {
             let columns = line.chars().count();
-            // Nobody can break an address, a row of a table, or a text that is its own layout; and a
-            // sentence in quotes is found again by searching for it only if it is whole.
+            // Nobody can break an address, a row of a table, or a text that is its own layout; and
+            // a sentence in quotes is found by searching for it only if it is whole.
             let row = line.trim_start().trim_start_matches(['/', '!']).starts_with(" |");
             let free = line.contains("://") || row || quoted(line) || within(&source.texts, number);
             if columns > COLUMNS_MAX && !free {

@@ -61,7 +61,7 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "credit_bytes",
         kind: OptionKind::Bytes { min: 1 << 20, max: 1 << 36 },
-        default: OptionDefault::Value("\"32MiB\""),
+        default: OptionDefault::Value("\"16MiB\""),
         summary: "How much a pipeline may have taken and not yet delivered. Without credit it \
                   takes nothing more.",
     },
@@ -89,7 +89,7 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
         kind: OptionKind::Table(&[OptionSpec {
             name: "max_bytes",
             kind: OptionKind::Bytes { min: 1 << 20, max: 1 << 36 },
-            default: OptionDefault::Value("\"16MiB\""),
+            default: OptionDefault::Value("\"8MiB\""),
             summary: "How much of each source may wait to be taken; then its `when_full` applies.",
         }]),
         default: OptionDefault::Value("{}"),

@@ -159,8 +159,8 @@ struct Reader {
     broken: Complaint,
     /// When the last block was handed over.
     handed_over: Duration,
-    /// Whether these are the last reads: then the kernel itself is asked, not the runtime, which may
-    /// not have heard yet of what came while we waited for room.
+    /// Whether these are the last reads: then the kernel itself is asked, not the runtime, which
+    /// may not have heard yet of what came while we waited for room.
     last: bool,
 }
 
