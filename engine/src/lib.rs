@@ -21,4 +21,6 @@ mod telemetry;
 pub use supervise::{Built, Engine, EngineError, Settings};
 
 #[cfg(test)]
+mod chain_tests;
+#[cfg(test)]
 mod flow_tests;

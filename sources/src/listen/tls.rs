@@ -57,14 +57,17 @@ impl TlsSettings {
                 builder.with_client_cert_verifier(verifier.map_err(|error| failure(file, &error))?)
             }
         };
-        let mut config = builder.with_single_cert(certificates, key).map_err(|error| BuildError {
-            message: format!(
-                "the certificate in {} and the key in {} cannot be used: {error}",
-                self.crt_file.display(),
-                self.key_file.display()
-            ),
-            help: Some("the key must be the one that the first certificate was made for".into()),
-        })?;
+        let mut config =
+            builder.with_single_cert(certificates, key).map_err(|error| BuildError {
+                message: format!(
+                    "the certificate in {} and the key in {} cannot be used: {error}",
+                    self.crt_file.display(),
+                    self.key_file.display()
+                ),
+                help: Some(
+                    "the key must be the one that the first certificate was made for".into(),
+                ),
+            })?;
         // A sender that never reads, as senders of syslog do, leaves tickets unread; when it closes
         // with something unread its system resets the connection, and what it had sent and we had
         // not yet received is lost.
