@@ -550,7 +550,7 @@ impl Prefilter {
     /// the frame that was asked about last.
     fn may_pass(&self, block: &Block, frame: &Frame, hit: &mut Option<usize>) -> bool {
         let Frame { range, .. } = frame;
-        if block.bytes.get(range.start).is_none_or(|first| *first == 0) {
+        if block.bytes.get(range.start).is_none_or(|first| *first <= b' ') {
             return true;
         }
         while let Some(at) = *hit

@@ -36,7 +36,7 @@ pub trait Decoder: Send {
     ) -> Result<(), Fault>;
 
     /// Gives the field that is a slice of the frame's bytes as they are, in every record that this
-    /// decoder makes of a frame that does not begin with NUL; and no such frame is a fault.
+    /// decoder makes of a frame whose first byte is above a space; and no such frame is a fault.
     fn verbatim_field(&self) -> Option<&'static str> {
         None
     }
