@@ -60,7 +60,8 @@ impl Leaf {
 }
 
 fn path(segments: &[Segment]) -> OwnedValuePath {
-    let segments = segments.iter().map(|segment| match segment {
+    // Deeper than this no program writes, and the readers of JSON stop at 128.
+    let segments = segments.iter().take(8).map(|segment| match segment {
         Segment::A => OwnedSegment::field("a"),
         Segment::B => OwnedSegment::field("b"),
         Segment::Text(text) => OwnedSegment::field(text),
