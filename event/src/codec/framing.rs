@@ -313,8 +313,8 @@ impl StreamFramer {
     /// Gives what remains when the stream has ended and [`StreamFramer::next_cut`] gives nothing
     /// more.
     ///
-    /// A last line without a line feed is a record. A counted frame that was cut short is refused
-    /// as incomplete.
+    /// A last line without a line feed is a record, if it is not too long. A counted frame that was
+    /// cut short is refused as incomplete.
     pub fn finish(&mut self) -> Option<Cut> {
         self.scanned = 0;
         if let Some(skip) = self.skip.take() {
@@ -331,6 +331,12 @@ impl StreamFramer {
             let length = rest.len();
             rest.truncate(DEAD_LETTER_RAW_BYTES);
             return Some(Cut::Refused { reason: Reason::IncompleteFrame, bytes: rest, length });
+        }
+        // What might have been a count was waited for beyond the maximum of a line.
+        let length = rest.len();
+        if length > self.frame_bytes_max {
+            rest.truncate(DEAD_LETTER_RAW_BYTES);
+            return Some(Cut::Refused { reason: Reason::TooLong, bytes: rest, length });
         }
         Some(Cut::Records(rest))
     }

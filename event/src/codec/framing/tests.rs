@@ -275,6 +275,14 @@ fn the_end_of_a_stream_ends_a_line_but_no_count() {
 }
 
 #[test]
+fn what_might_have_been_a_count_is_no_longer_a_line_than_others() {
+    // Found by the property above: the end comes while the count's last byte is still awaited.
+    assert_eq!(framed(Framing::Syslog, 5, b"5 abcd", &[1]), [too_long(b"5 abcd")]);
+    assert_eq!(framed(Framing::Syslog, 6, b"5 abcd", &[1]), [frame(b"5 abcd")]);
+    assert_eq!(framed(Framing::Syslog, 3, b"1234", &[1]), [too_long(b"1234")]);
+}
+
+#[test]
 fn an_endless_line_takes_bounded_memory_and_is_counted_whole() {
     let mut framer = StreamFramer::new(Framing::Syslog, 1_000);
     for _ in 0..1_000 {
