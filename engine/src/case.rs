@@ -6,15 +6,16 @@
 //! complete.
 
 use crate::chain::Chain;
-use azud_event::id::Partitioner;
+use azud_event::id::{Partitioner, StreamId, source_key};
 use azud_event::record::{Origin, Record};
-use azud_event::row::Row;
+use azud_event::row::{Place, Row};
 use azud_event::time::EventTime;
-use azud_plan::component::{KeyedState, Running};
+use azud_plan::component::{EpochClock, KeyedState, Running, Told};
 use azud_plan::plan::{Pipeline, Reader};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use vrl::value::Value;
 
 /// A record put into a pipeline.
@@ -57,21 +58,23 @@ pub fn run(pipeline: &Pipeline, inserts: &[Insert]) -> Vec<Emitted> {
         let mut chain =
             Chain::for_case(pipeline, Reader::Transform(insert.transform), partitioner, &taps);
         record.begin_value(insert.value.clone(), origin(insert, number));
-        chain.value(&mut record);
+        chain.value(0, &mut record);
         chain.take_rows(|index, made| rows.entry(index).or_default().append(made));
     }
     let now = inserts.iter().map(|insert| insert.event_time).max().unwrap_or_default();
+    let missing = Arc::new([]);
+    let clock = EpochClock { now, watermark: now, late_before: now, missing };
     while let Some((index, mut rows_of_index)) = rows.pop_first() {
-        let Running::Keyed { state, .. } = pipeline.transforms[index].spec.build() else {
-            continue;
-        };
+        let node = &pipeline.transforms[index];
+        let Running::Keyed { state, .. } = node.spec.build() else { continue };
         let mut chain = Chain::behind_keyed(pipeline, index, partitioner);
         chain.tap(&taps);
-        apply(&*state, &mut rows_of_index, now, |value, origin| {
-            let emitted = Emitted { transform: index, port: 0, value: value.clone() };
+        apply(&*state, source_key(&node.id), &mut rows_of_index, &clock, |told, origin| {
+            let Told { port, value, .. } = told;
+            let emitted = Emitted { transform: index, port, value: value.clone() };
             taps.borrow_mut().push(emitted);
             record.begin_value(value, origin);
-            chain.value(&mut record);
+            chain.value(port, &mut record);
         });
         chain.take_rows(|index, made| rows.entry(index).or_default().append(made));
     }
@@ -79,26 +82,26 @@ pub fn run(pipeline: &Pipeline, inserts: &[Insert]) -> Vec<Emitted> {
 }
 
 fn origin(insert: &Insert, number: u64) -> Origin {
-    let place = azud_event::row::Place {
+    let place = Place {
         event_time: insert.event_time,
         source: 0,
-        stream: azud_event::id::StreamId(0),
+        stream: StreamId(0),
         position: number,
         index: 0,
     };
-    Origin::derived(place, insert.event_time, 0)
+    Origin::made(place, insert.event_time)
 }
 
 /// Applies the rows of one epoch to fresh states, group by group, each in canonical order.
 fn apply(
     make: &dyn Fn() -> Box<dyn KeyedState>,
+    source: u64,
     rows: &mut [Row],
-    now: EventTime,
-    mut emit: impl FnMut(Value, Origin),
+    clock: &EpochClock,
+    mut emit: impl FnMut(Told, Origin),
 ) {
     rows.sort_unstable_by_key(|row| (row.group, row.place));
     for rows in rows.chunk_by(|a, b| a.group == b.group) {
-        let place = rows[rows.len() - 1].place;
-        make().on_epoch(rows, now, &mut |value| emit(value, Origin::derived(place, now, 0)));
+        crate::dataflow::apply(&mut *make(), source, rows[0].group.0, rows, clock, &mut emit);
     }
 }

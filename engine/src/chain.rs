@@ -19,16 +19,22 @@ use azud_event::block::{Block, Frame, Layout};
 use azud_event::codec::Decoder;
 use azud_event::codec::framing::frames;
 use azud_event::dead_letter::{Fault, Reason};
-use azud_event::id::Partitioner;
+use azud_event::id::{Partitioner, source_key};
 use azud_event::record::Record;
 use azud_event::row::Row;
-use azud_plan::component::{Encoder, Next, RowMaker, Running, Transform, TransformSpec};
+use azud_event::time::EventTime;
+use azud_plan::component::{
+    Encoder, Next, RowContext, RowMaker, Running, Taken, Transform, TransformSpec,
+};
 use azud_plan::plan::{Output, Pipeline, Plan, Reader, SourceInput};
 use memchr::memmem::Finder;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// Before every event: nothing is over yet.
+const NEVER: EventTime = EventTime::from_nanoseconds(i64::MIN);
 
 /// Everything stateless behind one entry of a pipeline, on one worker.
 pub struct Chain {
@@ -40,6 +46,8 @@ pub struct Chain {
     /// The place of the dead letters among `sinks`: the last.
     dead: usize,
     partitioner: Partitioner,
+    /// For each transform, what was over when the epoch under way opened.
+    late_before: Arc<[EventTime]>,
     place: Place,
     /// Where a case looks at what transforms give.
     taps: Option<Taps>,
@@ -56,6 +64,7 @@ struct Place {
 
 struct SourceEntry {
     id: Arc<str>,
+    key: u64,
     decoder: Box<dyn Decoder>,
     event_time: Option<vrl::path::OwnedValuePath>,
     readers: Readers,
@@ -89,6 +98,8 @@ struct KeyedEnd {
     id: Arc<str>,
     maker: Box<dyn RowMaker>,
     rows: Vec<Row>,
+    /// Who reads what is too late, and its port.
+    late: Option<(usize, Readers)>,
     meter: ComponentMeter,
     spec: Arc<dyn TransformSpec>,
 }
@@ -139,6 +150,7 @@ impl Chain {
             let entry = SourceEntry {
                 prefilter,
                 id: source.id.as_str().into(),
+                key: source_key(&source.id),
                 decoder,
                 event_time: source.spec.event_time().cloned(),
                 readers,
@@ -193,6 +205,7 @@ impl Chain {
             sinks,
             dead,
             partitioner,
+            late_before: vec![NEVER; pipeline.transforms.len()].into(),
             place: Place::default(),
             taps: None,
         }
@@ -220,7 +233,14 @@ impl Chain {
                 }
             }
             Running::Keyed { rows: maker, .. } => {
-                self.keyed[index] = Some(KeyedEnd { id, maker, rows: Vec::new(), meter, spec });
+                let late =
+                    spec.late_port().map(|port| (port, readers(&node.outputs)[port].clone()));
+                let keyed =
+                    KeyedEnd { id, maker, rows: Vec::new(), late: late.clone(), meter, spec };
+                self.keyed[index] = Some(keyed);
+                for reader in late.iter().flat_map(|(_, readers)| readers.iter()) {
+                    self.reach(pipeline, *reader);
+                }
             }
         }
     }
@@ -260,6 +280,7 @@ impl Chain {
             unreachable!("a block of a source that this pipeline does not read");
         };
         self.place.source = Arc::clone(&source.id);
+        record.origin_mut().source_key = source.key;
         if let Layout::Refused { reason, length } = block.layout {
             self.refused(block, reason, length, &mut source);
         } else if self.guarded(|chain| chain.frames(block, None, record, &mut source)).is_err() {
@@ -268,16 +289,18 @@ impl Chain {
         self.sources.insert(block.source.0, source);
     }
 
-    /// Runs a value that a keyed transform gave through what reads it.
-    pub fn value(&mut self, record: &mut Record) {
-        let entry = self.entry.clone();
-        let run = |chain: &mut Chain| {
-            for (port, readers) in entry.iter().enumerate() {
-                let last = port + 1 == entry.len();
-                chain.forward(readers, record, last);
-            }
-        };
-        if self.guarded(run).is_err() {
+    /// Says that what comes from now on is of an epoch for which this was over: for each transform,
+    /// as of [`RowContext::late_before`].
+    pub fn begin_epoch(&mut self, late_before: &Arc<[EventTime]>) {
+        if !Arc::ptr_eq(&self.late_before, late_before) {
+            self.late_before = Arc::clone(late_before);
+        }
+    }
+
+    /// Runs a value that a keyed transform gave through the readers of its port.
+    pub fn value(&mut self, port: usize, record: &mut Record) {
+        let Some(readers) = self.entry.get(port).cloned() else { return };
+        if self.guarded(|chain| chain.forward(&readers, record, true)).is_err() {
             self.rebuild();
             let fault = Fault::new(Reason::Panic, "a component panicked on a result");
             self.set_aside("", None, &fault, record);
@@ -306,6 +329,7 @@ impl Chain {
 
     /// Gives the rows made for each keyed transform, by the transform's index.
     pub fn take_rows(&mut self, mut give: impl FnMut(usize, &mut Vec<Row>)) {
+        self.drain();
         for (index, keyed) in self.keyed.iter_mut().enumerate() {
             if let Some(keyed) = keyed
                 && !keyed.rows.is_empty()
@@ -313,6 +337,12 @@ impl Chain {
                 give(index, &mut keyed.rows);
                 keyed.rows.clear();
             }
+        }
+    }
+
+    fn drain(&mut self) {
+        for keyed in self.keyed.iter_mut().flatten() {
+            keyed.maker.drain(&mut keyed.rows);
         }
     }
 
@@ -417,6 +447,8 @@ impl Chain {
         for (number, frame) in (0..).zip(frames(block)) {
             let run = |chain: &mut Chain| chain.frames(block, Some(number), record, source);
             if self.guarded(run).is_ok() {
+                // What a maker holds goes with it when a later record makes it panic.
+                self.drain();
                 continue;
             }
             self.rebuild();
@@ -504,16 +536,46 @@ impl Chain {
     }
 
     fn make_row(&mut self, index: usize, record: &mut Record) {
+        let (partitioner, late_before) = (self.partitioner, self.late_before[index]);
         let Some(keyed) = &mut self.keyed[index] else { return };
         keyed.meter.received(1);
-        match keyed.maker.row(record, &self.partitioner) {
-            Ok(Some(row)) => keyed.rows.push(row),
-            Ok(None) => keyed.meter.discarded(),
+        match keyed.maker.take(record, &RowContext { partitioner, late_before }) {
+            Ok(Taken::Counted) => {}
+            Ok(Taken::Discarded) => keyed.meter.discarded(),
+            Ok(Taken::Late) => self.late(index, record),
             Err(fault) => {
                 keyed.meter.dead(fault.reason);
                 let id = Arc::clone(&keyed.id);
                 self.set_aside_with_peer(&id, &fault, record);
             }
+        }
+    }
+
+    /// Sends a record that is too late to those who asked for such, else sets it aside.
+    fn late(&mut self, index: usize, record: &mut Record) {
+        let Some(keyed) = &mut self.keyed[index] else { return };
+        if let Some((port, readers)) = &keyed.late
+            && !readers.is_empty()
+        {
+            keyed.meter.sent(1);
+            let (port, readers) = (*port, Rc::clone(readers));
+            self.note(index, port, record);
+            return self.forward(&readers, record, true);
+        }
+        let over = self.late_before[index];
+        let happened = record.event_time();
+        let message = format!("it happened at {happened}, and what ended by {over} is over");
+        let fault = Fault::new(Reason::Late, message);
+        keyed.meter.dead(fault.reason);
+        let id = Arc::clone(&keyed.id);
+        self.set_aside_with_peer(&id, &fault, record);
+    }
+
+    /// Lets a case see what a transform gives.
+    fn note(&self, transform: usize, port: usize, record: &Record) {
+        if let Some(taps) = &self.taps {
+            let value = record.to_value();
+            taps.borrow_mut().push(Emitted { transform, port, value });
         }
     }
 
@@ -578,10 +640,7 @@ impl Next for Way<'_> {
         if step.raises {
             count_alert(record);
         }
-        if let Some(taps) = &self.chain.taps {
-            let value = record.to_value();
-            taps.borrow_mut().push(Emitted { transform: self.step, port, value });
-        }
+        self.chain.note(self.step, port, record);
         self.chain.forward(&readers, record, last);
     }
 

@@ -26,6 +26,7 @@ use crate::limits::{
 use azud_event::block::Block;
 use azud_event::clock::Clock;
 use azud_event::time::EventTime;
+use azud_plan::component::EpochClock;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -168,12 +169,13 @@ impl Feed {
         }
     }
 
-    /// Gives the clock of an epoch under way: the greatest receive time it has seen, never less
+    /// Gives the clocks of an epoch under way: the greatest receive time it has seen, never less
     /// than an earlier epoch's.
-    pub fn clock_of(&self, epoch: Epoch) -> EventTime {
+    pub fn clock_of(&self, epoch: Epoch) -> EpochClock {
         let state = self.lock();
         let known = state.epochs.iter().rev().find(|known| known.epoch <= epoch);
-        known.map_or(state.now, |known| known.now)
+        let now = known.map_or(state.now, |known| known.now);
+        EpochClock { now, watermark: now, late_before: now, missing: Arc::new([]) }
     }
 
     /// Tells how much may still be taken, in bytes, and for how long the oldest epoch has been

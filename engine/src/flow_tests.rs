@@ -6,14 +6,14 @@ use azud_event::block::{Block, Frame, Layout};
 use azud_event::clock::Clock;
 use azud_event::codec::Decoder;
 use azud_event::dead_letter::{Fault, Reason};
-use azud_event::id::{Partitioner, SourceIndex, StreamId};
+use azud_event::id::{SourceIndex, StreamId};
 use azud_event::record::Record;
-use azud_event::row::{Place, Row};
+use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Batches, BuildContext, BuildError, Encoder, KeyedState, Kind, Next, Port, Resource, RowMaker,
-    RunError, Running, SinkSpec, SinkTask, SourceContext, SourceSpec, SourceTask, Transform,
-    TransformSpec,
+    Batches, BuildContext, BuildError, Encoder, EpochClock, KeyedState, Kind, Next, Port, Progress,
+    Resource, RowContext, RowMaker, RunError, Running, SinkSpec, SinkTask, SourceContext,
+    SourceSpec, SourceTask, Taken, Told, Transform, TransformSpec,
 };
 use azud_plan::plan::{
     Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, TransformNode,
@@ -147,23 +147,27 @@ impl TransformSpec for Count {
         vec![Port::logs()]
     }
     fn build(&self) -> Running {
-        Running::Keyed { rows: Box::new(Count), state: Box::new(|| Box::new(Counts::default())) }
+        Running::Keyed {
+            rows: Box::new(CountRows::default()),
+            state: Box::new(|| Box::new(Counts::default())),
+        }
     }
 }
 
-impl RowMaker for Count {
-    fn row(&mut self, record: &Record, groups: &Partitioner) -> Result<Option<Row>, Fault> {
+#[derive(Default)]
+struct CountRows(Vec<Row>);
+
+impl RowMaker for CountRows {
+    fn take(&mut self, record: &Record, context: &RowContext) -> Result<Taken, Fault> {
         let message = message(record);
         let key = message.as_bytes()[..1].to_vec();
-        let origin = record.origin();
-        let place = Place {
-            event_time: record.event_time(),
-            source: u64::from(origin.source.0),
-            stream: origin.stream,
-            position: origin.position,
-            index: origin.index,
-        };
-        Ok(Some(Row { group: groups.group(&key), place, key, payload: message.into_bytes() }))
+        let group = context.partitioner.group(&key);
+        let row = Row { group, place: record.place(), key, payload: message.into_bytes() };
+        self.0.push(row);
+        Ok(Taken::Counted)
+    }
+    fn drain(&mut self, rows: &mut Vec<Row>) {
+        rows.append(&mut self.0);
     }
 }
 
@@ -171,7 +175,12 @@ impl RowMaker for Count {
 struct Counts(BTreeMap<Vec<u8>, (u64, Vec<u8>)>);
 
 impl KeyedState for Counts {
-    fn on_epoch(&mut self, rows: &[Row], _: EventTime, emit: &mut dyn FnMut(Value)) {
+    fn on_epoch(
+        &mut self,
+        rows: &[Row],
+        clock: &EpochClock,
+        tell: &mut dyn FnMut(Told),
+    ) -> Progress {
         assert!(rows.is_sorted_by_key(|row| row.place), "rows come in canonical order");
         let mut touched = BTreeMap::new();
         for row in rows {
@@ -181,12 +190,14 @@ impl KeyedState for Counts {
             touched.insert(row.key.clone(), known.clone());
         }
         for (key, (count, last)) in touched {
-            emit(vrl::value!({
+            let value = vrl::value!({
                 "key": (Value::from(Bytes::from(key))),
                 "count": (count as i64),
                 "last": (Value::from(Bytes::from(last))),
-            }));
+            });
+            tell(Told { port: 0, event_time: clock.now, value });
         }
+        Progress::Done
     }
     fn snapshot(&self) -> Vec<u8> {
         Vec::new()

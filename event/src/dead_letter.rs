@@ -26,6 +26,10 @@ pub enum Reason {
     ProgramAborted,
     /// A program or decoder panicked on it.
     Panic,
+    /// Everything that it belongs to was over when it came.
+    Late,
+    /// Its event time is further ahead of its receive time than its source allows.
+    Future,
     /// It could not be written in the form that a sink asks for.
     EncodeFailed,
     /// A sink's receiver refused it for good.
@@ -45,6 +49,8 @@ impl Reason {
             Reason::ProgramTimeout => "program_timeout",
             Reason::ProgramAborted => "program_aborted",
             Reason::Panic => "panic",
+            Reason::Late => "late",
+            Reason::Future => "future",
             Reason::EncodeFailed => "encode_failed",
             Reason::Refused => "refused",
         }
@@ -59,6 +65,7 @@ impl Reason {
             | Reason::ProgramTimeout
             | Reason::ProgramAborted
             | Reason::Panic => "transform",
+            Reason::Late | Reason::Future => "window",
             Reason::EncodeFailed => "encode",
             Reason::Refused => "deliver",
         }

@@ -9,6 +9,12 @@ use std::hash::Hasher;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SourceIndex(pub u32);
 
+/// Gives the name of a source for good, a hash of its id: positions in a plan shift when a document
+/// is added.
+pub fn source_key(id: &str) -> u64 {
+    StreamId::named(id.as_bytes()).0
+}
+
 /// A connection, file, peer table or API within a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StreamId(pub u64);

@@ -12,16 +12,17 @@ use crate::key::{self, KeyField};
 use crate::vrl::{Compiler, Program};
 use azud_event::alert::{Rule, Severity};
 use azud_event::dead_letter::Fault;
-use azud_event::id::{Id, KEY_GROUPS, Partitioner};
+use azud_event::id::{Id, KEY_GROUPS};
 use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_plan::component::{
-    Change, Default, Example, Kind, Missing, Next, OptionKind, OptionSpec, Options, Port, RowMaker,
-    Running, Template, Transform, TransformFactory, TransformSpec, parse_field,
+    Change, Default, Example, Kind, Missing, Next, OptionKind, OptionSpec, Options, Port,
+    RowContext, RowMaker, Running, Taken, Template, Transform, TransformFactory, TransformSpec,
+    parse_field,
 };
 use azud_plan::diagnostic::{Checker, Diagnostic, Span, codes};
 use azud_plan::document::Node;
-use draft::{Drafter, place_bytes, place_of};
+use draft::{Drafter, place_bytes};
 use ledger::{Bounds, Ledger};
 use rule::Head;
 use std::sync::Arc;
@@ -382,7 +383,7 @@ impl TransformSpec for AlertSpec {
         };
         let bounds = self.bounds;
         Running::Keyed {
-            rows: Box::new(Rows(drafter)),
+            rows: Box::new(Rows { drafter, rows: Vec::new() }),
             state: Box::new(move || Box::new(Ledger::new(Arc::clone(&head), every, bounds))),
         }
     }
@@ -404,7 +405,7 @@ impl Transform for Single {
             next.discard();
             return Ok(());
         };
-        let place = place_of(record);
+        let place = record.place();
         let alert = azud_event::alert::Alert {
             title: draft.title,
             key: draft.key,
@@ -425,16 +426,25 @@ impl Transform for Single {
 }
 
 /// Makes a row of each record.
-struct Rows(Drafter);
+struct Rows {
+    drafter: Drafter,
+    rows: Vec<Row>,
+}
 
 impl RowMaker for Rows {
-    fn row(&mut self, record: &Record, partitioner: &Partitioner) -> Result<Option<Row>, Fault> {
-        let Some(draft) = self.0.draft(record)? else { return Ok(None) };
+    fn take(&mut self, record: &Record, context: &RowContext) -> Result<Taken, Fault> {
+        let Some(draft) = self.drafter.draft(record)? else { return Ok(Taken::Discarded) };
         let mut key = Vec::new();
-        key::encode(&self.0.key, record, &mut key);
+        key::encode(&self.drafter.key, record, &mut key);
         let payload = serde_json::to_vec(&draft)
             .expect("texts, numbers and maps of texts have a form in JSON");
-        Ok(Some(Row { group: partitioner.group(&key), place: place_of(record), key, payload }))
+        let group = context.partitioner.group(&key);
+        self.rows.push(Row { group, place: record.place(), key, payload });
+        Ok(Taken::Counted)
+    }
+
+    fn drain(&mut self, rows: &mut Vec<Row>) {
+        rows.append(&mut self.rows);
     }
 }
 

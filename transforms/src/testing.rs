@@ -8,11 +8,12 @@ use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    KeyedState, Next, Options, Port, RowMaker, Running, TransformFactory, TransformSpec,
-    check_options,
+    EpochClock, KeyedState, Next, Options, Port, Progress, RowContext, RowMaker, Running, Told,
+    TransformFactory, TransformSpec, check_options,
 };
 use azud_plan::diagnostic::{Checker, Diagnostic, Severity};
 use azud_plan::document::Document;
+use std::sync::Arc;
 use vrl::owned_value_path;
 use vrl::value::Value;
 
@@ -104,18 +105,28 @@ pub(crate) fn record_from_json(json: &str, index: u64) -> Record {
 /// Makes the rows of some records, one JSON document a line.
 pub(crate) fn rows_of(maker: &mut dyn RowMaker, input: &str) -> Vec<Row> {
     let partitioner = Partitioner::new([7; 16]);
-    let rows = (0..).zip(input.lines()).filter_map(|(index, line)| {
-        maker.row(&record_from_json(line, index), &partitioner).unwrap()
-    });
-    rows.collect()
+    let context = RowContext { partitioner, late_before: EventTime::from_nanoseconds(i64::MIN) };
+    let mut rows = Vec::new();
+    for (index, line) in (0..).zip(input.lines()) {
+        maker.take(&record_from_json(line, index), &context).unwrap();
+    }
+    maker.drain(&mut rows);
+    rows
 }
 
 /// Applies rows as one epoch, as the engine does: by group, in canonical order.
 fn apply(mut rows: Vec<Row>, make: &dyn Fn() -> Box<dyn KeyedState>) -> Vec<Value> {
     rows.sort_by_key(|row| (row.group, row.place));
     let mut emitted = Vec::new();
+    let missing = Arc::new([]);
+    let end = EventTime::from_nanoseconds(i64::MIN);
+    let clock = EpochClock { now: RECEIVED_AT, watermark: RECEIVED_AT, late_before: end, missing };
     for rows in rows.chunk_by(|a, b| a.group == b.group) {
-        make().on_epoch(rows, RECEIVED_AT, &mut |value| emitted.push(value));
+        let (mut state, mut rows) = (make(), rows);
+        let mut tell = |told: Told| emitted.push(told.value);
+        while state.on_epoch(rows, &clock, &mut tell) == Progress::More {
+            rows = &[];
+        }
     }
     emitted
 }

@@ -7,21 +7,22 @@ use crate::doorbell::Doorbell;
 use crate::egress::Egress;
 use crate::feed::Epoch;
 use crate::telemetry::count_alert;
+use azud_event::id::{StreamId, source_key};
 use azud_event::record::{Origin, Record};
-use azud_event::row::Row;
-use azud_event::time::EventTime;
-use azud_plan::component::KeyedState;
+use azud_event::row::{Place, Row};
+use azud_plan::component::{EpochClock, KeyedState, Progress, Told};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use vrl::value::Value;
 
 type MakeState = Box<dyn Fn() -> Box<dyn KeyedState> + Send>;
 
 /// The states of the key groups that this worker owns, made when their first row comes.
 struct Groups {
+    /// The transform's key, the source of what it tells.
+    source: u64,
     make: MakeState,
     states: BTreeMap<u8, Box<dyn KeyedState>>,
 }
@@ -49,7 +50,8 @@ pub fn build<'s>(
     let feed = Arc::clone(&part.feed);
     let bell = Doorbell::default();
     let egress = Egress::new(part.queues(), bell.clone(), Arc::clone(&feed));
-    let mut groups = Groups { make, states: BTreeMap::new() };
+    let source = source_key(&pipeline.transforms[index].id);
+    let mut groups = Groups { source, make, states: BTreeMap::new() };
     let feeds = chain.feeds();
     let raises = pipeline.transforms[index].spec.rule().is_some();
 
@@ -85,12 +87,13 @@ pub fn build<'s>(
                     break;
                 }
                 let Pending { capabilities, rows } = entry.remove();
-                groups.apply(rows, feed.clock_of(epoch), |value, origin| {
-                    record.begin_value(value, origin);
+                let clock = feed.clock_of(epoch);
+                groups.apply(rows, &clock, |told, origin| {
+                    record.begin_value(told.value, origin);
                     if raises {
                         count_alert(&record);
                     }
-                    outlet.chain.value(&mut record);
+                    outlet.chain.value(told.port, &mut record);
                 });
                 outlet.send(true, epoch, &capabilities);
                 outlet.chain.flush_meters();
@@ -102,17 +105,45 @@ pub fn build<'s>(
 
 impl Groups {
     /// Applies the rows of one epoch, group by group, each in canonical order.
-    fn apply(&mut self, mut rows: Vec<Row>, now: EventTime, mut emit: impl FnMut(Value, Origin)) {
+    fn apply(
+        &mut self,
+        mut rows: Vec<Row>,
+        clock: &EpochClock,
+        mut emit: impl FnMut(Told, Origin),
+    ) {
         rows.sort_unstable_by(|a, b| (a.group, &a.place).cmp(&(b.group, &b.place)));
         for rows in rows.chunk_by(|a, b| a.group == b.group) {
             let make = &self.make;
             let state = self.states.entry(rows[0].group.0).or_insert_with(make);
-            let place = rows[rows.len() - 1].place;
-            let mut index = 0;
-            state.on_epoch(rows, now, &mut |value| {
-                emit(value, Origin::derived(place, now, index));
-                index += 1;
-            });
+            apply(&mut **state, self.source, rows[0].group.0, rows, clock, &mut emit);
         }
+    }
+}
+
+/// Applies the rows of one epoch to the state of their group; `source` is the transform's key.
+pub fn apply(
+    state: &mut dyn KeyedState,
+    source: u64,
+    group: u8,
+    rows: &[Row],
+    clock: &EpochClock,
+    emit: &mut dyn FnMut(Told, Origin),
+) {
+    let mut index = 0;
+    let mut tell = |told: Told| {
+        // A group has one state and an epoch one clock, so no two records have one place.
+        let place = Place {
+            event_time: told.event_time,
+            source,
+            stream: StreamId(u64::from(group)),
+            position: clock.now.nanoseconds() as u64,
+            index,
+        };
+        index += 1;
+        emit(told, Origin::made(place, clock.now));
+    };
+    let mut rows = rows;
+    while state.on_epoch(rows, clock, &mut tell) == Progress::More {
+        rows = &[];
     }
 }

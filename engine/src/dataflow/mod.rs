@@ -16,6 +16,8 @@ mod keyed;
 mod take;
 pub mod worker;
 
+pub use keyed::apply;
+
 use crate::chain::Chain;
 use crate::doorbell::Doorbell;
 use crate::egress::{Egress, SinkQueue};

@@ -7,16 +7,15 @@ use crate::time::EventTime;
 use bytes::Bytes;
 
 impl Origin {
-    /// Gives the origin of a result: the place of the last row that made it, received at the clock
-    /// of its epoch.
-    ///
-    /// `index` tells results of one place apart.
-    pub fn derived(place: Place, now: EventTime, index: u64) -> Self {
+    /// Gives the origin of a record that was made and not taken in: its place, and the clock of the
+    /// epoch in which it was made as its receive time.
+    pub fn made(place: Place, now: EventTime) -> Self {
         Origin {
             source: SourceIndex(0),
+            source_key: place.source,
             stream: place.stream,
             position: place.position,
-            index: place.index.wrapping_add(index),
+            index: place.index,
             received_at: now,
             event_time: Some(place.event_time),
             raw: 0..0,

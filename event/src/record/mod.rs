@@ -56,6 +56,7 @@ use crate::block::{Block, Frame, Peer};
 use crate::codec::json::{Flaw, check_end, scan_value};
 use crate::dead_letter::Fault;
 use crate::id::{SourceIndex, StreamId};
+use crate::row::Place;
 use crate::time::EventTime;
 use bytes::Bytes;
 use journal::Journal;
@@ -71,6 +72,9 @@ use vrl::value::Value;
 pub struct Origin {
     /// The source that took it in.
     pub source: SourceIndex,
+    /// The source's name for good, see [`crate::row::Place::source`]. The engine sets it before a
+    /// block, and it stays for all records of the block.
+    pub source_key: u64,
     /// Its stream within the source.
     pub stream: StreamId,
     /// Where it begins in its stream; of datagrams, where its block does. See [`Block::place`].
@@ -113,6 +117,7 @@ impl Record {
         tree.clear();
         let origin = Origin {
             source: SourceIndex(0),
+            source_key: 0,
             stream: StreamId(0),
             position: 0,
             index: 0,
@@ -146,6 +151,7 @@ impl Record {
         let (position, index) = block.place(frame);
         self.origin = Origin {
             source: block.source,
+            source_key: self.origin.source_key,
             stream: block.stream,
             position,
             index,
@@ -183,6 +189,18 @@ impl Record {
     /// Tells when it happened: as its source declares, else when it was received.
     pub fn event_time(&self) -> EventTime {
         self.origin.event_time.unwrap_or(self.origin.received_at)
+    }
+
+    /// Gives its place in the canonical order.
+    pub fn place(&self) -> Place {
+        let origin = &self.origin;
+        Place {
+            event_time: self.event_time(),
+            source: origin.source_key,
+            stream: origin.stream,
+            position: origin.position,
+            index: origin.index,
+        }
     }
 
     /// Gives the bytes it came in, which no change of its fields changes; none for a record over no

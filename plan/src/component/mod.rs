@@ -28,7 +28,8 @@ pub use source::{
 };
 pub use template::{Confine, Missing, Template};
 pub use transform::{
-    KeyedState, Needle, Next, RowMaker, Running, Transform, TransformFactory, TransformSpec,
+    Due, EpochClock, KeyedState, Needle, Next, Progress, RowContext, RowMaker, Running, Taken,
+    Told, Transform, TransformFactory, TransformSpec,
 };
 
 use azud_event::clock::Clock;

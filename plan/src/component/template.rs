@@ -283,7 +283,7 @@ mod tests {
         };
         let mut record = Record::new();
         let value: Value = serde_json::from_str(json).unwrap();
-        record.begin_value(value, Origin::derived(place, EventTime::EPOCH, 0));
+        record.begin_value(value, Origin::made(place, EventTime::EPOCH));
         record
     }
 

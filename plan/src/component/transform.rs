@@ -7,6 +7,7 @@ use azud_event::id::Partitioner;
 use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
+use std::sync::Arc;
 
 /// A kind of transform, as the registry lists it.
 #[derive(Debug)]
@@ -43,6 +44,12 @@ pub trait TransformSpec: Send + Sync {
     /// Gives text that a record must hold to have any effect here but being counted as discarded.
     /// Sound, or `None`: a record without it may be discarded undecoded.
     fn needle(&self) -> Option<&Needle> {
+        None
+    }
+
+    /// Gives the output that takes the records which are too late, by its place in the list of
+    /// outputs.
+    fn late_port(&self) -> Option<usize> {
         None
     }
 
@@ -108,26 +115,121 @@ pub trait Next {
     fn error(&mut self, fault: &Fault);
 }
 
-/// The first half of a keyed transform.
+/// What a [`RowMaker`] knows beside the record.
+#[derive(Clone, Copy, Debug)]
+pub struct RowContext {
+    /// Assigns keys to key groups.
+    pub partitioner: Partitioner,
+    /// What was over when the epoch opened: a record that belongs to nothing later is too late.
+    ///
+    /// Decided once for each epoch and step, before any record of the epoch is looked at, and never
+    /// less than in an earlier epoch. So a replay sets the same records aside, whatever the workers
+    /// and batches.
+    pub late_before: EventTime,
+}
+
+/// What became of a record at a keyed transform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is in a row, or will be with the next [`RowMaker::drain`].
+    Counted,
+    /// It does not concern the transform.
+    Discarded,
+    /// Everything that it belongs to is over for good. It goes to the transform's
+    /// [`TransformSpec::late_port`], and is set aside if nobody reads that.
+    Late,
+}
+
+/// The first half of a keyed transform, on the worker that has the records.
+///
+/// The contract:
+/// - `take` may merge records into partial rows; `drain` is called at the end of each block and
+///   epoch, and gives everything taken since the last call. So a row never holds records of two
+///   epochs.
+/// - How records are cut into drains does not show in what the [`KeyedState`] gives (checked by
+///   property tests of each implementation).
+/// - A maker that panicked is thrown away with what it had not drained.
 pub trait RowMaker: Send {
-    /// Makes the row of a record, or none when the record does not concern it.
+    /// Takes in one record.
     ///
     /// # Errors
     /// A [`Fault`] when the record can go nowhere.
-    fn row(&mut self, record: &Record, partitioner: &Partitioner) -> Result<Option<Row>, Fault>;
+    fn take(&mut self, record: &Record, context: &RowContext) -> Result<Taken, Fault>;
+
+    /// Appends the rows of everything taken in since the last call.
+    fn drain(&mut self, rows: &mut Vec<Row>);
+}
+
+/// The clocks of one epoch, known once it is complete. The same on every worker and in every run
+/// over the same log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochClock {
+    /// The logged clock: the greatest receive time seen, or a tick of the wall clock. Never goes
+    /// back.
+    pub now: EventTime,
+    /// The watermark of this step: nothing older is expected. Never goes back.
+    pub watermark: EventTime,
+    /// As of [`RowContext::late_before`] in this epoch: what ends before it is over for good, and
+    /// may be forgotten. At most the watermark.
+    pub late_before: EventTime,
+    /// The sources that were not waited for, by id, sorted.
+    pub missing: Arc<[String]>,
+}
+
+/// A record that a keyed transform gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// Which of its outputs.
+    pub port: usize,
+    /// When it happened: of a window, its end.
+    pub event_time: EventTime,
+    /// The record.
+    pub value: vrl::value::Value,
+}
+
+/// Whether an epoch is done with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Everything is told.
+    Done,
+    /// There is more to tell: call again for the same epoch, without rows.
+    More,
+}
+
+/// What a state waits for beside rows; the earlier of the two wakes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// It has something to do in the first epoch whose watermark is at or above this.
+    pub watermark: Option<EventTime>,
+    /// It has something to do in the first epoch whose clock is at or above this.
+    pub now: Option<EventTime>,
 }
 
 /// The state of one key group: a plain state machine without thread, clock or channel.
 ///
 /// The contract:
-/// - `on_epoch` is called once for each epoch that has rows, in the order of epochs, with all rows
-///   of the group in canonical order (checked by the engine's tests over workers and batches).
-/// - What it emits is a function of its state and its arguments alone; `restore(snapshot())` is the
-///   same state (checked by property tests of each implementation against its model).
-/// - It holds no more than its bounds, whatever the rows (checked likewise).
+/// - `on_epoch` is called in the order of epochs, for each epoch that has rows of the group, with
+///   all of them in canonical order, and for each epoch in which it is due (checked by the engine's
+///   tests over workers and batches). While it gives [`Progress::More`] it is called again, with the
+///   same clock and no rows, before anything of a later epoch.
+/// - What it tells is a function of its state and its arguments alone; `restore(snapshot())` is the
+///   same state (checked by property tests of each implementation against its model). Snapshots are
+///   taken between epochs only, and of equal states are equal byte for byte.
+/// - It holds no more than its bounds, whatever the rows (checked likewise), and tells a bounded
+///   number of records in one call.
 pub trait KeyedState: Send {
-    /// Applies the rows of one epoch. `now` is the clock of the epoch, not of the machine.
-    fn on_epoch(&mut self, rows: &[Row], now: EventTime, emit: &mut dyn FnMut(vrl::value::Value));
+    /// Applies the rows of one epoch.
+    fn on_epoch(
+        &mut self,
+        rows: &[Row],
+        clock: &EpochClock,
+        tell: &mut dyn FnMut(Told),
+    ) -> Progress;
+
+    /// Says when it has something to do without rows.
+    fn due(&self) -> Due {
+        Due::default()
+    }
 
     /// Writes the state.
     fn snapshot(&self) -> Vec<u8>;

@@ -119,18 +119,6 @@ impl Drafter {
     }
 }
 
-/// Gives a record's place in the canonical order.
-pub fn place_of(record: &Record) -> Place {
-    let origin = record.origin();
-    Place {
-        event_time: record.event_time(),
-        source: u64::from(origin.source.0),
-        stream: origin.stream,
-        position: origin.position,
-        index: origin.index,
-    }
-}
-
 /// Gives the bytes that tell a place from all others.
 pub fn place_bytes(place: &Place) -> [u8; 40] {
     let mut bytes = [0; 40];

@@ -26,12 +26,11 @@ use super::rule::Head;
 use azud_event::alert::{Alert, Completeness, Entity, Evidence, Severity};
 use azud_event::row::{Place, Row};
 use azud_event::time::EventTime;
-use azud_plan::component::KeyedState;
+use azud_plan::component::{EpochClock, KeyedState, Progress, Told};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use vrl::value::Value;
 
 /// How many records an alert keeps from its beginning, and as many from its end.
 const EVIDENCE_MAX: usize = 3;
@@ -136,7 +135,8 @@ impl Ledger {
     }
 
     /// Makes the next revision of an alert.
-    fn tell(&mut self, identity: &Identity, now: EventTime) -> Option<Alert> {
+    fn tell(&mut self, identity: &Identity, clock: &EpochClock) -> Option<Alert> {
+        let now = clock.now;
         let evicted = self.kept.evicted;
         let entry = self.kept.entries.get_mut(identity)?;
         let severity = entry.decisive.severity;
@@ -150,8 +150,8 @@ impl Ledger {
         let anchor = identity.1.nanoseconds().to_le_bytes();
         let delay = now.since(entry.last_received_at).as_millis();
         let completeness = Completeness {
-            complete_to: now,
-            missing: Vec::new(),
+            complete_to: clock.watermark,
+            missing: clock.missing.to_vec(),
             late_events: 0,
             keys_evicted: evicted,
         };
@@ -205,15 +205,22 @@ impl Ledger {
 }
 
 impl KeyedState for Ledger {
-    fn on_epoch(&mut self, rows: &[Row], now: EventTime, emit: &mut dyn FnMut(Value)) {
+    fn on_epoch(
+        &mut self,
+        rows: &[Row],
+        clock: &EpochClock,
+        tell: &mut dyn FnMut(Told),
+    ) -> Progress {
         let touched: BTreeSet<Identity> =
-            rows.iter().filter_map(|row| self.apply(row, now)).collect();
+            rows.iter().filter_map(|row| self.apply(row, clock.now)).collect();
         for identity in &touched {
-            if let Some(alert) = self.tell(identity, now) {
-                emit(self.head.to_value(&alert));
+            if let Some(alert) = self.tell(identity, clock) {
+                let event_time = alert.last_event_at;
+                tell(Told { port: 0, event_time, value: self.head.to_value(&alert) });
             }
         }
         self.evict();
+        Progress::Done
     }
 
     fn snapshot(&self) -> Vec<u8> {

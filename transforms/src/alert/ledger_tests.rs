@@ -76,8 +76,11 @@ fn ledger(bounds: Bounds) -> Ledger {
 
 fn epoch(ledger: &mut Ledger, rows: &[Row], now: i64) -> Vec<Alert> {
     let mut told = Vec::new();
-    ledger.on_epoch(rows, time(now), &mut |value| {
-        told.push(serde_json::from_value(serde_json::to_value(value).unwrap()).unwrap());
+    let now = time(now);
+    let missing = Arc::new([]);
+    let clock = EpochClock { now, watermark: now, late_before: now, missing };
+    ledger.on_epoch(rows, &clock, &mut |one| {
+        told.push(serde_json::from_value(serde_json::to_value(one.value).unwrap()).unwrap());
     });
     told
 }
