@@ -136,6 +136,10 @@ impl Program {
     pub fn end(mut self) -> Ended {
         let status =
             wait::until("the end of the program", PATIENCE, || self.child.try_wait().unwrap());
+        // A child of its own that lives on would keep its outputs open.
+        wait::until("the end of its outputs", PATIENCE, || {
+            self.readers.iter().all(JoinHandle::is_finished).then_some(())
+        });
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
         }
@@ -174,8 +178,8 @@ mod tests {
 
     #[test]
     fn a_program_is_ready_and_ends_when_told() {
-        let script =
-            "trap 'echo bye; kill $!; exit 3' TERM; tail -f /dev/null & echo a is ready >&2; wait";
+        // It waits without a child: one that has not begun when the signal comes would live on.
+        let script = "trap 'echo bye; exit 3' TERM; echo a is ready >&2; while :; do :; done";
         let ended = Program::start(shell(script), READY).stop();
         assert_eq!(ended.status.code(), Some(3));
         assert_eq!((ended.output, ended.errors), (vec!["bye".into()], vec!["a is ready".into()]));
