@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 const FOLDER_DEPTH_MAX: usize = 32;
 
 /// The documents that were read, in the order of their numbers.
+#[derive(Default)]
 pub(super) struct Documents {
     /// Those that are TOML.
     pub read: Vec<File>,
@@ -35,35 +36,59 @@ struct Found {
     is_case: bool,
 }
 
-/// Reads everything that `inputs` name.
-pub(super) fn read(
-    inputs: &[PathBuf],
-    cases: bool,
-    sources: &mut Sources,
-    checker: &mut Checker,
-) -> Documents {
-    let mut found = Vec::new();
-    for input in inputs {
-        if input.is_dir() {
-            walk(input, input, cases, FOLDER_DEPTH_MAX, &mut found, checker);
-        } else {
-            let name = input.file_name().map(PathBuf::from).unwrap_or_default();
-            found.push(named(input.clone(), &name));
+/// Documents as they are being read.
+#[derive(Default)]
+pub(super) struct Reading {
+    pub documents: Documents,
+    pub sources: Sources,
+    pub checker: Checker,
+}
+
+impl Reading {
+    /// Reads everything that `inputs` name.
+    pub fn files(&mut self, inputs: &[PathBuf], cases: bool) {
+        let mut found = Vec::new();
+        for input in inputs {
+            if input.is_dir() {
+                walk(input, input, cases, FOLDER_DEPTH_MAX, &mut found, &mut self.checker);
+            } else {
+                let name = input.file_name().map(PathBuf::from).unwrap_or_default();
+                found.push(named(input.clone(), &name));
+            }
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        // A file that was named and stands in a folder that was named too is one document.
+        let mut seen = HashSet::new();
+        found.retain(|file| seen.insert(file.path.canonicalize().unwrap_or(file.path.clone())));
+        for Found { path, name, is_case } in found {
+            match read_text(&path) {
+                Ok(text) => {
+                    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+                    self.parse(&path.to_string_lossy(), text, name, folder, is_case);
+                }
+                Err(error) => {
+                    unreadable(&path, &error.to_string(), &mut self.checker);
+                    self.documents.incomplete = true;
+                }
+            }
+        }
+        refuse_equal_names(&self.documents, &self.sources, &mut self.checker);
+    }
+
+    /// Takes in a document that is no file.
+    pub fn text(&mut self, name: &str, text: &str) {
+        let path = format!("{name}.toml");
+        self.parse(&path, text.to_owned(), name.to_owned(), PathBuf::new(), false);
+    }
+
+    fn parse(&mut self, path: &str, text: String, name: String, folder: PathBuf, is_case: bool) {
+        let file = self.sources.add(path, text);
+        let text = &self.sources.files[file as usize].text;
+        match Document::parse(file, text, &mut self.checker) {
+            Some(document) => self.documents.read.push(File { document, name, folder, is_case }),
+            None => self.documents.incomplete = true,
         }
     }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    // A file that was named and stands in a folder that was named too is one document.
-    let mut seen = HashSet::new();
-    found.retain(|file| seen.insert(file.path.canonicalize().unwrap_or(file.path.clone())));
-    let mut documents = Documents { read: Vec::new(), incomplete: false };
-    for file in found {
-        match open(file, sources, checker) {
-            Some(file) => documents.read.push(file),
-            None => documents.incomplete = true,
-        }
-    }
-    refuse_equal_names(&documents, sources, checker);
-    documents
 }
 
 fn walk(
@@ -104,25 +129,6 @@ fn named(path: PathBuf, name: &Path) -> Found {
         Some(name) => Found { path, name: name.to_owned(), is_case: true },
         None => Found { path, name, is_case: false },
     }
-}
-
-fn open(
-    Found { path, name, is_case }: Found,
-    sources: &mut Sources,
-    checker: &mut Checker,
-) -> Option<File> {
-    let text = match read_text(&path) {
-        Ok(text) => text,
-        Err(error) => {
-            unreadable(&path, &error.to_string(), checker);
-            return None;
-        }
-    };
-    let file = sources.add(path.to_string_lossy(), text);
-    let text = &sources.files[file as usize].text;
-    let document = Document::parse(file, text, checker)?;
-    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-    Some(File { document, name, folder, is_case })
 }
 
 fn read_text(path: &Path) -> std::io::Result<String> {

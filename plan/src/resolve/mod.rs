@@ -40,6 +40,7 @@ use crate::document::Sources;
 use crate::fill::Lookup;
 use crate::plan::Plan;
 use crate::registry::Registry;
+use files::Reading;
 use std::path::PathBuf;
 
 /// The sections of a document that hold components, and `tests`.
@@ -72,19 +73,36 @@ pub fn load_with_cases(inputs: &[PathBuf], registry: &Registry, environment: Loo
     read(inputs, true, registry, environment)
 }
 
+/// Does what [`load`] does with documents that are no files: each a name, without `.toml`, and a
+/// text. Programs that they name as files are looked for in the present folder.
+pub fn load_texts(texts: &[(&str, &str)], registry: &Registry, environment: Lookup<'_>) -> Loaded {
+    let mut reading = Reading::default();
+    for (name, text) in texts {
+        reading.text(name, text);
+    }
+    reading.finish(registry, environment)
+}
+
 fn read(inputs: &[PathBuf], cases: bool, registry: &Registry, environment: Lookup<'_>) -> Loaded {
-    let mut checker = Checker::default();
-    let mut sources = Sources::default();
-    let mut documents = files::read(inputs, cases, &mut sources, &mut checker);
-    instance::fill(&mut documents, environment, &mut checker);
-    let instance = instance::check(&documents, &mut checker);
-    let (plan, tests) = resolve(&documents, registry, &instance, &mut checker);
-    let mut diagnostics = checker.diagnostics;
-    sort(&mut diagnostics);
-    let failed = diagnostics.iter().any(|found| found.severity == Severity::Error);
-    let plan = if failed { None } else { plan };
-    let tests = if failed { Vec::new() } else { tests };
-    Loaded { sources, instance, plan, tests, diagnostics }
+    let mut reading = Reading::default();
+    reading.files(inputs, cases);
+    reading.finish(registry, environment)
+}
+
+impl Reading {
+    /// Makes a plan of what was read.
+    fn finish(self, registry: &Registry, environment: Lookup<'_>) -> Loaded {
+        let Reading { mut documents, sources, mut checker } = self;
+        instance::fill(&mut documents, environment, &mut checker);
+        let instance = instance::check(&documents, &mut checker);
+        let (plan, tests) = resolve(&documents, registry, &instance, &mut checker);
+        let mut diagnostics = checker.diagnostics;
+        sort(&mut diagnostics);
+        let failed = diagnostics.iter().any(|found| found.severity == Severity::Error);
+        let plan = if failed { None } else { plan };
+        let tests = if failed { Vec::new() } else { tests };
+        Loaded { sources, instance, plan, tests, diagnostics }
+    }
 }
 
 fn resolve(
