@@ -10,7 +10,7 @@ use azud_event::id::{Partitioner, StreamId, source_key};
 use azud_event::record::{Origin, Record};
 use azud_event::row::{Place, Row};
 use azud_event::time::EventTime;
-use azud_plan::component::{EpochClock, KeyedState, Running, Told};
+use azud_plan::component::{EpochClock, KeyedState, Progress, Running, Told};
 use azud_plan::plan::{Pipeline, Reader};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -102,6 +102,13 @@ fn apply(
 ) {
     rows.sort_unstable_by_key(|row| (row.group, row.place));
     for rows in rows.chunk_by(|a, b| a.group == b.group) {
-        crate::dataflow::apply(&mut *make(), source, rows[0].group.0, rows, clock, &mut emit);
+        let (mut state, mut told) = (make(), 0);
+        let (group, mut rows) = (rows[0].group.0, rows);
+        let mut apply = |rows: &[Row]| {
+            crate::dataflow::apply(&mut *state, source, group, rows, clock, &mut told, &mut emit)
+        };
+        while apply(rows) == Progress::More {
+            rows = &[];
+        }
     }
 }

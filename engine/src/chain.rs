@@ -10,9 +10,15 @@
 //! buffers are cut back to where they were before the block, the transforms are built anew, and the
 //! block is run once more record by record, so that only the guilty record is set aside.
 
+mod ends;
+mod entry;
+#[cfg(test)]
+mod tests;
+
 use crate::case::{Emitted, Taps};
 use crate::dead_letter;
 use crate::egress::Encoded;
+use crate::event_clock::Observation;
 use crate::limits::{BATCH_BYTES, PARTITIONS_OPEN_MAX};
 use crate::telemetry::{ComponentMeter, count_alert};
 use azud_event::block::{Block, Frame, Layout};
@@ -23,11 +29,10 @@ use azud_event::id::{Partitioner, source_key};
 use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
-use azud_plan::component::{
-    Encoder, Next, RowContext, RowMaker, Running, Taken, Transform, TransformSpec,
-};
-use azud_plan::plan::{Output, Pipeline, Plan, Reader, SourceInput};
-use memchr::memmem::Finder;
+use azud_plan::component::{Next, RowContext, Running, Taken, Transform, TransformSpec};
+use azud_plan::plan::{FUTURE, Output, Pipeline, Plan, Reader, SourceInput};
+use ends::{KeyedEnd, SinkEnd};
+use entry::{Prefilter, Sight, SourceEntry};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -49,6 +54,8 @@ pub struct Chain {
     /// For each transform, what was over when the epoch under way opened.
     late_before: Arc<[EventTime]>,
     place: Place,
+    /// What blocks showed of event time since it was last asked for.
+    observed: Vec<Observation>,
     /// Where a case looks at what transforms give.
     taps: Option<Taps>,
 }
@@ -62,27 +69,6 @@ struct Place {
     source: Arc<str>,
 }
 
-struct SourceEntry {
-    id: Arc<str>,
-    key: u64,
-    decoder: Box<dyn Decoder>,
-    event_time: Option<vrl::path::OwnedValuePath>,
-    readers: Readers,
-    meter: ComponentMeter,
-    /// Whether this pipeline is the one that counts what the source received.
-    counts: bool,
-    spec: Arc<dyn azud_plan::component::SourceSpec>,
-    prefilter: Option<Prefilter>,
-}
-
-/// Passes over the frames of a block that the one reader of a source would discard.
-///
-/// A frame is counted as its reader would have counted it; only the work of decoding is left out.
-struct Prefilter {
-    finder: Finder<'static>,
-    reader: usize,
-}
-
 struct Step {
     id: Arc<str>,
     /// Taken out while it runs; missing after a panic.
@@ -92,32 +78,6 @@ struct Step {
     raises: bool,
     meter: ComponentMeter,
     spec: Arc<dyn TransformSpec>,
-}
-
-struct KeyedEnd {
-    id: Arc<str>,
-    maker: Box<dyn RowMaker>,
-    rows: Vec<Row>,
-    /// Who reads what is too late, and its port.
-    late: Option<(usize, Readers)>,
-    meter: ComponentMeter,
-    spec: Arc<dyn TransformSpec>,
-}
-
-/// The open buffers of one sink.
-struct SinkEnd {
-    id: Arc<str>,
-    encoder: Box<dyn Encoder>,
-    buffers: Vec<Buffer>,
-    by_partition: HashMap<Arc<str>, usize>,
-    last: usize,
-    partition: String,
-}
-
-struct Buffer {
-    partition: Arc<str>,
-    bytes: Vec<u8>,
-    records: usize,
 }
 
 /// Where the chain stood before a block.
@@ -139,25 +99,34 @@ impl Chain {
         counts: impl Fn(&SourceInput) -> bool,
     ) -> Self {
         let mut chain = Chain::empty(pipeline, partitioner);
-        for input in &pipeline.sources {
+        for (lane, input) in pipeline.sources.iter().enumerate() {
             let source = &plan.sources[input.source.0 as usize];
-            let readers: Readers = all(&readers(&input.outputs)).collect();
-            for reader in readers.iter() {
+            let is_future = |output: &&Output| output.port.name.as_deref() == Some(FUTURE);
+            let (future, outputs): (Vec<_>, Vec<_>) = input.outputs.iter().partition(is_future);
+            let readers = |outputs: Vec<&Output>| -> Readers {
+                outputs.into_iter().flat_map(|output| output.readers.iter().copied()).collect()
+            };
+            let (future, readers) = (readers(future), readers(outputs));
+            for reader in readers.iter().chain(future.iter()) {
                 chain.reach(pipeline, *reader);
             }
             let decoder = source.spec.decoder();
-            let prefilter = chain.prefilter(&readers, &*decoder, source.spec.event_time());
-            let entry = SourceEntry {
-                prefilter,
+            let sight = pipeline.is_keyed().then(|| Sight::new(lane));
+            // Where somebody waits for event time, every record shows it, kept or not.
+            let looks = source.timing.event_time.is_some() || sight.is_some();
+            let prefilter = chain.prefilter(&readers, &*decoder).filter(|_| !looks);
+            let way = entry::Way {
                 id: source.id.as_str().into(),
                 key: source_key(&source.id),
-                decoder,
-                event_time: source.spec.event_time().cloned(),
+                timing: source.timing.clone(),
                 readers,
+                future,
                 meter: ComponentMeter::new(&source.id, "source", source.kind, &pipeline.name),
                 counts: counts(input),
-                spec: Arc::clone(&source.spec),
+                sight,
             };
+            let spec = Arc::clone(&source.spec);
+            let entry = SourceEntry { decoder, prefilter, spec, way };
             chain.sources.insert(input.source.0, entry);
         }
         chain
@@ -207,6 +176,7 @@ impl Chain {
             partitioner,
             late_before: vec![NEVER; pipeline.transforms.len()].into(),
             place: Place::default(),
+            observed: Vec::new(),
             taps: None,
         }
     }
@@ -246,25 +216,19 @@ impl Chain {
     }
 
     /// Gives the prefilter of a source: its one reader must look for a text in a field that stands
-    /// in the frame as it is, and nobody may want the event time of what is passed over.
-    fn prefilter(
-        &self,
-        readers: &[Reader],
-        decoder: &dyn Decoder,
-        event_time: Option<&vrl::path::OwnedValuePath>,
-    ) -> Option<Prefilter> {
+    /// in the frame as it is. Nobody may want the event time of what is passed over.
+    fn prefilter(&self, readers: &[Reader], decoder: &dyn Decoder) -> Option<Prefilter> {
         let [Reader::Transform(reader)] = readers else { return None };
         let needle = self.steps[*reader].as_ref()?.spec.needle()?;
-        let verbatim = decoder.verbatim_field()? == needle.field && event_time.is_none();
-        let finder = Finder::new(needle.text.as_bytes()).into_owned();
-        verbatim.then_some(Prefilter { finder, reader: *reader })
+        let verbatim = decoder.verbatim_field()? == needle.field;
+        verbatim.then(|| Prefilter::new(needle, *reader))
     }
 
     /// Whether records must journal their changes: when one record goes several ways, or a program
     /// may have to be undone.
     pub fn journals(&self) -> bool {
         let fans_out = |readers: &[Reader]| readers.len() > 1;
-        self.sources.values().any(|source| fans_out(&source.readers))
+        self.sources.values().any(|source| fans_out(&source.way.readers))
             || self.entry.iter().any(|readers| fans_out(readers))
             || self
                 .steps
@@ -279,14 +243,27 @@ impl Chain {
             // A pipeline reads only its own sources' rings.
             unreachable!("a block of a source that this pipeline does not read");
         };
-        self.place.source = Arc::clone(&source.id);
-        record.origin_mut().source_key = source.key;
+        self.place.source = Arc::clone(&source.way.id);
+        record.origin_mut().source_key = source.way.key;
+        if let Some(sight) = &mut source.way.sight {
+            sight.begin(block);
+        }
+        let counted = source.way.meter.pending();
         if let Layout::Refused { reason, length } = block.layout {
             self.refused(block, reason, length, &mut source);
         } else if self.guarded(|chain| chain.frames(block, None, record, &mut source)).is_err() {
+            source.way.meter.rewind(counted);
             self.frame_by_frame(block, record, &mut source);
         }
+        if let Some(sight) = &source.way.sight {
+            sight.seen(block, &mut self.observed);
+        }
         self.sources.insert(block.source.0, source);
+    }
+
+    /// Takes what blocks showed of event time since the last call.
+    pub fn take_observed(&mut self) -> Vec<Observation> {
+        std::mem::take(&mut self.observed)
     }
 
     /// Says that what comes from now on is of an epoch for which this was over: for each transform,
@@ -321,8 +298,7 @@ impl Chain {
                 }
             }
             if crowded {
-                sink.buffers.clear();
-                sink.by_partition.clear();
+                sink.close();
             }
         }
     }
@@ -357,7 +333,7 @@ impl Chain {
     }
 
     fn meters(&mut self) -> impl Iterator<Item = &mut ComponentMeter> {
-        let sources = self.sources.values_mut().map(|source| &mut source.meter);
+        let sources = self.sources.values_mut().map(|source| &mut source.way.meter);
         let steps = self.steps.iter_mut().flatten().map(|step| &mut step.meter);
         let keyed = self.keyed.iter_mut().flatten().map(|keyed| &mut keyed.meter);
         sources.chain(steps).chain(keyed)
@@ -402,18 +378,17 @@ impl Chain {
         record: &mut Record,
         source: &mut SourceEntry,
     ) {
-        let mut hit = source.prefilter.as_ref().and_then(|it| it.finder.find(&block.bytes));
+        let SourceEntry { decoder, prefilter, way, .. } = source;
+        let mut hit = prefilter.as_ref().and_then(|prefilter| prefilter.first(block));
         for (number, frame) in (0..).zip(frames(block)) {
             if only.is_some_and(|only| only != number) {
                 continue;
             }
-            if let Some(prefilter) = &source.prefilter
+            way.received();
+            if let Some(prefilter) = prefilter
                 && !prefilter.may_pass(block, &frame, &mut hit)
             {
-                if source.counts {
-                    source.meter.received(1);
-                }
-                source.meter.sent(1);
+                way.meter.sent(1);
                 if let Some(step) = &mut self.steps[prefilter.reader] {
                     step.meter.received(1);
                     step.meter.discarded();
@@ -421,22 +396,35 @@ impl Chain {
                 continue;
             }
             record.begin(block, &frame);
-            if source.counts {
-                source.meter.received(1);
-            }
-            let SourceEntry { decoder, event_time, readers, meter, .. } = source;
-            let decoded = decoder.decode(block, &frame, record, &mut |record| {
-                if let Some(path) = event_time {
-                    crate::event_time::read(path, record);
-                }
-                meter.sent(1);
-                self.forward(readers, record, true);
-            });
-            if let Err(fault) = decoded {
-                source.meter.dead(fault.reason);
+            let mut emit = |record: &mut Record| self.decoded(way, record);
+            if let Err(fault) = decoder.decode(block, &frame, record, &mut emit) {
+                way.meter.dead(fault.reason);
                 record.begin(block, &frame);
-                self.set_aside(&Arc::clone(&source.id), peer_of(block, &frame), &fault, record);
+                self.set_aside(&Arc::clone(&way.id), peer_of(block, &frame), &fault, record);
             }
+        }
+    }
+
+    /// Sends a record of a source to its readers, once its event time is known.
+    fn decoded(&mut self, way: &mut entry::Way, record: &mut Record) {
+        if let Some(path) = &way.timing.event_time {
+            crate::event_time::read(path, record);
+        }
+        if let Some(sight) = &mut way.sight {
+            sight.see(record);
+        }
+        let (happened, received) = (record.event_time(), record.origin().received_at);
+        if happened <= received.saturating_add(way.timing.max_ahead) {
+            way.meter.sent(1);
+            self.forward(&way.readers, record, true);
+        } else if !way.future.is_empty() {
+            way.meter.sent(1);
+            self.forward(&way.future, record, true);
+        } else {
+            let message = format!("it says it happened at {happened}, and came at {received}");
+            let fault = Fault::new(Reason::Future, message);
+            way.meter.dead(fault.reason);
+            self.set_aside_with_peer(&Arc::clone(&way.id), &fault, record);
         }
     }
 
@@ -445,6 +433,7 @@ impl Chain {
         self.rebuild();
         source.decoder = source.spec.decoder();
         for (number, frame) in (0..).zip(frames(block)) {
+            let counted = source.way.meter.pending();
             let run = |chain: &mut Chain| chain.frames(block, Some(number), record, source);
             if self.guarded(run).is_ok() {
                 // What a maker holds goes with it when a later record makes it panic.
@@ -453,13 +442,13 @@ impl Chain {
             }
             self.rebuild();
             source.decoder = source.spec.decoder();
+            source.way.meter.rewind(counted);
             let fault = Fault::new(Reason::Panic, "a component panicked on this record");
-            if source.counts {
-                source.meter.received(1);
-            }
-            source.meter.dead(fault.reason);
+            source.way.received();
+            source.way.meter.dead(fault.reason);
             record.begin(block, &frame);
-            self.set_aside(&Arc::clone(&source.id), peer_of(block, &frame), &fault, record);
+            let id = Arc::clone(&source.way.id);
+            self.set_aside(&id, peer_of(block, &frame), &fault, record);
         }
     }
 
@@ -478,17 +467,15 @@ impl Chain {
     }
 
     fn refused(&mut self, block: &Block, reason: Reason, length: u64, source: &mut SourceEntry) {
-        if source.counts {
-            source.meter.received(1);
-        }
-        source.meter.dead(reason);
+        source.way.received();
+        source.way.meter.dead(reason);
         let peer = block.peers.first().map(|peer| &peer.host[..]);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let fault = Fault::new(reason, dead_letter::refusal(reason, length));
         let letter = dead_letter::Letter {
             received_at: block.received_at,
-            component: &source.id,
-            source: &source.id,
+            component: &source.way.id,
+            source: &source.way.id,
             peer,
             fault: &fault,
             raw: &block.bytes,
@@ -607,25 +594,6 @@ impl Chain {
     }
 }
 
-impl Prefilter {
-    /// Whether a frame holds the text. `hit` is where the text next stands in the block, not before
-    /// the frame that was asked about last.
-    fn may_pass(&self, block: &Block, frame: &Frame, hit: &mut Option<usize>) -> bool {
-        let Frame { range, .. } = frame;
-        if block.bytes.get(range.start).is_none_or(|first| *first <= b' ') {
-            return true;
-        }
-        while let Some(at) = *hit
-            && at < range.start
-        {
-            let next = self.finder.find(&block.bytes[at + 1..]);
-            *hit = next.map(|next| at + 1 + next);
-        }
-        let length = self.finder.needle().len();
-        hit.is_some_and(|at| at + length <= range.end)
-    }
-}
-
 /// The way on from one transform.
 struct Way<'a> {
     chain: &'a mut Chain,
@@ -659,68 +627,6 @@ impl Next for Way<'_> {
         if let Some(step) = &mut self.chain.steps[self.step] {
             step.meter.error(fault.reason);
             tracing::debug!(component_id = %step.id, reason = %fault.reason, "{fault}");
-        }
-    }
-}
-
-impl SinkEnd {
-    fn new(id: &str, encoder: Box<dyn Encoder>) -> Self {
-        SinkEnd {
-            id: id.into(),
-            encoder,
-            buffers: Vec::new(),
-            by_partition: HashMap::new(),
-            last: 0,
-            partition: String::new(),
-        }
-    }
-
-    fn encode(&mut self, record: &Record) -> Result<(), Fault> {
-        self.partition.clear();
-        self.encoder.partition(record, &mut self.partition)?;
-        let index = self.open();
-        let buffer = &mut self.buffers[index];
-        let before = buffer.bytes.len();
-        if let Err(fault) = self.encoder.encode(record, &mut buffer.bytes) {
-            buffer.bytes.truncate(before);
-            return Err(fault);
-        }
-        buffer.records += 1;
-        Ok(())
-    }
-
-    fn append(&mut self, records: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        self.partition.clear();
-        let index = self.open();
-        write(&mut self.buffers[index].bytes);
-        self.buffers[index].records += records;
-    }
-
-    /// Gives the buffer of the partition named in `self.partition`, opening one if need be.
-    fn open(&mut self) -> usize {
-        let same = |buffer: &Buffer| *buffer.partition == *self.partition;
-        if self.buffers.get(self.last).is_some_and(same) {
-            return self.last;
-        }
-        let known = self.by_partition.get(self.partition.as_str()).copied();
-        self.last = known.unwrap_or_else(|| {
-            let partition: Arc<str> = self.partition.as_str().into();
-            self.by_partition.insert(Arc::clone(&partition), self.buffers.len());
-            self.buffers.push(Buffer { partition, bytes: Vec::new(), records: 0 });
-            self.buffers.len() - 1
-        });
-        self.last
-    }
-
-    fn mark(&self) -> Vec<(usize, usize)> {
-        self.buffers.iter().map(|buffer| (buffer.bytes.len(), buffer.records)).collect()
-    }
-
-    fn cut_back(&mut self, marks: &[(usize, usize)]) {
-        for (index, buffer) in self.buffers.iter_mut().enumerate() {
-            let (bytes, records) = marks.get(index).copied().unwrap_or((0, 0));
-            buffer.bytes.truncate(bytes);
-            buffer.records = records;
         }
     }
 }

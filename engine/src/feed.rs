@@ -11,6 +11,9 @@
 //!             └─────────── completed epochs: every worker, every sink ◀─────────────┘
 //! ```
 //!
+//! Where a pipeline has keyed steps, an epoch has clocks ([`Timeline`]); while one of them waits
+//! for time to pass, epochs without data are made.
+//!
 //! Invariants, each with its test below:
 //! - A stream always goes to one worker, so its order is kept.
 //! - Bytes taken or made and not yet complete exceed the credit by at most one block for each
@@ -18,7 +21,10 @@
 //! - A flooded source gets no more than its share while others have data.
 //! - Nothing ticks when there is nothing to do.
 
+mod timeline;
+
 use crate::doorbell::Doorbell;
+use crate::event_clock::{EventClock, Observation};
 use crate::intake::{ReaderIndex, Ring};
 use crate::limits::{
     BLOCKS_PER_ACTIVATION, EPOCH_AGE, EPOCH_BYTES, EPOCHS_IN_FLIGHT_MAX, QUANTUM_BYTES,
@@ -26,10 +32,11 @@ use crate::limits::{
 use azud_event::block::Block;
 use azud_event::clock::Clock;
 use azud_event::time::EventTime;
-use azud_plan::component::EpochClock;
+use azud_plan::component::{Due, EpochClock};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use timeline::{Clocks, Timeline};
 
 /// The engine's step of progress, counted per pipeline from 0; timely's timestamp.
 pub type Epoch = u64;
@@ -45,7 +52,7 @@ pub struct Feed {
 struct State {
     lanes: Vec<Lane>,
     next_lane: usize,
-    inboxes: Vec<VecDeque<(Epoch, Block)>>,
+    inboxes: Vec<VecDeque<Assigned>>,
     /// The epoch that takes blocks now.
     open: Epoch,
     /// When the open epoch took its first block, by the monotonic clock.
@@ -56,7 +63,11 @@ struct State {
     in_flight_bytes: usize,
     /// The logged clock: never goes back.
     now: EventTime,
+    /// When the last epoch was closed, by the monotonic clock.
+    closed_at: Duration,
     starved: bool,
+    /// Of a pipeline with keyed steps.
+    timeline: Option<Timeline>,
 }
 
 /// A source as this pipeline takes from it.
@@ -64,6 +75,8 @@ struct Lane {
     ring: Arc<Ring>,
     reader: ReaderIndex,
     deficit_bytes: usize,
+    /// Whether an epoch says already that nothing will ever come.
+    closed: bool,
 }
 
 /// An epoch under way. What the epoch record of the log will say of it.
@@ -74,49 +87,80 @@ struct EpochState {
     now: EventTime,
     /// For each lane, the index behind the last block taken; `None` when none was.
     taken: Vec<Option<u64>>,
+    /// The lanes that ended for good in it.
+    closed: Vec<usize>,
     opened_at: Duration,
+    /// For each step, what was over when it opened.
+    late_before: Arc<[EventTime]>,
+    /// Its clocks, once they are known.
+    clocks: Option<Clocks>,
+}
+
+/// A block in its epoch.
+#[derive(Debug)]
+pub struct Assigned {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// For each step, what was over when the epoch opened.
+    pub late_before: Arc<[EventTime]>,
+    /// The block.
+    pub block: Block,
 }
 
 /// What a worker gets from [`Feed::pull`].
 #[derive(Debug)]
 pub struct Pulled {
     /// Blocks to work on, in order.
-    pub blocks: Vec<(Epoch, Block)>,
+    pub blocks: Vec<Assigned>,
     /// No block of an earlier epoch will ever come to this worker.
     pub frontier: Epoch,
     /// Whether there is more to take right now.
     pub more: bool,
-    /// When the open epoch must be closed, if it is open.
-    pub close_in: Option<Duration>,
+    /// In how long to pull again though no bell rings: an epoch must be closed, or made.
+    pub again_in: Option<Duration>,
     /// Every source has ended and this worker has got everything.
     pub ended: bool,
 }
 
+/// How far event time has come in a pipeline.
+pub struct EventTimes {
+    /// What the clock says.
+    pub now: EventTime,
+    /// The watermark of each step.
+    pub watermarks: Arc<[EventTime]>,
+    /// For each source, how many streams are waited for, and how many are too far behind for that.
+    pub streams: Vec<(usize, usize)>,
+}
+
 impl Feed {
     /// Makes the feed of a pipeline with one bell for each worker, and registers it as a reader of
-    /// `rings`.
+    /// `rings`. `event_clock` is given when it has keyed steps.
     pub fn new(
         rings: &[Arc<Ring>],
         bells: Arc<[Doorbell]>,
         clock: Clock,
         credit_bytes: usize,
+        event_clock: Option<EventClock>,
     ) -> Self {
         let lanes = rings.iter().map(|ring| Lane {
             reader: ring.add_reader(Arc::clone(&bells)),
             ring: Arc::clone(ring),
             deficit_bytes: 0,
+            closed: false,
         });
         let state = State {
             lanes: lanes.collect(),
             next_lane: 0,
-            inboxes: vec![VecDeque::new(); bells.len()],
+            inboxes: bells.iter().map(|_| VecDeque::new()).collect(),
             open: 0,
             opened_at: None,
             open_bytes: 0,
             epochs: VecDeque::new(),
             in_flight_bytes: 0,
             now: EventTime::from_nanoseconds(i64::MIN),
+            closed_at: clock.monotonic(),
             starved: false,
+            timeline: event_clock.map(|clock| Timeline::new(clock, bells.len())),
         };
         Feed { state: Mutex::new(state), bells, clock, credit_bytes }
     }
@@ -125,6 +169,7 @@ impl Feed {
     pub fn pull(&self, worker: usize) -> Pulled {
         let mut state = self.lock();
         self.close_if_due(&mut state);
+        self.note_ends(&mut state);
         self.fill(&mut state, worker);
         let count = state.inboxes[worker].len().min(BLOCKS_PER_ACTIVATION);
         let blocks: Vec<_> = state.inboxes[worker].drain(..count).collect();
@@ -134,11 +179,96 @@ impl Feed {
             self.close(&mut state);
         }
         let more = !idle || (!ended && !state.starved && self.available(&state));
-        let close_in = state
-            .opened_at
-            .map(|opened| (opened + EPOCH_AGE).saturating_sub(self.clock.monotonic()));
-        let frontier = state.inboxes[worker].front().map_or(state.open, |(epoch, _)| *epoch);
-        Pulled { blocks, frontier, more, close_in, ended }
+        let again_in = if ended { None } else { self.again_in(&mut state) };
+        let frontier = state.inboxes[worker].front().map_or(state.open, |next| next.epoch);
+        Pulled { blocks, frontier, more, again_in, ended }
+    }
+
+    /// Tells in how long to look again, and makes an epoch without data if it is time for one.
+    fn again_in(&self, state: &mut State) -> Option<Duration> {
+        let monotonic = self.clock.monotonic();
+        if let Some(opened) = state.opened_at {
+            return Some((opened + EPOCH_AGE).saturating_sub(monotonic));
+        }
+        let now = self.clock.now();
+        let timeline = state.timeline.as_ref()?;
+        let tick_in = timeline.tick_in(monotonic.saturating_sub(state.closed_at), now)?;
+        if !tick_in.is_zero() || state.epochs.len() >= EPOCHS_IN_FLIGHT_MAX {
+            return Some(tick_in.max(EPOCH_AGE));
+        }
+        self.open(state);
+        state.now = state.now.max(now);
+        if let Some(epoch) = state.epochs.back_mut() {
+            epoch.now = state.now;
+        }
+        self.close(state);
+        Some(timeline::TICK)
+    }
+
+    /// Puts into an epoch which sources have ended for good, once everything of them is taken.
+    fn note_ends(&self, state: &mut State) {
+        if state.timeline.is_none() {
+            return;
+        }
+        for number in 0..state.lanes.len() {
+            let lane = &mut state.lanes[number];
+            if !lane.closed && lane.ring.finished(lane.reader) {
+                lane.closed = true;
+                if state.opened_at.is_none() {
+                    self.open(state);
+                }
+                if let Some(epoch) = state.epochs.back_mut() {
+                    epoch.closed.push(number);
+                }
+            }
+        }
+    }
+
+    /// Takes in what a worker saw of streams in an epoch, before it passes it.
+    pub fn observe(&self, epoch: Epoch, seen: Vec<Observation>) {
+        if let Some(timeline) = &mut self.lock().timeline {
+            timeline.observe(epoch, seen);
+        }
+    }
+
+    /// Notes that a worker has shown everything of the epochs before `frontier`: clocks are made of
+    /// those that all workers have passed.
+    pub fn pass(&self, worker: usize, frontier: Epoch) {
+        let mut state = self.lock();
+        let State { timeline, epochs, open, .. } = &mut *state;
+        let Some(timeline) = timeline else { return };
+        timeline.pass(worker, frontier);
+        while let Some(ready) = timeline.ready().filter(|ready| ready < open) {
+            // An epoch stays until its keyed steps are done with it, and they wait for its clocks.
+            let known = epochs.iter_mut().find(|known| known.epoch == ready);
+            let known = known.expect("an epoch without clocks is under way");
+            known.clocks = Some(timeline.resolve(known.now, &known.late_before, &known.closed));
+        }
+    }
+
+    /// Lists the clocks of a step in the epochs from `from` on that are before `before`, or in all
+    /// of them.
+    pub fn clocks(
+        &self,
+        step: usize,
+        from: Epoch,
+        before: Option<Epoch>,
+    ) -> Vec<(Epoch, EpochClock)> {
+        let state = self.lock();
+        let wanted = |known: &&EpochState| {
+            known.epoch >= from && before.is_none_or(|before| known.epoch < before)
+        };
+        let epochs = state.epochs.iter().filter(wanted);
+        epochs
+            .filter_map(|known| Some((known.epoch, known.clocks.as_ref()?.get(step)?.clone())))
+            .collect()
+    }
+
+    /// Notes what a keyed step on one worker waits for.
+    pub fn wait(&self, step: usize, worker: usize, due: Due) {
+        if let Some(timeline) = &mut self.lock().timeline {
+            timeline.wait(step, worker, due);
+        }
     }
 
     /// Charges bytes that were made of an epoch's blocks and wait for sinks.
@@ -169,13 +299,13 @@ impl Feed {
         }
     }
 
-    /// Gives the clocks of an epoch under way: the greatest receive time it has seen, never less
-    /// than an earlier epoch's.
-    pub fn clock_of(&self, epoch: Epoch) -> EpochClock {
+    /// Tells how far event time has come. Nothing of a pipeline without keyed steps.
+    pub fn event_time(&self) -> Option<EventTimes> {
         let state = self.lock();
-        let known = state.epochs.iter().rev().find(|known| known.epoch <= epoch);
-        let now = known.map_or(state.now, |known| known.now);
-        EpochClock { now, watermark: now, late_before: now, missing: Arc::new([]) }
+        let timeline = state.timeline.as_ref()?;
+        let streams = (0..state.lanes.len()).map(|lane| timeline.streams(lane));
+        let (now, watermarks) = (self.clock.now(), timeline.watermarks());
+        Some(EventTimes { now, watermarks, streams: streams.collect() })
     }
 
     /// Tells how much may still be taken, in bytes, and for how long the oldest epoch has been
@@ -228,7 +358,7 @@ impl Feed {
                 account.deficit_bytes = 0;
                 return any;
             };
-            account.deficit_bytes = account.deficit_bytes.saturating_sub(block.bytes.len().max(1));
+            account.deficit_bytes = account.deficit_bytes.saturating_sub(block.weight());
             self.assign(state, lane, index, block, worker);
             any = true;
         }
@@ -237,31 +367,21 @@ impl Feed {
 
     /// Puts a block into the open epoch and its worker's inbox.
     fn assign(&self, state: &mut State, lane: usize, index: u64, block: Block, worker: usize) {
-        let bytes = block.bytes.len();
+        let bytes = block.weight();
         if state.opened_at.is_none() {
-            let opened_at = self.clock.monotonic();
-            state.opened_at = Some(opened_at);
-            let epoch = EpochState {
-                epoch: state.open,
-                bytes: 0,
-                now: state.now,
-                taken: vec![None; state.lanes.len()],
-                opened_at,
-            };
-            state.epochs.push_back(epoch);
+            self.open(state);
         }
         state.now = state.now.max(block.received_at);
         let now = state.now;
-        if let Some(epoch) = state.epochs.back_mut() {
-            epoch.bytes += bytes;
-            epoch.now = now;
-            epoch.taken[lane] = Some(index + 1);
-        }
+        let Some(open) = state.epochs.back_mut() else { return };
+        open.bytes += bytes;
+        open.now = now;
+        open.taken[lane] = Some(index + 1);
+        let (epoch, late_before) = (open.epoch, Arc::clone(&open.late_before));
         state.in_flight_bytes += bytes;
         state.open_bytes += bytes;
         let owner = owner(&block, state.inboxes.len());
-        let epoch = state.open;
-        state.inboxes[owner].push_back((epoch, block));
+        state.inboxes[owner].push_back(Assigned { epoch, late_before, block });
         if owner != worker {
             self.bells[owner].ring();
         }
@@ -277,10 +397,29 @@ impl Feed {
         }
     }
 
+    /// Begins the open epoch: something is in it.
+    fn open(&self, state: &mut State) {
+        let opened_at = self.clock.monotonic();
+        state.opened_at = Some(opened_at);
+        let late_before = state.timeline.as_ref().map(Timeline::watermarks);
+        let epoch = EpochState {
+            epoch: state.open,
+            bytes: 0,
+            now: state.now,
+            taken: vec![None; state.lanes.len()],
+            closed: Vec::new(),
+            opened_at,
+            late_before: late_before.unwrap_or_else(|| Arc::new([])),
+            clocks: None,
+        };
+        state.epochs.push_back(epoch);
+    }
+
     fn close(&self, state: &mut State) {
         state.open += 1;
         state.open_bytes = 0;
         state.opened_at = None;
+        state.closed_at = self.clock.monotonic();
         // Every worker must move its frontier, or the epoch could not complete.
         self.bells.iter().for_each(Doorbell::ring);
     }
@@ -333,7 +472,7 @@ mod tests {
         let rings: Vec<_> = acknowledged.iter().map(ring).collect();
         let clock = Clock::manual(EventTime::EPOCH);
         let bells = (0..workers).map(|_| Doorbell::default()).collect();
-        let feed = Feed::new(&rings, bells, clock.clone(), credit_bytes);
+        let feed = Feed::new(&rings, bells, clock.clone(), credit_bytes, None);
         Fixture { feed, rings, acknowledged, clock }
     }
 
@@ -351,7 +490,7 @@ mod tests {
                 if blocks.is_empty() {
                     break;
                 }
-                mine.extend(blocks.iter().map(|(_, block)| (block.stream.0, block.end)));
+                mine.extend(blocks.iter().map(|it| (it.block.stream.0, it.block.end)));
             }
             seen.push(mine);
         }
@@ -387,7 +526,7 @@ mod tests {
     fn what_is_made_is_charged_too() {
         let fixture = fixture(1, 1, 10 * BLOCK);
         fixture.rings[0].try_submit(block(0, 0, 1)).unwrap();
-        let epoch = fixture.feed.pull(0).blocks[0].0;
+        let epoch = fixture.feed.pull(0).blocks[0].epoch;
         fixture.feed.charge(epoch, 9 * BLOCK);
         fixture.rings[0].try_submit(block(0, 0, 2)).unwrap();
         assert!(fixture.feed.pull(0).blocks.is_empty());
@@ -405,7 +544,7 @@ mod tests {
         loop {
             let pulled = fixture.feed.pull(0);
             before += pulled.blocks.len();
-            if pulled.blocks.iter().any(|(_, block)| block.source.0 == 1) {
+            if pulled.blocks.iter().any(|it| it.block.source.0 == 1) {
                 break;
             }
         }
@@ -416,11 +555,11 @@ mod tests {
     fn an_idle_feed_has_no_timer() {
         let fixture = fixture(1, 1, usize::MAX);
         let idle = fixture.feed.pull(0);
-        assert!(idle.close_in.is_none() && !idle.more && !idle.ended);
+        assert!(idle.again_in.is_none() && !idle.more && !idle.ended);
         fixture.rings[0].try_submit(block(0, 0, 1)).unwrap();
-        assert!(fixture.feed.pull(0).close_in.is_some());
-        fixture.rings[0].close();
+        assert!(fixture.feed.pull(0).again_in.is_some());
+        fixture.rings[0].close(true);
         let last = fixture.feed.pull(0);
-        assert!(last.ended && last.close_in.is_none());
+        assert!(last.ended && last.again_in.is_none());
     }
 }

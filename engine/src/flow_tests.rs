@@ -16,7 +16,7 @@ use azud_plan::component::{
     SourceSpec, SourceTask, Taken, Told, Transform, TransformSpec,
 };
 use azud_plan::plan::{
-    Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, TransformNode,
+    Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, Timing, TransformNode,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -292,7 +292,8 @@ fn plan(script: &Script, keeps: &[Keep; 3]) -> Plan {
         ],
         sinks: keeps.iter().enumerate().map(sink).collect(),
     };
-    let source = Source { id: "lines".into(), kind: "test", spec: Arc::new(script.clone()) };
+    let spec = Arc::new(script.clone());
+    let source = Source { id: "lines".into(), kind: "test", spec, timing: Timing::default() };
     Plan { sources: vec![source], pipelines: vec![pipeline] }
 }
 

@@ -45,6 +45,8 @@ struct State {
     readers: Vec<Reader>,
     waiting: Vec<Waker>,
     closed: bool,
+    /// The source is at its end for good, and was not merely told to stop.
+    finished: bool,
 }
 
 struct Reader {
@@ -111,15 +113,23 @@ impl Ring {
         }
     }
 
-    /// Notes that the source has ended: nothing more comes.
-    pub fn close(&self) {
+    /// Whether the source is at its end for good and this reader has taken everything.
+    pub fn finished(&self, reader: ReaderIndex) -> bool {
+        let finished = self.lock().finished;
+        finished && self.ended(reader)
+    }
+
+    /// Notes that the source has ended: nothing more comes, and nothing ever will if it is
+    /// `finished`.
+    pub fn close(&self, finished: bool) {
         let mut state = self.lock();
         state.closed = true;
+        state.finished = finished;
         ring_all(&state);
     }
 
     fn push(&self, state: &mut State, block: Block) {
-        state.bytes += block.bytes.len();
+        state.bytes += block.weight();
         state.undelivered.push_back((block.stream, block.end));
         state.blocks.push_back(block);
         self.bytes_gauge.set(state.bytes as f64);
@@ -134,7 +144,7 @@ impl Ring {
         while state.first < least {
             let Some(block) = state.blocks.pop_front() else { break };
             state.first += 1;
-            state.bytes -= block.bytes.len();
+            state.bytes -= block.weight();
         }
         self.bytes_gauge.set(state.bytes as f64);
         if state.bytes < self.budget_bytes {
@@ -243,7 +253,7 @@ mod tests {
         let (ring, _) = ring(10);
         let reader = ring.add_reader(Arc::new([]));
         ring.try_submit(block(1, 1)).unwrap();
-        ring.close();
+        ring.close(false);
         assert!(!ring.ended(reader));
         ring.take(reader).unwrap();
         assert!(ring.ended(reader));

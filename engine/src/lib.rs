@@ -11,6 +11,7 @@ mod dataflow;
 mod dead_letter;
 mod doorbell;
 mod egress;
+mod event_clock;
 mod event_time;
 mod feed;
 mod intake;
@@ -20,7 +21,5 @@ mod telemetry;
 
 pub use supervise::{Built, Engine, EngineError, Settings};
 
-#[cfg(test)]
-mod chain_tests;
 #[cfg(test)]
 mod flow_tests;

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// that control and completions are seen soon.
 pub const BLOCKS_PER_ACTIVATION: usize = 4;
 
+/// How many records a keyed step tells in one activation: a watermark that jumps may close a
+/// million windows, and others want their turn meanwhile.
+pub const TOLD_PER_ACTIVATION: usize = 4_096;
+
 /// How many epochs of a pipeline may be under way: what a restart repeats, and what progress must
 /// track, is bounded.
 pub const EPOCHS_IN_FLIGHT_MAX: usize = 64;

@@ -9,18 +9,21 @@ use crate::dataflow::{Part, worker};
 use crate::dead_letter;
 use crate::doorbell::Doorbell;
 use crate::egress::SinkQueue;
-use crate::feed::Feed;
+use crate::event_clock::{EventClock, Patience};
+use crate::feed::{EventTimes, Feed};
 use crate::intake::Ring;
 use crate::limits::SINK_QUEUE_BATCHES;
 use crate::telemetry::SinkMeter;
 use azud_event::clock::Clock;
 use azud_event::id::{Partitioner, SourceIndex};
+use azud_event::time::EventTime;
 use azud_plan::component::{
     Acknowledged, Batches, Intake, RunError, SinkTask, SourceContext, SourceTask,
 };
-use azud_plan::plan::{Pipeline, Plan};
+use azud_plan::plan::{Pipeline, Plan, Timing, TransformNode};
 use azud_plan::telemetry::{
-    CREDIT_AVAILABLE_BYTES, EPOCH_AGE_SECONDS, INTAKE_BYTES, SourceMeter, component_labels,
+    CREDIT_AVAILABLE_BYTES, EPOCH_AGE_SECONDS, INTAKE_BYTES, SOURCE_STREAMS, SourceMeter,
+    WATERMARK_LAG_SECONDS, component_labels,
 };
 use futures_channel::mpsc;
 use futures_util::FutureExt;
@@ -210,6 +213,42 @@ fn intake(
     sources.unzip()
 }
 
+/// Says how far event time has come in a pipeline, and which streams are waited for.
+fn event_time_gauges(plan: &Plan, pipeline: &Pipeline, feed: &Feed) {
+    let Some(EventTimes { now, watermarks, streams }) = feed.event_time() else { return };
+    let keyed = |(transform, _): &(&TransformNode, _)| transform.spec.is_keyed();
+    for (transform, watermark) in pipeline.transforms.iter().zip(&*watermarks).filter(keyed) {
+        if *watermark > EventTime::MIN && *watermark < EventTime::MAX {
+            let (id, kind) = (&transform.id, transform.kind);
+            let labels = component_labels(id, "transform", kind, &pipeline.name);
+            gauge!(WATERMARK_LAG_SECONDS, labels).set(now.since(*watermark).as_secs_f64());
+        }
+    }
+    for (input, (waited, behind)) in pipeline.sources.iter().zip(streams) {
+        let source = &plan.sources[input.source.0 as usize];
+        for (state, count) in [("live", waited), ("straggler", behind)] {
+            let mut labels = component_labels(&source.id, "source", source.kind, &pipeline.name);
+            labels.push(metrics::Label::new("state", state));
+            gauge!(SOURCE_STREAMS, labels).set(count as f64);
+        }
+    }
+}
+
+/// Makes the event clock of a pipeline, with a step for each transform that gathers by key.
+fn event_clock(plan: &Plan, pipeline: &Pipeline) -> EventClock {
+    let sources = pipeline.sources.iter().map(|input| {
+        let source = &plan.sources[input.source.0 as usize];
+        let Timing { lateness, max_hold, .. } = source.timing;
+        (source.id.clone(), Patience { lateness, max_hold })
+    });
+    let steps = pipeline.transforms.iter().zip(pipeline.reach());
+    let steps = steps.map(|(transform, lanes)| match transform.spec.is_keyed() {
+        true => lanes.into_iter().collect(),
+        false => Vec::new(),
+    });
+    EventClock::new(sources.collect(), steps.collect())
+}
+
 fn reads(pipeline: &Pipeline, source: u32) -> bool {
     pipeline.sources.iter().any(|input| input.source.0 == source)
 }
@@ -243,7 +282,9 @@ impl<'a> Starter<'a> {
             let rings: Vec<_> =
                 inputs.map(|input| Arc::clone(&rings[input.source.0 as usize])).collect();
             let clock = settings.clock.clone();
-            let feed = Feed::new(&rings, Arc::clone(&bells), clock, settings.credit_bytes);
+            let event_clock = pipeline.is_keyed().then(|| event_clock(&plan, pipeline));
+            let credit = settings.credit_bytes;
+            let feed = Feed::new(&rings, Arc::clone(&bells), clock, credit, event_clock);
             starter.feeds.push(Arc::new(feed));
             starter.bells.push(bells);
         }
@@ -326,16 +367,19 @@ fn run_sources(
         tasks.spawn(async move {
             let id = &state.plan.sources[index].id;
             // Its own task, so that a panic in it ends this source and closes its ring.
+            let stopped = context.shutdown.clone();
             let ended = match tokio::spawn(task.run(context)).await {
                 Ok(outcome) => outcome.map_err(|error| error.message),
                 Err(died) => Err(died.to_string()),
             };
+            let well = ended.is_ok();
             if let Err(message) = ended {
                 tracing::error!(component_id = %id, "source ended: {message}");
                 let mut troubles = state.troubles.lock().unwrap_or_else(PoisonError::into_inner);
                 troubles.push(format!("source `{id}` ended: {message}"));
             }
-            ring.close();
+            // A source that was told to stop, or broke, may have more another time.
+            ring.close(well && stopped.now_or_never().is_none());
         });
     }
     tasks
@@ -383,6 +427,7 @@ async fn upkeep(state: Arc<State>, mut ended: watch::Receiver<Option<Result<(), 
             let (credit_bytes, age) = feed.gauge();
             let name = pipeline.name.clone();
             gauge!(CREDIT_AVAILABLE_BYTES, "pipeline" => name.clone()).set(credit_bytes as f64);
+            event_time_gauges(&state.plan, pipeline, feed);
             gauge!(EPOCH_AGE_SECONDS, "pipeline" => name).set(age.as_secs_f64());
         }
         state.sinks.iter().for_each(|(_, meter)| meter.upkeep());

@@ -36,7 +36,16 @@ pub struct Block {
     pub peers: Arc<[Peer]>,
 }
 
+/// What a block takes up beside its bytes, about: itself, and a share of its table of peers.
+const BLOCK_OVERHEAD_BYTES: usize = 256;
+
 impl Block {
+    /// Tells about how much memory the block takes up, in bytes. Never nothing: marks without bytes
+    /// must not be free, or nothing would bound them.
+    pub fn weight(&self) -> usize {
+        self.bytes.len() + BLOCK_OVERHEAD_BYTES
+    }
+
     /// Gives the position and index of a frame's record.
     ///
     /// In a stream of bytes the position is the record's own, so that it does not hang on where the
@@ -46,7 +55,7 @@ impl Block {
         let start = frame.range.start as u64;
         match self.layout {
             Layout::Lines | Layout::Syslog => (self.position + start, 0),
-            Layout::Heads | Layout::Refused { .. } => (self.position, start << 32),
+            Layout::Heads | Layout::Refused { .. } | Layout::End => (self.position, start << 32),
         }
     }
 }
@@ -91,6 +100,8 @@ pub enum Layout {
         /// How many bytes the record had, of which the block may hold only the first.
         length: u64,
     },
+    /// No records: the stream has ended, and nobody need wait for it.
+    End,
 }
 
 /// The length of a record's head under [`Layout::Heads`]: length (u32), peer (u32), receive-time

@@ -19,6 +19,12 @@ impl EventTime {
     /// The Unix epoch, 1970-01-01T00:00:00Z.
     pub const EPOCH: EventTime = EventTime(0);
 
+    /// The first time of all.
+    pub const MIN: EventTime = EventTime(i64::MIN);
+
+    /// The last time of all; a watermark that is there says that nothing will come.
+    pub const MAX: EventTime = EventTime(i64::MAX);
+
     /// Gives the time that is `nanoseconds` after the Unix epoch (before it, when negative).
     pub const fn from_nanoseconds(nanoseconds: i64) -> Self {
         EventTime(nanoseconds)

@@ -2,7 +2,10 @@
 
 use crate::component::{Kind, Port, SinkSpec, SourceSpec, TransformSpec};
 use azud_event::id::SourceIndex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+use vrl::path::OwnedValuePath;
 
 /// Everything that one instance runs.
 #[derive(Default)]
@@ -21,7 +24,33 @@ pub struct Source {
     pub kind: &'static str,
     /// The checked source.
     pub spec: Arc<dyn SourceSpec>,
+    /// What its author said of time.
+    pub timing: Timing,
 }
+
+/// When the events of a source happened, and how its streams are waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// The field that says it; else it is what the codec knows.
+    pub event_time: Option<OwnedValuePath>,
+    /// How much older than the newest of its stream an event may be and still be in time.
+    pub lateness: Duration,
+    /// How far ahead of its receipt an event may say it happened.
+    pub max_ahead: Duration,
+    /// For how long a stream that is silent is waited for, and how far one may be behind.
+    pub max_hold: Duration,
+}
+
+impl std::default::Default for Timing {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        let (lateness, max_ahead) = (seconds(10), seconds(24 * 60 * 60));
+        Timing { event_time: None, lateness, max_ahead, max_hold: seconds(15) }
+    }
+}
+
+/// The name of the output of every source that carries what is too far ahead of its receipt.
+pub const FUTURE: &str = "future";
 
 /// A set of connected components, run as one dataflow.
 pub struct Pipeline {
@@ -33,6 +62,34 @@ pub struct Pipeline {
     pub transforms: Vec<TransformNode>,
     /// Its sinks.
     pub sinks: Vec<SinkNode>,
+}
+
+impl Pipeline {
+    /// Whether any of its transforms gathers by key, so that event time matters to it.
+    pub fn is_keyed(&self) -> bool {
+        self.transforms.iter().any(|transform| transform.spec.is_keyed())
+    }
+
+    /// Lists the places in [`Pipeline::sources`] of those that reach each transform.
+    pub fn reach(&self) -> Vec<BTreeSet<usize>> {
+        let mut reached = vec![BTreeSet::new(); self.transforms.len()];
+        let mark = |outputs: &[Output], lanes: &BTreeSet<usize>, all: &mut [BTreeSet<usize>]| {
+            for reader in outputs.iter().flat_map(|output| &output.readers) {
+                if let Reader::Transform(index) = reader {
+                    all[*index].extend(lanes);
+                }
+            }
+        };
+        for (lane, source) in self.sources.iter().enumerate() {
+            mark(&source.outputs, &BTreeSet::from([lane]), &mut reached);
+        }
+        // Every transform stands behind those that feed it.
+        for (index, transform) in self.transforms.iter().enumerate() {
+            let lanes = reached[index].clone();
+            mark(&transform.outputs, &lanes, &mut reached);
+        }
+        reached
+    }
 }
 
 /// A source as one pipeline sees it.

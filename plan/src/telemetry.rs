@@ -59,9 +59,13 @@ metrics_table! {
     Gauge SINK_QUEUE_BATCHES "azud_sink_queue_batches" "Batches that wait for a sink.";
     Gauge SINK_UNCONFIRMED_SECONDS "azud_sink_unconfirmed_seconds"
         "How long the oldest batch of a sink has waited for its delivery.";
+    Gauge SOURCE_STREAMS "azud_source_streams"
+        "Streams of a source (connections, senders, files) by state: `live` are waited for, `straggler` are too far behind for that.";
     Counter UDP_KERNEL_DROPS "azud_udp_kernel_drops_total"
         "Datagrams that the kernel dropped because the socket's buffer was full.";
     Gauge UPTIME_SECONDS "azud_uptime_seconds" "How long this process has run.";
+    Gauge WATERMARK_LAG_SECONDS "azud_watermark_lag_seconds"
+        "How far the watermark of a step is behind the clock: what happened before it is no longer waited for.";
     Counter WORKER_BUSY_SECONDS "azud_worker_busy_seconds_total" "Time that a worker was busy.";
 }
 

@@ -147,16 +147,16 @@ fn documents_become_pipelines() {
     }
     let expected = "\
 pipeline archive
-  source shared/net_a _[Transform(0)]
-  source shared/net_b _[Transform(0), Sink(0)]
+  source shared/net_a _[Transform(0)] future[]
+  source shared/net_b _[Transform(0), Sink(0)] future[]
   transform auth/ssh/login _[Transform(1)] dropped[Sink(1)]
   transform auth/ssh/rule _[Sink(2)]
   sink archive/b log
   sink archive/dropped log
   sink auth/ssh/store alert
 pipeline other
-  source shared/net_a _[Sink(0)]
-  source shared/net_b _[Sink(0)]
+  source shared/net_a _[Sink(0)] future[]
+  source shared/net_b _[Sink(0)] future[]
   sink other/other log";
     assert_eq!(shown.join("\n"), expected);
     let [test] = loaded.tests.as_slice() else { panic!("{:?}", loaded.tests) };

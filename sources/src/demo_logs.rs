@@ -25,7 +25,6 @@ use futures_util::future::BoxFuture;
 use lines::{Format, Lines};
 use std::sync::Arc;
 use std::time::Duration;
-use vrl::path::OwnedValuePath;
 
 /// The registry's entry.
 pub const DEMO_LOGS: SourceFactory = SourceFactory {
@@ -182,10 +181,6 @@ impl SourceSpec for DemoLogs {
     fn decoder(&self) -> Box<dyn Decoder> {
         let host = Bytes::from_static(b"localhost");
         self.decoding.decoder(SourceFields::new(DEMO_LOGS.name).with_host(host))
-    }
-
-    fn event_time(&self) -> Option<&OwnedValuePath> {
-        self.common.event_time.as_ref()
     }
 
     fn resources(&self) -> Vec<Resource> {

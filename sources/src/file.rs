@@ -13,7 +13,7 @@ mod watch;
 
 use crate::decoding::{DECODING, Decoding, HOST_KEY, check_key};
 use crate::host;
-use crate::limits::{CHECKPOINT_EVERY, FILE_PAUSE, SETTLE_WAIT};
+use crate::limits::{CHECKPOINT_EVERY, FILE_PAUSE, RECORDING_MAX_HOLD, SETTLE_WAIT};
 use crate::outlet::{Common, Outlet, WhenFull};
 use azud_event::codec::Decoder;
 use azud_event::codec::source_fields::SourceFields;
@@ -253,8 +253,8 @@ impl SourceSpec for FileSource {
         self.decoding.decoder(fields)
     }
 
-    fn event_time(&self) -> Option<&OwnedValuePath> {
-        self.common.event_time.as_ref()
+    fn max_hold(&self) -> Duration {
+        RECORDING_MAX_HOLD
     }
 
     fn resources(&self) -> Vec<Resource> {

@@ -37,6 +37,10 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// fill the disk.
 pub(crate) const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
 
+/// For how long of event time a recording (a file, standard input) is waited for that is behind
+/// another or pauses: it may stop anywhere, and what it holds is old anyway.
+pub(crate) const RECORDING_MAX_HOLD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// How many connections may wait to be accepted; the kernel's own bound (`somaxconn`) applies, too.
 pub(crate) const BACKLOG: i32 = 1_024;
 

@@ -5,13 +5,10 @@ use azud_event::clock::Clock;
 use azud_event::codec::framing::frames;
 use azud_plan::component::{Options, Shutdown, SourceContext};
 use futures_util::FutureExt;
-use vrl::path::OwnedValuePath;
 
 /// The options that every source has.
 #[derive(Clone, Debug)]
 pub(crate) struct Common {
-    /// Where the event time is read from, when the author said so.
-    pub(crate) event_time: Option<OwnedValuePath>,
     /// What happens when there is no room.
     pub(crate) when_full: WhenFull,
 }
@@ -23,7 +20,7 @@ impl Common {
             Some("drop_newest") => WhenFull::DropNewest,
             _ => WhenFull::Block,
         };
-        Common { event_time: options.field("event_time"), when_full }
+        Common { when_full }
     }
 }
 
@@ -59,6 +56,8 @@ impl Outlet {
                 if let Err(block) = self.context.intake.try_submit(block) {
                     let records = match block.layout {
                         Layout::Refused { .. } => 1,
+                        // Lost, it would have others wait for the stream a little longer.
+                        Layout::End => 0,
                         _ => frames(&block).count() as u64,
                     };
                     self.context.meter.discarded(records);

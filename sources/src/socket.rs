@@ -15,7 +15,6 @@ use azud_plan::component::{
     SourceFactory, SourceSpec, SourceTask,
 };
 use azud_plan::diagnostic::Checker;
-use vrl::path::OwnedValuePath;
 
 /// The registry's entry.
 pub const SOCKET: SourceFactory = SourceFactory {
@@ -122,10 +121,6 @@ struct SocketSource {
 impl SourceSpec for SocketSource {
     fn decoder(&self) -> Box<dyn Decoder> {
         self.decoding.decoder(self.fields.clone())
-    }
-
-    fn event_time(&self) -> Option<&OwnedValuePath> {
-        self.common.event_time.as_ref()
     }
 
     fn resources(&self) -> Vec<Resource> {

@@ -2,7 +2,7 @@
 
 use crate::decoding::{DECODING, Decoding, HOST_KEY, check_key};
 use crate::host;
-use crate::limits::READ_BYTES_MAX;
+use crate::limits::{READ_BYTES_MAX, RECORDING_MAX_HOLD};
 use crate::listen::MAX_LENGTH;
 use crate::outlet::{Common, Outlet, WhenFull};
 use crate::stream::{End, Pump, StreamBlocks};
@@ -18,9 +18,9 @@ use azud_plan::diagnostic::Checker;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::io::{self, Read};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream};
 use tokio::runtime::Handle;
-use vrl::path::OwnedValuePath;
 
 /// The registry's entry.
 pub const STDIN: SourceFactory = SourceFactory {
@@ -69,8 +69,8 @@ impl SourceSpec for Stdin {
         self.decoding.decoder(self.fields.clone().with_host(host::name()))
     }
 
-    fn event_time(&self) -> Option<&OwnedValuePath> {
-        self.common.event_time.as_ref()
+    fn max_hold(&self) -> Duration {
+        RECORDING_MAX_HOLD
     }
 
     fn resources(&self) -> Vec<Resource> {
@@ -182,6 +182,8 @@ mod tests {
         read.await.unwrap().unwrap();
         assert_eq!(records_of(&bench.taken()), ["one", "two", "three"]);
         assert_joined(&bench.taken());
+        let [end] = &bench.ends()[..] else { panic!("the stream ended once") };
+        assert_eq!((end.stream, end.position), (bench.taken()[0].stream, 14));
     }
 
     #[tokio::test]

@@ -110,6 +110,20 @@ impl StreamBlocks {
         Some(self.block_of(cut, clock))
     }
 
+    /// Gives the mark that the stream has ended, to be handed over last.
+    pub(crate) fn end(&self, clock: &Clock) -> Block {
+        Block {
+            source: self.source,
+            stream: self.stream,
+            position: self.position,
+            end: self.position,
+            received_at: clock.now(),
+            bytes: Bytes::new(),
+            layout: Layout::End,
+            peers: Arc::clone(&self.peers),
+        }
+    }
+
     fn block_of(&mut self, cut: Cut, clock: &Clock) -> Block {
         let end = self.read_to - self.framer.waiting_bytes() as u64;
         let (bytes, layout) = match cut {
@@ -224,6 +238,7 @@ impl Pump {
         if let Some(block) = self.blocks.finish(self.outlet.clock()) {
             self.outlet.give(block).await;
         }
+        self.outlet.give(self.blocks.end(self.outlet.clock())).await;
         end
     }
 

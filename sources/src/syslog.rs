@@ -141,10 +141,6 @@ impl SourceSpec for Syslog {
         Box::new(SyslogDecoder::new(SyslogOptions { zone: self.zone, fields, source_ip: true }))
     }
 
-    fn event_time(&self) -> Option<&OwnedValuePath> {
-        self.common.event_time.as_ref()
-    }
-
     fn resources(&self) -> Vec<Resource> {
         self.listen.resources()
     }

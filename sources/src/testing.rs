@@ -168,9 +168,19 @@ impl Bench {
         }
     }
 
-    /// Gives the blocks so far.
+    /// Gives the blocks of records so far.
     pub(crate) fn taken(&self) -> Vec<Block> {
-        self.intake.state.lock().unwrap().blocks.clone()
+        self.blocks(|block| block.layout != Layout::End)
+    }
+
+    /// Gives the marks so far that streams have ended.
+    pub(crate) fn ends(&self) -> Vec<Block> {
+        self.blocks(|block| block.layout == Layout::End)
+    }
+
+    fn blocks(&self, wanted: impl Fn(&Block) -> bool) -> Vec<Block> {
+        let state = self.intake.state.lock().unwrap();
+        state.blocks.iter().filter(|block| wanted(block)).cloned().collect()
     }
 
     /// How many bytes the blocks so far have.
@@ -306,7 +316,7 @@ pub(crate) fn assert_joined(blocks: &[Block]) {
     for block in blocks {
         let end = ends.entry(block.stream).or_insert(block.position);
         assert_eq!(*end, block.position, "a block starts where the one before it ended");
-        assert!(block.end > block.position);
+        assert!(block.end > block.position || block.layout == Layout::End);
         *end = block.end;
     }
 }

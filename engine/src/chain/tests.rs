@@ -14,7 +14,7 @@ use azud_plan::component::{
     SinkTask, SourceSpec, SourceTask, Transform, TransformSpec,
 };
 use azud_plan::plan::{
-    Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, TransformNode,
+    Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, Timing, TransformNode,
 };
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -98,7 +98,12 @@ fn run(block: &Block, needle: bool) -> Vec<usize> {
     let needle = needle.then(|| Needle { field: "message".into(), text: TEXT.into() });
     let reads = |reader| vec![Output { port: Port::logs(), readers: vec![reader] }];
     let plan = Plan {
-        sources: vec![Source { id: "in".into(), kind: "test", spec: Arc::new(Text) }],
+        sources: vec![Source {
+            id: "in".into(),
+            kind: "test",
+            spec: Arc::new(Text),
+            timing: Timing::default(),
+        }],
         pipelines: vec![Pipeline {
             name: "test".into(),
             sources: vec![SourceInput {

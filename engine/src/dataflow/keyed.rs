@@ -1,17 +1,25 @@
 //! `keyed`: applies rows to the state of their key groups, a whole epoch at once and in canonical
 //! order.
+//!
+//! The operator walks through every epoch, whether or not rows came: in each it applies the rows of
+//! the groups that have some, and wakes the groups that are due by the epoch's clocks. It holds the
+//! right to send in the first epoch that it is not done with, and gives it on epoch by epoch; so
+//! what stands behind it never sees an epoch pass that it still has something to tell in. A group
+//! that has much to tell is continued in the next activation, with the right still held.
 
 use super::{Nothing, Outlet, Part, PipelineScope, Rows, row_outputs};
 use crate::chain::Chain;
 use crate::doorbell::Doorbell;
 use crate::egress::Egress;
-use crate::feed::Epoch;
+use crate::feed::{Epoch, Feed};
+use crate::limits::TOLD_PER_ACTIVATION;
 use crate::telemetry::count_alert;
 use azud_event::id::{StreamId, source_key};
 use azud_event::record::{Origin, Record};
 use azud_event::row::{Place, Row};
-use azud_plan::component::{EpochClock, KeyedState, Progress, Told};
-use std::collections::BTreeMap;
+use azud_event::time::EventTime;
+use azud_plan::component::{Due, EpochClock, KeyedState, Progress, Told};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
@@ -24,13 +32,21 @@ struct Groups {
     /// The transform's key, the source of what it tells.
     source: u64,
     make: MakeState,
-    states: BTreeMap<u8, Box<dyn KeyedState>>,
+    states: BTreeMap<u8, Group>,
 }
 
-/// What came of an epoch that is not complete yet, with the right to send results of it, by output.
-struct Pending {
-    capabilities: Vec<Capability<Epoch>>,
-    rows: Vec<Row>,
+struct Group {
+    state: Box<dyn KeyedState>,
+    due: Due,
+}
+
+/// An epoch that is being applied: what is left of it, group by group.
+struct UnderWay {
+    epoch: Epoch,
+    clock: EpochClock,
+    groups: VecDeque<(u8, Vec<Row>)>,
+    /// How many records the group in front has told already.
+    told: u64,
 }
 
 /// Builds the operator of the keyed transform `index`; adds what it sends to further keyed
@@ -51,7 +67,6 @@ pub fn build<'s>(
     let bell = Doorbell::default();
     let egress = Egress::new(part.queues(), bell.clone(), Arc::clone(&feed));
     let source = source_key(&pipeline.transforms[index].id);
-    let mut groups = Groups { source, make, states: BTreeMap::new() };
     let feeds = chain.feeds();
     let raises = pipeline.transforms[index].spec.rule().is_some();
 
@@ -60,90 +75,197 @@ pub fn build<'s>(
     let (_output, nothing) = builder.new_output::<Vec<()>>();
     let outputs = row_outputs(&mut builder, &feeds, rows);
     let address = builder.operator_info().address;
+    let activator = scope.activator_for(address.clone());
     let waker = scope.worker().sync_activator_for(address.to_vec());
     bell.connect(move || _ = waker.activate());
-    let ports = outputs.len() + 1;
-    let mut outlet = Outlet { chain, egress, feeds, outputs };
+    let outlet = Outlet { chain, egress, feeds, outputs };
+    let worker = scope.index();
 
-    builder.build(move |_initial| {
-        let mut pending: BTreeMap<Epoch, Pending> = BTreeMap::new();
+    builder.build(move |capabilities| {
+        let mut step = KeyedStep {
+            step: index,
+            worker,
+            feed,
+            outlet,
+            record,
+            raises,
+            groups: Groups { source, make, states: BTreeMap::new() },
+            stash: BTreeMap::new(),
+            next: 0,
+            under_way: None,
+            capabilities: Some(capabilities),
+        };
         move |frontiers| {
             bell.arm();
-            outlet.egress.work();
+            step.outlet.egress.work();
             input.for_each_stamp(|capability, batches| {
-                let retain = |port| capability.retain_least(port);
-                let Some(capabilities) = (0..ports).map(retain).collect::<Option<Vec<_>>>() else {
-                    return;
-                };
-                let epoch = *capabilities[0].time();
-                let stash = pending
-                    .entry(epoch)
-                    .or_insert_with(|| Pending { capabilities, rows: Vec::new() });
-                batches.for_each(|batch| stash.rows.append(batch));
-            });
-            while let Some(entry) = pending.first_entry() {
-                let epoch = *entry.key();
-                if frontiers[0].frontier().less_equal(&epoch) {
-                    break;
+                if let Some(epoch) = capability.least() {
+                    let stash = step.stash.entry(*epoch).or_default();
+                    batches.for_each(|batch| stash.append(batch));
                 }
-                let Pending { capabilities, rows } = entry.remove();
-                let clock = feed.clock_of(epoch);
-                groups.apply(rows, &clock, |told, origin| {
-                    record.begin_value(told.value, origin);
-                    if raises {
-                        count_alert(&record);
-                    }
-                    outlet.chain.value(told.port, &mut record);
-                });
-                outlet.send(true, epoch, &capabilities);
-                outlet.chain.flush_meters();
+            });
+            let frontier = frontiers[0].frontier().first().copied();
+            if step.work(frontier) == Progress::More {
+                activator.activate();
             }
         }
     });
     nothing
 }
 
+/// The running operator.
+struct KeyedStep {
+    step: usize,
+    worker: usize,
+    feed: Arc<Feed>,
+    outlet: Outlet,
+    record: Record,
+    raises: bool,
+    groups: Groups,
+    /// Rows of epochs that are not complete yet.
+    stash: BTreeMap<Epoch, Vec<Row>>,
+    /// The first epoch that has not been begun.
+    next: Epoch,
+    under_way: Option<UnderWay>,
+    /// The right to send, for each output: in the first epoch that is not done with.
+    capabilities: Option<Vec<Capability<Epoch>>>,
+}
+
+impl KeyedStep {
+    /// Applies what is complete: everything before `frontier`, everything there is when it is
+    /// `None`. Gives [`Progress::More`] when it stopped so that others get their turn.
+    fn work(&mut self, frontier: Option<Epoch>) -> Progress {
+        let Some(mut capabilities) = self.capabilities.take() else { return Progress::Done };
+        let mut budget = TOLD_PER_ACTIVATION;
+        if self.go_on(&capabilities, &mut budget) == Progress::More {
+            self.capabilities = Some(capabilities);
+            return Progress::More;
+        }
+        for (epoch, clock) in self.feed.clocks(self.step, self.next, frontier) {
+            self.next = epoch + 1;
+            let rows = self.stash.remove(&epoch).unwrap_or_default();
+            let groups = self.groups.concerned(rows, &clock);
+            if groups.is_empty() {
+                continue;
+            }
+            capabilities.iter_mut().for_each(|held| held.downgrade(&epoch));
+            self.under_way = Some(UnderWay { epoch, clock, groups, told: 0 });
+            if self.go_on(&capabilities, &mut budget) == Progress::More {
+                self.capabilities = Some(capabilities);
+                return Progress::More;
+            }
+        }
+        self.feed.wait(self.step, self.worker, self.groups.due());
+        if let Some(frontier) = frontier {
+            capabilities.iter_mut().for_each(|held| held.downgrade(&frontier));
+            self.capabilities = Some(capabilities);
+        }
+        Progress::Done
+    }
+
+    /// Goes on with the epoch under way, until it is done with or the budget of records is spent.
+    fn go_on(&mut self, capabilities: &[Capability<Epoch>], budget: &mut usize) -> Progress {
+        let Some(mut under_way) = self.under_way.take() else { return Progress::Done };
+        let epoch = under_way.epoch;
+        while let Some((group, rows)) = under_way.groups.front_mut() {
+            let rows = std::mem::take(rows);
+            let before = under_way.told;
+            let (record, outlet, raises) = (&mut self.record, &mut self.outlet, self.raises);
+            let mut emit = |told: Told, origin: Origin| {
+                record.begin_value(told.value, origin);
+                if raises {
+                    count_alert(record);
+                }
+                outlet.chain.value(told.port, record);
+            };
+            let clock = &under_way.clock;
+            let progress = self.groups.apply(*group, &rows, clock, &mut under_way.told, &mut emit);
+            *budget = budget.saturating_sub((under_way.told - before) as usize);
+            self.outlet.send(false, epoch, capabilities);
+            if progress == Progress::Done {
+                under_way.groups.pop_front();
+                under_way.told = 0;
+            }
+            if *budget == 0 && !under_way.groups.is_empty() {
+                self.under_way = Some(under_way);
+                return Progress::More;
+            }
+        }
+        self.outlet.send(true, epoch, capabilities);
+        self.outlet.chain.flush_meters();
+        self.record.release();
+        Progress::Done
+    }
+}
+
 impl Groups {
-    /// Applies the rows of one epoch, group by group, each in canonical order.
+    /// Lists the groups that an epoch concerns, with their rows in canonical order.
+    fn concerned(&self, mut rows: Vec<Row>, clock: &EpochClock) -> VecDeque<(u8, Vec<Row>)> {
+        rows.sort_unstable_by(|a, b| (a.group, &a.place).cmp(&(b.group, &b.place)));
+        let mut groups: BTreeMap<u8, Vec<Row>> = BTreeMap::new();
+        for row in rows {
+            groups.entry(row.group.0).or_default().push(row);
+        }
+        for (group, Group { due, .. }) in &self.states {
+            let reached = |due: Option<EventTime>, now| due.is_some_and(|due| due <= now);
+            if reached(due.watermark, clock.watermark) || reached(due.now, clock.now) {
+                groups.entry(*group).or_default();
+            }
+        }
+        groups.into_iter().collect()
+    }
+
+    /// Applies the rows of one group once; `told` counts what it tells in the epoch.
     fn apply(
         &mut self,
-        mut rows: Vec<Row>,
+        group: u8,
+        rows: &[Row],
         clock: &EpochClock,
-        mut emit: impl FnMut(Told, Origin),
-    ) {
-        rows.sort_unstable_by(|a, b| (a.group, &a.place).cmp(&(b.group, &b.place)));
-        for rows in rows.chunk_by(|a, b| a.group == b.group) {
-            let make = &self.make;
-            let state = self.states.entry(rows[0].group.0).or_insert_with(make);
-            apply(&mut **state, self.source, rows[0].group.0, rows, clock, &mut emit);
+        told: &mut u64,
+        emit: &mut dyn FnMut(Told, Origin),
+    ) -> Progress {
+        let Groups { source, make, states } = self;
+        let known =
+            states.entry(group).or_insert_with(|| Group { state: make(), due: Due::default() });
+        let progress = apply(&mut *known.state, *source, group, rows, clock, told, emit);
+        if progress == Progress::Done {
+            known.due = known.state.due();
+        }
+        progress
+    }
+
+    /// Tells what the first group waits for.
+    fn due(&self) -> Due {
+        let dues = self.states.values().map(|group| group.due);
+        Due {
+            watermark: dues.clone().filter_map(|due| due.watermark).min(),
+            now: dues.filter_map(|due| due.now).min(),
         }
     }
 }
 
-/// Applies the rows of one epoch to the state of their group; `source` is the transform's key.
+/// Applies rows of one epoch to the state of their group; `source` is the transform's key, and
+/// `told` counts what the group tells in the epoch.
 pub fn apply(
     state: &mut dyn KeyedState,
     source: u64,
     group: u8,
     rows: &[Row],
     clock: &EpochClock,
+    told: &mut u64,
     emit: &mut dyn FnMut(Told, Origin),
-) {
-    let mut index = 0;
-    let mut tell = |told: Told| {
+) -> Progress {
+    let mut tell = |one: Told| {
         // A group has one state and an epoch one clock, so no two records have one place.
         let place = Place {
-            event_time: told.event_time,
+            event_time: one.event_time,
             source,
             stream: StreamId(u64::from(group)),
             position: clock.now.nanoseconds() as u64,
-            index,
+            index: *told,
         };
-        index += 1;
-        emit(told, Origin::made(place, clock.now));
+        *told += 1;
+        emit(one, Origin::made(place, clock.now));
     };
-    let mut rows = rows;
-    while state.on_epoch(rows, clock, &mut tell) == Progress::More {
-        rows = &[];
-    }
+    state.on_epoch(rows, clock, &mut tell)
 }

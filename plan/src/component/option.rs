@@ -93,7 +93,8 @@ pub enum OptionKind {
     Any,
 }
 
-/// The options that every source has beside its own.
+/// The options that every source has beside its own. What concerns time is read by the plan
+/// ([`crate::plan::Timing`]), the rest by the source.
 pub const SOURCE_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "event_time",
@@ -101,6 +102,27 @@ pub const SOURCE_OPTIONS: &[OptionSpec] = &[
         default: Default::None,
         summary: "The field that says when an event happened. Without it that is the time its \
                   codec knows, else when it was received. It is read before any transform, and never altered.",
+    },
+    OptionSpec {
+        name: "lateness",
+        kind: OptionKind::Duration,
+        default: Default::Value("\"10s\""),
+        summary: "How much older than the newest of its stream (connection, sender, file) an event may \
+                  be and still be in time: windows wait so much longer.",
+    },
+    OptionSpec {
+        name: "max_ahead",
+        kind: OptionKind::Duration,
+        default: Default::Value("\"24h\""),
+        summary: "How far ahead of its receipt an event may say it happened. What is beyond goes to \
+                  the output `future`, and is set aside if nobody reads that.",
+    },
+    OptionSpec {
+        name: "max_hold",
+        kind: OptionKind::Duration,
+        default: Default::None,
+        summary: "How long windows wait for a stream that is silent, and for one that is behind the \
+                  others, how far. Without it 15 s; for files and standard input 7 days.",
     },
     OptionSpec {
         name: "when_full",

@@ -8,7 +8,7 @@ use azud_event::codec::Decoder;
 use azud_event::id::{SourceIndex, StreamId};
 use futures_util::future::{BoxFuture, Shared};
 use std::sync::Arc;
-use vrl::path::OwnedValuePath;
+use std::time::Duration;
 
 /// A kind of source, as the registry lists it. The reference page, the schema and the example tests
 /// are made from it.
@@ -35,7 +35,7 @@ pub struct SourceFactory {
 ///   building).
 /// - `build` opens what the source listens on or reads, and spawns nothing.
 pub trait SourceSpec: Send + Sync {
-    /// Gives its outputs; the first is the unnamed one.
+    /// Gives its outputs; the first is the unnamed one. The plan adds `future` behind them.
     fn outputs(&self) -> Vec<Port> {
         vec![Port::logs()]
     }
@@ -43,10 +43,10 @@ pub trait SourceSpec: Send + Sync {
     /// Gives a decoder of its blocks, for one worker.
     fn decoder(&self) -> Box<dyn Decoder>;
 
-    /// Gives where the event time is read from, when the author said so; else it is what the codec
-    /// knows.
-    fn event_time(&self) -> Option<&OwnedValuePath> {
-        None
+    /// Gives how long its streams are waited for when its author did not say: streams of senders
+    /// that live are soon missed, while a recording may stop anywhere.
+    fn max_hold(&self) -> Duration {
+        Duration::from_secs(15)
     }
 
     /// Lists what it will hold of the outside.

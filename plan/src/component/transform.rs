@@ -35,6 +35,11 @@ pub trait TransformSpec: Send + Sync {
     /// Makes the running transform, for one worker.
     fn build(&self) -> Running;
 
+    /// Whether [`TransformSpec::build`] gives [`Running::Keyed`].
+    fn is_keyed(&self) -> bool {
+        matches!(self.build(), Running::Keyed { .. })
+    }
+
     /// Whether a program of it may fail or end early, so that its changes must be undone: then the
     /// record journals.
     fn rolls_back(&self) -> bool {
@@ -210,8 +215,8 @@ pub struct Due {
 /// The contract:
 /// - `on_epoch` is called in the order of epochs, for each epoch that has rows of the group, with
 ///   all of them in canonical order, and for each epoch in which it is due (checked by the engine's
-///   tests over workers and batches). While it gives [`Progress::More`] it is called again, with the
-///   same clock and no rows, before anything of a later epoch.
+///   tests over workers and batches). While it gives [`Progress::More`] it is called again, with
+///   the same clock and no rows, before anything of a later epoch.
 /// - What it tells is a function of its state and its arguments alone; `restore(snapshot())` is the
 ///   same state (checked by property tests of each implementation against its model). Snapshots are
 ///   taken between epochs only, and of equal states are equal byte for byte.

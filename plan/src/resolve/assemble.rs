@@ -5,8 +5,10 @@
 
 use super::check::Input;
 use super::components::{Component, Graph, Role, Spec};
-use crate::component::{Kind, Port};
-use crate::plan::{Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, TransformNode};
+use crate::component::{Kind, Port, SourceSpec};
+use crate::plan::{
+    Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, Timing, TransformNode,
+};
 use azud_event::id::SourceIndex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,9 +76,23 @@ fn sources(
             id: component.full_id.clone(),
             kind: kind_of(component),
             spec: Arc::clone(spec),
+            timing: timing(component, &**spec),
         });
     }
     (sources, numbers)
+}
+
+/// Reads what the author of a source said of time.
+fn timing(component: &Component<'_>, spec: &dyn SourceSpec) -> Timing {
+    let timing = Timing { max_hold: spec.max_hold(), ..Timing::default() };
+    let Some(factory) = component.factory else { return timing };
+    let options = component.options(factory, &[]);
+    Timing {
+        event_time: options.field("event_time"),
+        lateness: options.duration("lateness").unwrap_or(timing.lateness),
+        max_ahead: options.duration("max_ahead").unwrap_or(timing.max_ahead),
+        max_hold: options.duration("max_hold").unwrap_or(timing.max_hold),
+    }
 }
 
 fn kind_of(component: &Component<'_>) -> &'static str {

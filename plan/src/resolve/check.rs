@@ -4,6 +4,7 @@ use super::components::{Component, Edge, Factory, Graph, Selected, Spec};
 use super::names::is_like;
 use crate::component::{Change, Port};
 use crate::diagnostic::{Checker, Diagnostic, Severity, codes, nearest};
+use crate::plan::FUTURE;
 use std::sync::Arc;
 
 /// A way through which a component is really fed.
@@ -67,6 +68,9 @@ fn select(giver: &Component<'_>, ports: &[Port], edge: &Edge) -> Vec<usize> {
     let wanted = |port: &Port| match (&edge.output, &port.name) {
         (Selected::One(name), port) => name == port,
         (Selected::Like(pattern), None) => is_like(giver.id, pattern),
+        // What a component sets apart (`late`, `future`, `dropped`) is asked for by name, not swept
+        // up by a pattern for its id.
+        (Selected::Like(pattern), Some(_)) if port.optional && !pattern.contains('.') => false,
         (Selected::Like(pattern), Some(name)) => is_like(&format!("{}.{name}", giver.id), pattern),
     };
     ports.iter().enumerate().filter(|(_, port)| wanted(port)).map(|(index, _)| index).collect()
@@ -124,7 +128,12 @@ fn call(
 /// Gives the outputs of a checked component.
 fn outputs(spec: &Spec, inputs: &[Port]) -> Option<Vec<Port>> {
     match spec {
-        Spec::Source(spec) => Some(spec.outputs()),
+        Spec::Source(spec) => {
+            let mut ports = spec.outputs();
+            let name = Some(FUTURE.to_owned());
+            ports.push(Port { name, optional: true, ..Port::logs() });
+            Some(ports)
+        }
         Spec::Transform(spec) => Some(spec.outputs(&merged(inputs))),
         Spec::Sink(_) => None,
     }

@@ -1,0 +1,111 @@
+//! The ends of a chain on one worker: the open buffers of sinks, and the rows for keyed transforms.
+
+use super::Readers;
+use crate::telemetry::ComponentMeter;
+use azud_event::dead_letter::Fault;
+use azud_event::record::Record;
+use azud_event::row::Row;
+use azud_plan::component::{Encoder, RowMaker, TransformSpec};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The first half of a keyed transform.
+pub struct KeyedEnd {
+    pub id: Arc<str>,
+    pub maker: Box<dyn RowMaker>,
+    pub rows: Vec<Row>,
+    /// The port of what is too late, and who reads it.
+    pub late: Option<(usize, Readers)>,
+    pub meter: ComponentMeter,
+    pub spec: Arc<dyn TransformSpec>,
+}
+
+/// The open buffers of one sink.
+pub struct SinkEnd {
+    pub id: Arc<str>,
+    encoder: Box<dyn Encoder>,
+    pub buffers: Vec<Buffer>,
+    by_partition: HashMap<Arc<str>, usize>,
+    last: usize,
+    partition: String,
+}
+
+/// A buffer that fills.
+pub struct Buffer {
+    pub partition: Arc<str>,
+    pub bytes: Vec<u8>,
+    pub records: usize,
+}
+
+impl SinkEnd {
+    /// Begins without a buffer.
+    pub fn new(id: &str, encoder: Box<dyn Encoder>) -> Self {
+        SinkEnd {
+            id: id.into(),
+            encoder,
+            buffers: Vec::new(),
+            by_partition: HashMap::new(),
+            last: 0,
+            partition: String::new(),
+        }
+    }
+
+    /// Encodes a record into the buffer of its partition.
+    pub fn encode(&mut self, record: &Record) -> Result<(), Fault> {
+        self.partition.clear();
+        self.encoder.partition(record, &mut self.partition)?;
+        let index = self.open();
+        let buffer = &mut self.buffers[index];
+        let before = buffer.bytes.len();
+        if let Err(fault) = self.encoder.encode(record, &mut buffer.bytes) {
+            buffer.bytes.truncate(before);
+            return Err(fault);
+        }
+        buffer.records += 1;
+        Ok(())
+    }
+
+    /// Appends what `write` writes to the buffer without a partition.
+    pub fn append(&mut self, records: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.partition.clear();
+        let index = self.open();
+        write(&mut self.buffers[index].bytes);
+        self.buffers[index].records += records;
+    }
+
+    /// Gives the buffer of the partition named in `self.partition`, opening one if need be.
+    fn open(&mut self) -> usize {
+        let same = |buffer: &Buffer| *buffer.partition == *self.partition;
+        if self.buffers.get(self.last).is_some_and(same) {
+            return self.last;
+        }
+        let known = self.by_partition.get(self.partition.as_str()).copied();
+        self.last = known.unwrap_or_else(|| {
+            let partition: Arc<str> = self.partition.as_str().into();
+            self.by_partition.insert(Arc::clone(&partition), self.buffers.len());
+            self.buffers.push(Buffer { partition, bytes: Vec::new(), records: 0 });
+            self.buffers.len() - 1
+        });
+        self.last
+    }
+
+    /// Tells where the buffers stand.
+    pub fn mark(&self) -> Vec<(usize, usize)> {
+        self.buffers.iter().map(|buffer| (buffer.bytes.len(), buffer.records)).collect()
+    }
+
+    /// Goes back to where the buffers stood.
+    pub fn cut_back(&mut self, marks: &[(usize, usize)]) {
+        for (index, buffer) in self.buffers.iter_mut().enumerate() {
+            let (bytes, records) = marks.get(index).copied().unwrap_or((0, 0));
+            buffer.bytes.truncate(bytes);
+            buffer.records = records;
+        }
+    }
+
+    /// Closes all buffers, which are empty.
+    pub fn close(&mut self) {
+        self.buffers.clear();
+        self.by_partition.clear();
+    }
+}

@@ -1,0 +1,384 @@
+//! The event clock of a pipeline: how far event time has come, from what its streams have shown.
+//!
+//! Each *stream* (a connection, a sender of datagrams, a file) shows the greatest event time it has
+//! sent, at most the time of its receipt: a fast clock cannot push anything past now. A step waits
+//! for the least of the streams that reach it, less what their source allows for disorder
+//! (`lateness`), but not for all of them:
+//!
+//! ```text
+//!  event time ──────────────────────────────────────────────▶
+//!      c ●            a ●    b ●        d ●                  d leads
+//!      │               └─ the watermark                       (less lateness)
+//!      └─ more than `max_hold` behind d: a straggler, named and not waited for
+//! ```
+//!
+//! - A stream that sent nothing for `max_hold` is *quiet* and holds nobody back; one that has ended
+//!   does so at once. When all are quiet, the one that had come farthest runs on at the pace of the
+//!   clock, from where it was: windows close when traffic stops, and a recording of last week that
+//!   pauses does not find itself a week late.
+//! - Nothing here reads a clock: *now* is the clock of the epoch. So equal epochs give equal
+//!   watermarks, in every run over the same log and with any number of workers.
+//! - A watermark never goes back.
+//!
+//! Sources: Akidau et al., *Watermarks in Stream Processing Systems*, VLDB 2021, for watermarks by
+//! source and their minimum; the treatment of stragglers and quiet streams is ours.
+
+use azud_event::id::StreamId;
+use azud_event::time::EventTime;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many streams of one source are told apart. Further ones share one: together they are as
+/// fast as the slowest that spoke last.
+const STREAMS_MAX: usize = 100_000;
+
+/// With more live streams than this, they are looked through only this often (by the epochs'
+/// clocks): a look costs some nanoseconds for each.
+const STREAMS_FAST: usize = 512;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Stands for all streams beyond [`STREAMS_MAX`].
+const SHARED: StreamId = StreamId(u64::MAX);
+
+/// What a block showed of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// The source, by its place among those of the pipeline.
+    pub lane: usize,
+    /// The stream.
+    pub stream: StreamId,
+    /// The greatest of its records' event times, each at most its receive time.
+    pub time: EventTime,
+    /// When it was last heard.
+    pub heard: EventTime,
+    /// Whether it has ended.
+    pub ended: bool,
+}
+
+/// How a source's streams are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How much older than the newest a stream's next record may be.
+    pub lateness: Duration,
+    /// For how long a stream that is silent, or how far one that is behind, is waited for.
+    pub max_hold: Duration,
+}
+
+/// The event clock of one pipeline.
+#[derive(Debug)]
+pub struct EventClock {
+    lanes: Vec<Lane>,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    id: String,
+    patience: Patience,
+    /// The streams that are waited for.
+    live: BTreeMap<StreamId, Shown>,
+    /// The farthest of all, with when it was heard.
+    farthest: Option<Shown>,
+    /// Nothing will ever come.
+    closed: bool,
+    looked: Option<Look>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Shown {
+    time: EventTime,
+    heard: EventTime,
+}
+
+/// What a look at the live streams gave.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    at: EventTime,
+    /// The least and the greatest time of those that are waited for, less the lateness.
+    waited: Option<(EventTime, EventTime)>,
+    stragglers: usize,
+}
+
+#[derive(Debug)]
+struct Step {
+    lanes: Vec<usize>,
+    watermark: EventTime,
+    missing: Arc<[String]>,
+}
+
+impl EventClock {
+    /// Makes the clock of a pipeline: its sources by id, and for each of its steps the sources that
+    /// reach it, by their place in that list.
+    pub fn new(sources: Vec<(String, Patience)>, steps: Vec<Vec<usize>>) -> Self {
+        let lane = |(id, patience)| Lane {
+            id,
+            patience,
+            live: BTreeMap::new(),
+            farthest: None,
+            closed: false,
+            looked: None,
+        };
+        let step = |lanes| Step {
+            lanes,
+            watermark: EventTime::from_nanoseconds(i64::MIN),
+            missing: Arc::new([]),
+        };
+        EventClock {
+            lanes: sources.into_iter().map(lane).collect(),
+            steps: steps.into_iter().map(step).collect(),
+        }
+    }
+
+    /// Takes in what was seen in an epoch. The order does not matter.
+    pub fn observe(&mut self, seen: Observation) {
+        let lane = &mut self.lanes[seen.lane];
+        let shown = Shown { time: seen.time.min(seen.heard), heard: seen.heard };
+        lane.farthest = lane.farthest.max(Some(shown));
+        let known = lane.live.contains_key(&seen.stream);
+        let full = !known && lane.live.len() >= STREAMS_MAX;
+        let stream = if full { SHARED } else { seen.stream };
+        if seen.ended {
+            lane.live.remove(&stream);
+            lane.looked = None;
+            return;
+        }
+        let known = lane.live.entry(stream).or_insert(shown);
+        known.time = known.time.max(shown.time);
+        known.heard = known.heard.max(shown.heard);
+    }
+
+    /// Notes that a source will never give anything again.
+    pub fn close(&mut self, lane: usize) {
+        self.lanes[lane].closed = true;
+        self.lanes[lane].live.clear();
+        self.lanes[lane].looked = None;
+    }
+
+    /// Moves all watermarks on to where they are at the end of an epoch whose clock is `now`, once
+    /// everything that was seen in it has been observed.
+    pub fn advance(&mut self, now: EventTime) {
+        for lane in &mut self.lanes {
+            lane.look(now);
+        }
+        let lanes = &self.lanes;
+        for step in &mut self.steps {
+            step.advance(lanes, now);
+        }
+    }
+
+    /// Gives the watermark of a step, and the sources that were not waited for.
+    pub fn of(&self, step: usize) -> (EventTime, Arc<[String]>) {
+        let step = &self.steps[step];
+        (step.watermark, Arc::clone(&step.missing))
+    }
+
+    /// Gives all watermarks, by step.
+    pub fn watermarks(&self) -> Arc<[EventTime]> {
+        self.steps.iter().map(|step| step.watermark).collect()
+    }
+
+    /// Tells how many streams of a source are waited for, and how many are too far behind for that.
+    pub fn streams(&self, lane: usize) -> (usize, usize) {
+        let lane = &self.lanes[lane];
+        let stragglers = lane.looked.map_or(0, |look| look.stragglers);
+        (lane.live.len() - stragglers.min(lane.live.len()), stragglers)
+    }
+}
+
+impl Lane {
+    fn look(&mut self, now: EventTime) {
+        let fresh = |look: Look| {
+            self.live.len() > STREAMS_FAST && now.since(look.at) < LOOK_EVERY && look.at <= now
+        };
+        if self.looked.is_some_and(fresh) {
+            return;
+        }
+        let Patience { lateness, max_hold } = self.patience;
+        self.live.retain(|_, shown| now.since(shown.heard) < max_hold);
+        let lead = self.live.values().map(|shown| shown.time).max();
+        let least = lead.map(|lead| lead.saturating_sub(max_hold));
+        let mut waited: Option<(EventTime, EventTime)> = None;
+        let mut stragglers = 0;
+        for shown in self.live.values() {
+            if least.is_some_and(|least| shown.time < least) {
+                stragglers += 1;
+                continue;
+            }
+            let time = shown.time.saturating_sub(lateness);
+            waited = Some(waited.map_or((time, time), |(a, b)| (a.min(time), b.max(time))));
+        }
+        self.looked = Some(Look { at: now, waited, stragglers });
+    }
+
+    /// Where a source stands of which no stream is live: it runs on at the pace of the clock.
+    fn runs_on(&self, now: EventTime) -> Option<EventTime> {
+        let Patience { lateness, max_hold } = self.patience;
+        let shown = self.farthest?;
+        let since = now.since(shown.heard.saturating_add(max_hold));
+        Some(shown.time.saturating_add(since).saturating_sub(lateness))
+    }
+}
+
+impl Step {
+    fn advance(&mut self, lanes: &[Lane], now: EventTime) {
+        let mine = || self.lanes.iter().map(|lane| &lanes[*lane]);
+        if !self.lanes.is_empty() && mine().all(|lane| lane.closed) {
+            self.watermark = EventTime::from_nanoseconds(i64::MAX);
+            self.missing = Arc::new([]);
+            return;
+        }
+        let waited = |lane: &Lane| lane.looked.and_then(|look| look.waited);
+        let lead = mine().filter_map(waited).map(|(_, greatest)| greatest).max();
+        let mut missing = Vec::new();
+        let mut least: Option<EventTime> = None;
+        for lane in mine() {
+            let (Some((time, _)), Some(lead)) = (waited(lane), lead) else { continue };
+            if time < lead.saturating_sub(lane.patience.max_hold) {
+                missing.push(lane.id.clone());
+            } else {
+                least = Some(least.map_or(time, |least| least.min(time)));
+            }
+        }
+        let least = least.or_else(|| mine().filter_map(|lane| lane.runs_on(now)).max());
+        if let Some(least) = least {
+            self.watermark = self.watermark.max(least);
+        }
+        if *self.missing != *missing {
+            missing.sort_unstable();
+            self.missing = missing.into();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: i64 = 1_000_000;
+
+    fn time(second: i64) -> EventTime {
+        EventTime::from_nanoseconds((START + second) * 1_000_000_000)
+    }
+
+    fn patience(lateness: u64, max_hold: u64) -> Patience {
+        let seconds = Duration::from_secs;
+        Patience { lateness: seconds(lateness), max_hold: seconds(max_hold) }
+    }
+
+    fn clock(sources: usize) -> EventClock {
+        let named = |number: usize| (format!("s{number}"), patience(2, 15));
+        EventClock::new((0..sources).map(named).collect(), vec![(0..sources).collect()])
+    }
+
+    fn see(clock: &mut EventClock, lane: usize, stream: u64, event: i64, heard: i64) {
+        let (time, heard) = (time(event), time(heard));
+        clock.observe(Observation { lane, stream: StreamId(stream), time, heard, ended: false });
+    }
+
+    fn at(clock: &mut EventClock, now: i64) -> i64 {
+        clock.advance(time(now));
+        clock.of(0).0.seconds() - START
+    }
+
+    #[test]
+    fn the_slowest_is_waited_for() {
+        let mut clock = clock(1);
+        see(&mut clock, 0, 1, 95, 100);
+        see(&mut clock, 0, 2, 100, 100);
+        assert_eq!(at(&mut clock, 100), 93);
+        see(&mut clock, 0, 1, 99, 101);
+        assert_eq!(at(&mut clock, 101), 97);
+        see(&mut clock, 0, 1, 98, 102);
+        assert_eq!(at(&mut clock, 102), 97, "it never goes back");
+    }
+
+    #[test]
+    fn a_thousand_senders_one_fast_one_slow_one_in_another_century() {
+        let mut clock = clock(1);
+        for stream in 0..1_000 {
+            see(&mut clock, 0, stream, 100, 100);
+        }
+        see(&mut clock, 0, 1_000, 100 + 240, 100);
+        see(&mut clock, 0, 1_001, 100 - 600, 100);
+        see(&mut clock, 0, 1_002, 2_000_000_000, 100);
+        assert_eq!(at(&mut clock, 100), 98);
+        assert_eq!(clock.streams(0), (1_002, 1));
+    }
+
+    #[test]
+    fn a_quiet_stream_is_waited_for_only_so_long() {
+        let mut clock = clock(1);
+        see(&mut clock, 0, 1, 100, 100);
+        for second in 100..=114 {
+            see(&mut clock, 0, 2, second, second);
+        }
+        assert_eq!(at(&mut clock, 114), 98);
+        see(&mut clock, 0, 2, 115, 115);
+        assert_eq!(at(&mut clock, 115), 113);
+    }
+
+    #[test]
+    fn when_all_are_quiet_the_farthest_runs_on_from_where_it_was() {
+        let mut live = clock(1);
+        see(&mut live, 0, 1, 100, 100);
+        assert_eq!(at(&mut live, 114), 98);
+        assert_eq!(at(&mut live, 115), 98);
+        assert_eq!(at(&mut live, 160), 143);
+        let mut recorded = clock(1);
+        see(&mut recorded, 0, 1, -600_000, 100);
+        assert_eq!(at(&mut recorded, 115), -600_002);
+        assert_eq!(at(&mut recorded, 175), -599_942);
+    }
+
+    #[test]
+    fn what_has_ended_holds_nobody_back_and_the_end_of_all_is_the_end_of_time() {
+        let mut clock = clock(2);
+        see(&mut clock, 0, 1, 90, 100);
+        see(&mut clock, 1, 2, 100, 100);
+        assert_eq!(at(&mut clock, 100), 88);
+        let (time, heard) = (time(90), time(101));
+        clock.observe(Observation { lane: 0, stream: StreamId(1), time, heard, ended: true });
+        assert_eq!(at(&mut clock, 101), 98);
+        clock.close(0);
+        assert_eq!(at(&mut clock, 102), 98);
+        clock.close(1);
+        clock.advance(super::EventTime::from_nanoseconds(0));
+        assert_eq!(clock.of(0).0.nanoseconds(), i64::MAX);
+    }
+
+    #[test]
+    fn a_source_that_is_far_behind_is_named() {
+        let mut clock = clock(2);
+        see(&mut clock, 0, 1, 100, 100);
+        see(&mut clock, 1, 2, 50, 100);
+        assert_eq!(at(&mut clock, 100), 98);
+        assert_eq!(*clock.of(0).1, ["s1".to_owned()]);
+        see(&mut clock, 1, 2, 95, 101);
+        assert_eq!(at(&mut clock, 101), 98, "it has moved on already");
+        assert!(clock.of(0).1.is_empty());
+    }
+
+    #[test]
+    fn a_source_that_was_never_heard_says_nothing() {
+        let mut clock = clock(2);
+        clock.advance(time(100));
+        assert_eq!(clock.of(0).0.nanoseconds(), i64::MIN);
+        see(&mut clock, 0, 1, 100, 100);
+        assert_eq!(at(&mut clock, 100), 98);
+    }
+
+    #[test]
+    fn the_order_of_observations_does_not_show() {
+        let seen = [(1, 90, 100), (2, 95, 101), (1, 99, 102), (3, 20, 102), (2, 94, 103)];
+        let mut forward = clock(1);
+        let mut backward = clock(1);
+        for (stream, event, heard) in seen {
+            see(&mut forward, 0, stream, event, heard);
+        }
+        for (stream, event, heard) in seen.into_iter().rev() {
+            see(&mut backward, 0, stream, event, heard);
+        }
+        assert_eq!(at(&mut forward, 103), at(&mut backward, 103));
+    }
+}

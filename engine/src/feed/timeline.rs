@@ -1,0 +1,110 @@
+//! The timeline of a pipeline: which clocks its epochs have, and who waits for them.
+//!
+//! An epoch's clocks are known once it is closed and every worker has shown what it saw in it. They
+//! are made then, once, in the order of epochs; keyed steps of all workers read the same.
+
+use super::Epoch;
+use crate::event_clock::{EventClock, Observation};
+use azud_event::time::EventTime;
+use azud_plan::component::{Due, EpochClock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often an epoch without data is made while a step waits for time to pass.
+pub const TICK: Duration = Duration::from_secs(1);
+
+/// The clocks of one epoch, step by step.
+pub type Clocks = Arc<[EpochClock]>;
+
+/// What is known of event time in a pipeline that has keyed steps.
+pub struct Timeline {
+    clock: EventClock,
+    seen: BTreeMap<Epoch, Vec<Observation>>,
+    /// For each worker: it has shown everything of the epochs before this.
+    passed: Vec<Epoch>,
+    /// The clocks of every epoch before this are known.
+    resolved: Epoch,
+    /// What the keyed steps wait for, by step and worker.
+    waiting: BTreeMap<(usize, usize), Due>,
+}
+
+impl Timeline {
+    /// Begins a timeline for so many workers.
+    pub fn new(clock: EventClock, workers: usize) -> Self {
+        Timeline {
+            clock,
+            seen: BTreeMap::new(),
+            passed: vec![0; workers],
+            resolved: 0,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// Gives what is over at the moment, by step: fixed for an epoch when it opens.
+    pub fn watermarks(&self) -> Arc<[EventTime]> {
+        self.clock.watermarks()
+    }
+
+    /// Takes in what a worker saw in an epoch.
+    pub fn observe(&mut self, epoch: Epoch, seen: Vec<Observation>) {
+        if !seen.is_empty() {
+            self.seen.entry(epoch).or_default().extend(seen);
+        }
+    }
+
+    /// Notes that a worker has shown everything of the epochs before `frontier`.
+    pub fn pass(&mut self, worker: usize, frontier: Epoch) {
+        self.passed[worker] = self.passed[worker].max(frontier);
+    }
+
+    /// Gives the next epoch whose clocks can be made.
+    pub fn ready(&self) -> Option<Epoch> {
+        let all = self.passed.iter().min().copied().unwrap_or_default();
+        (self.resolved < all).then_some(self.resolved)
+    }
+
+    /// Makes the clocks of the next epoch, [`Timeline::ready`]. `now` is its logged clock,
+    /// `late_before` what was over when it opened, `closed` the sources that ended for good in it.
+    pub fn resolve(
+        &mut self,
+        now: EventTime,
+        late_before: &[EventTime],
+        closed: &[usize],
+    ) -> Clocks {
+        for seen in self.seen.remove(&self.resolved).unwrap_or_default() {
+            self.clock.observe(seen);
+        }
+        closed.iter().for_each(|lane| self.clock.close(*lane));
+        self.clock.advance(now);
+        self.resolved += 1;
+        let clocks = late_before.iter().enumerate().map(|(step, late_before)| {
+            let (watermark, missing) = self.clock.of(step);
+            EpochClock { now, watermark, late_before: *late_before, missing }
+        });
+        clocks.collect()
+    }
+
+    /// Notes what a keyed step on one worker waits for.
+    pub fn wait(&mut self, step: usize, worker: usize, due: Due) {
+        if due == Due::default() {
+            self.waiting.remove(&(step, worker));
+        } else {
+            self.waiting.insert((step, worker), due);
+        }
+    }
+
+    /// Tells in how long an epoch without data is wanted, if nobody sends any; `None` when nobody
+    /// waits. `since` is how long ago the last epoch was closed.
+    pub fn tick_in(&self, since: Duration, now: EventTime) -> Option<Duration> {
+        let regular = TICK.saturating_sub(since);
+        let due = self.waiting.values().filter_map(|due| due.now).min();
+        let due = due.map_or(regular, |due| due.since(now));
+        (!self.waiting.is_empty()).then(|| regular.min(due))
+    }
+
+    /// Tells how many streams of a source are waited for, and how many are too far behind for that.
+    pub fn streams(&self, lane: usize) -> (usize, usize) {
+        self.clock.streams(lane)
+    }
+}
