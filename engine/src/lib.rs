@@ -16,6 +16,7 @@ mod event_time;
 mod feed;
 mod intake;
 mod limits;
+pub mod log;
 mod supervise;
 mod telemetry;
 
