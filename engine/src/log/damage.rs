@@ -93,7 +93,21 @@ impl DamageList {
             return Ok(true);
         }
         self.disk.make_folder(FOLDER)?;
-        let copy = self.disk.create(&format!("{FOLDER}/{name}"))?;
+        let name = format!("{FOLDER}/{name}");
+        match self.copy(gap, file, &name) {
+            Ok(()) => {
+                state.kept_bytes += gap.length;
+                Ok(true)
+            }
+            Err(error) => {
+                self.disk.remove(&name)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn copy(&self, gap: &Gap, file: &dyn DiskFile, name: &str) -> io::Result<()> {
+        let copy = self.disk.create(name)?;
         let mut done = 0;
         while done < gap.length {
             let more = (gap.length - done).min(READ_BYTES as u64);
@@ -106,8 +120,6 @@ impl DamageList {
             done += read as u64;
         }
         copy.sync()?;
-        self.disk.sync_folder(FOLDER)?;
-        state.kept_bytes += done;
-        Ok(true)
+        self.disk.sync_folder(FOLDER)
     }
 }

@@ -103,12 +103,6 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// Those of the operating system.
     fn truncate(&self, length: u64) -> io::Result<()>;
-
-    /// Gives the length in bytes.
-    ///
-    /// # Errors
-    /// Those of the operating system.
-    fn length(&self) -> io::Result<u64>;
 }
 
 /// A [`Disk`] that is a folder of the file system.
@@ -228,9 +222,5 @@ impl DiskFile for File {
 
     fn truncate(&self, length: u64) -> io::Result<()> {
         self.set_len(length)
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
     }
 }

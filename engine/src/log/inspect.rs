@@ -123,7 +123,10 @@ impl Inspection {
             HeaderRead::Known(header, _) if header.start == start && header.kind == kind => header,
             _ => {
                 report.end = LogPosition(start.0 + body);
-                self.damaged(start, report.end);
+                // Without a body it is one that was just made when the power went.
+                if body > 0 {
+                    self.damaged(start, report.end);
+                }
                 self.segments.push(report);
                 return Ok(());
             }

@@ -18,10 +18,10 @@
 //!
 //! A [`LogPosition`] counts the bytes of all entries since the log began, headers of segments left
 //! out. So where a segment ends does not show in it, and it can be told when an entry is appended,
-//! before it is written. It never goes back, and none is given twice: a start goes on
-//! [`limits::POSITION_GAP`] behind the end, further than an earlier process can have come without
-//! being told that it was durable. A segment's header says where the one before it ended, so that
-//! such a gap and a file that is missing are two things.
+//! before it is written. It never goes back, and none is given twice, not even of what was lost: each
+//! start goes on [`limits::POSITION_GAP`] behind the place at which the one before began or the log
+//! ends, and makes its first segment's name durable before it gives a position. A segment's header
+//! says where the one before it ended, so that such a gap and a file that is missing are two things.
 //!
 //! # What a crash leaves
 //!
@@ -98,6 +98,7 @@ use commit::Committer;
 use damage::DamageList;
 use error::Trying;
 use state::{Counts, Shared, SharedParts, State};
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -145,6 +146,8 @@ pub struct Options {
 pub struct Log {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Given back when the thread has ended; readers may live on.
+    _lock: Box<dyn Any + Send + Sync>,
 }
 
 /// The name of the lock's file.
@@ -196,11 +199,11 @@ impl Log {
             signals: 0,
             counts: Counts::default(),
         };
-        let parts = SharedParts { disk, settings, incarnation, clock, observer, damage, lock };
+        let parts = SharedParts { disk, settings, incarnation, clock, observer, damage };
         let shared = Arc::new(Shared::new(parts, state));
         let writer = Writer::new(Arc::clone(&shared), previous_end);
         let committer = Committer::new(Arc::clone(&shared), writer);
-        Ok((Log { shared, thread: Mutex::new(None) }, committer, found.report))
+        Ok((Log { shared, thread: Mutex::new(None), _lock: lock }, committer, found.report))
     }
 
     /// Appends an entry behind all others, without waiting for the disk.

@@ -10,7 +10,6 @@ use super::LogPosition;
 use super::account::Accounts;
 use super::damage::{DamageList, Damaged};
 use super::disk::{Access, Disk, DiskFile};
-use super::entry::Encoded;
 use super::error::{LogError, Trying, no_room};
 use super::format::{EntryKind, HeaderRead, SegmentHeader, SegmentKind};
 use super::format::{SEGMENT_HEADER_BYTES, VERSION};
@@ -94,12 +93,17 @@ pub(super) fn recover(
             false => recovery.walk(segment, &mut accounts)?,
         }
     }
-    let end = segments.last().map(|last| last.end);
-    let next = end.map_or(reached, |end| LogPosition(reached.max(end).0 + POSITION_GAP));
+    let holds = |segment: &&Segment| segment.end > segment.header.start;
+    let end = segments.iter().rfind(holds).map_or(LogPosition(0), |last| last.end);
+    reached = reached.max(segments.last().map_or(reached, |last| last.end));
+    let next = LogPosition(reached.0 + POSITION_GAP);
+    let begun = recovery.begin(next, end)?;
+    recovery.remove_empty(&mut segments)?;
+    segments.extend(begun);
     let mut report = recovery.report;
     report.first = segments.first().map_or(next, |first| first.header.start);
-    report.end = end.unwrap_or(next);
-    report.segments = count;
+    report.end = end;
+    report.segments = segments.iter().filter(holds).count();
     report.damaged = damage.listed();
     let mut catalogue = Catalogue::default();
     segments.into_iter().for_each(|segment| catalogue.insert(segment));
@@ -115,6 +119,41 @@ struct Recovery<'a> {
 }
 
 impl Recovery<'_> {
+    /// Makes the segment with which this run begins, still empty.
+    ///
+    /// Its name is durable before any position in it is given, and tells the next run how far this
+    /// one may have come, whatever becomes of what it writes.
+    fn begin(
+        &self,
+        start: LogPosition,
+        previous_end: LogPosition,
+    ) -> Result<Option<Segment>, LogError> {
+        let name = name_of(start, SegmentKind::Raw);
+        let file = match self.disk.create(&name) {
+            // A start with a full disk must be possible: it is what makes room.
+            Err(error) if no_room(&error) => return Ok(None),
+            other => other.trying("create", &name)?,
+        };
+        let header = self.renew(&*file, start, SegmentKind::Raw, 0, previous_end)?;
+        self.disk.sync_folder("").trying("sync", ".")?;
+        let file_bytes = SEGMENT_HEADER_BYTES as u64;
+        Ok(Some(Segment { header, end: start, closed_at: Some(self.now), file_bytes }))
+    }
+
+    /// Removes what earlier runs began and never used.
+    fn remove_empty(&self, segments: &mut Vec<Segment>) -> Result<(), LogError> {
+        let before = segments.len();
+        for segment in segments.iter().filter(|segment| segment.end == segment.header.start) {
+            let name = segment.name();
+            self.disk.remove(&name).trying("remove", &name)?;
+        }
+        segments.retain(|segment| segment.end > segment.header.start);
+        match segments.len() < before {
+            true => self.disk.sync_folder("").trying("sync", "."),
+            false => Ok(()),
+        }
+    }
+
     /// Lists the segments' files by position, and removes what is left of packing.
     fn files(&self) -> Result<Vec<(LogPosition, SegmentKind, u64)>, LogError> {
         let mut found: BTreeMap<LogPosition, (SegmentKind, u64)> = BTreeMap::new();
@@ -167,9 +206,13 @@ impl Recovery<'_> {
                         other => other.trying("mend", &name)?,
                     }
                 }
-                (header, length)
+                (header, length.max(SEGMENT_HEADER_BYTES as u64))
             }
-            _ => (self.renew(&*file, start, kind, length, previous)?, SEGMENT_HEADER_BYTES as u64),
+            _ => {
+                let previous_end = previous.map_or(start, |previous| previous.end);
+                let header = self.renew(&*file, start, kind, length, previous_end)?;
+                (header, SEGMENT_HEADER_BYTES as u64)
+            }
         };
         let end = match kind {
             SegmentKind::Packed => header.end,
@@ -188,7 +231,7 @@ impl Recovery<'_> {
         start: LogPosition,
         kind: SegmentKind,
         length: u64,
-        previous: Option<&Segment>,
+        previous_end: LogPosition,
     ) -> Result<SegmentHeader, LogError> {
         let name = name_of(start, kind);
         if length > SEGMENT_HEADER_BYTES as u64 {
@@ -200,14 +243,20 @@ impl Recovery<'_> {
             kind,
             incarnation: self.incarnation,
             start,
-            previous_end: previous.map_or(start, |previous| previous.end),
+            previous_end,
             made_at: self.now,
             end: start,
             closed_at: self.now,
         };
-        file.write_at(0, &[&header.encode()]).trying("mend", &name)?;
-        file.truncate(SEGMENT_HEADER_BYTES as u64).trying("mend", &name)?;
-        file.sync().trying("sync", &name)?;
+        let renewed = file
+            .write_at(0, &[&header.encode()])
+            .and_then(|()| file.truncate(SEGMENT_HEADER_BYTES as u64))
+            .and_then(|()| file.sync());
+        match renewed {
+            // The name is what counts; the next start mends the header.
+            Err(error) if no_room(&error) => {}
+            other => other.trying("mend", &name)?,
+        }
         Ok(header)
     }
 
@@ -256,13 +305,16 @@ impl Recovery<'_> {
         // What nobody attests may be in memory only, as clean pages that a failed sync left: it is
         // written once more.
         let from = survey.synced.max(segment.header.start).min(cut);
-        rewrite(file, offset(from), offset(cut)).trying("write", &name)?;
+        let rewritten = match rewrite(file, offset(from), offset(cut)) {
+            // Where writing over what is there takes room, it stays as doubtful as it was.
+            Err(error) if no_room(&error) => false,
+            other => other.trying("write", &name).map(|()| true)?,
+        };
         file.sync().trying("sync", &name)?;
         segment.end = cut;
-        if !survey.attests(cut) {
-            let waiting = Waiting { position: cut, entry: note() };
-            segment.end =
-                attest(file, &segment.header, offset(cut), &waiting).trying("write", &name)?;
+        if rewritten && cut > segment.header.start && !survey.attests(cut) {
+            let attested = attest(file, &segment.header, offset(cut), cut);
+            segment.end = attested.trying("write", &name)?;
         }
         segment.file_bytes = offset(segment.end);
         Ok(())
@@ -346,10 +398,10 @@ fn attest(
     file: &dyn DiskFile,
     header: &SegmentHeader,
     offset: u64,
-    waiting: &Waiting,
+    position: LogPosition,
 ) -> std::io::Result<LogPosition> {
-    let Waiting { position, entry: Encoded { .. } } = waiting;
-    let bytes = header_of(waiting, *position).encode(&header.marker());
+    let waiting = Waiting { position, entry: note() };
+    let bytes = header_of(&waiting, position).encode(&header.marker());
     match file.write_at(offset, &[&bytes]) {
         Ok(()) => {
             file.sync()?;
@@ -357,7 +409,7 @@ fn attest(
         }
         Err(error) if no_room(&error) => {
             file.truncate(offset)?;
-            Ok(*position)
+            Ok(position)
         }
         Err(error) => Err(error),
     }

@@ -10,7 +10,6 @@ use super::limits::{self, WAITING_BYTES_MAX};
 use super::segment::Catalogue;
 use super::{LogPosition, Ticket};
 use azud_event::clock::Clock;
-use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -122,7 +121,6 @@ pub(super) struct Shared {
     work: Condvar,
     /// Rung when more is durable, or the log has stopped.
     told: Condvar,
-    _lock: Box<dyn Any + Send + Sync>,
 }
 
 /// What changes.
@@ -163,7 +161,7 @@ pub(super) struct Counts {
 
 impl Shared {
     pub fn new(parts: SharedParts, state: State) -> Self {
-        let SharedParts { disk, settings, incarnation, clock, observer, damage, lock } = parts;
+        let SharedParts { disk, settings, incarnation, clock, observer, damage } = parts;
         Shared {
             disk,
             settings,
@@ -175,7 +173,6 @@ impl Shared {
             state: Mutex::new(state),
             work: Condvar::new(),
             told: Condvar::new(),
-            _lock: lock,
         }
     }
 
@@ -250,5 +247,4 @@ pub(super) struct SharedParts {
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
     pub damage: DamageList,
-    pub lock: Box<dyn Any + Send + Sync>,
 }

@@ -208,10 +208,8 @@ fn create(
     };
     let file = match make() {
         Ok(file) => file,
-        Err(error) if no_room(&error) => {
-            shared.disk.remove(&name).map_err(|error| fatal("remove", &name, error))?;
-            return Err(Failure::NoRoom);
-        }
+        // The name stays, and is taken again.
+        Err(error) if no_room(&error) => return Err(Failure::NoRoom),
         Err(error) => return Err(fatal("create", &name, error)),
     };
     let marker = segment.header.marker();
