@@ -30,8 +30,7 @@ fn script(rig: &mut Rig) {
 
 /// Gives the segment that is written, with its length.
 fn last_file(rig: &Rig) -> (String, usize) {
-    let files = rig.disk.files().into_iter();
-    files.filter(|(name, _)| name.ends_with(".log")).next_back().unwrap()
+    rig.disk.files().into_iter().rfind(|(name, _)| name.ends_with(".log")).unwrap()
 }
 
 #[test]
@@ -176,6 +175,8 @@ fn a_full_disk_loses_nothing_and_shows_nothing_half() {
         }
         assert_eq!(rig.log.stats().phase, Phase::Full, "{capacity}");
         assert_eq!(rig.told.0.lock().unwrap().phases, [Phase::Full]);
+        let inspection = verify(&rig.disk).unwrap();
+        assert_eq!((inspection.damaged_count, inspection.torn_bytes), (0, 0), "{capacity}");
         // Whatever was told durable is read, and nothing else.
         let durable = rig.log.durable();
         let ends = read_all(&rig.log).into_iter().map(|read| match read {
@@ -318,7 +319,7 @@ fn commits_are_paced_when_busy_and_at_once_when_idle() {
 fn what_is_asked_for_wrongly_is_said() {
     let mut rig = Rig::new(Settings { retain: Duration::ZERO, ..small_settings() });
     script(&mut rig);
-    let at = |position: LogPosition| rig.log.reader(position).next();
+    let at = |position: LogPosition| rig.log.reader(position).read_next();
     let (position, ..) = rig.placed.last().unwrap();
     let inside = LogPosition(position.0 + 1);
     assert!(matches!(at(inside), Err(LogError::NoEntry { position }) if position == inside));

@@ -173,7 +173,7 @@ impl Rig {
         let mut dice = Dice(self.given.0);
         for _ in 0..self.placed.len().min(4) {
             let (position, end, entry) = &self.placed[dice.below(self.placed.len())];
-            let read = self.log.reader(*position).next().unwrap();
+            let read = self.log.reader(*position).read_next().unwrap();
             let wanted = Read::Entry { position: *position, end: *end, entry: entry.clone() };
             assert_eq!(read, Some(wanted));
         }
@@ -202,7 +202,7 @@ pub fn open(
 /// Reads everything that is durable.
 pub fn read_all(log: &Log) -> Vec<Read> {
     let mut reader = log.reader(log.first());
-    std::iter::from_fn(|| reader.next().unwrap()).collect()
+    std::iter::from_fn(|| reader.read_next().unwrap()).collect()
 }
 
 /// Makes a block whose bytes follow from a number.
@@ -351,13 +351,13 @@ proptest! {
         let mut rig = Rig::new(small_settings());
         (0..3).for_each(|number| rig.append(block(1, number, 50)));
         rig.drain();
-        let files = rig.disk.files().into_iter();
-        let (name, _) = files.filter(|(name, _)| name.ends_with(".log")).next_back().unwrap();
+        let mut files = rig.disk.files().into_iter();
+        let (name, _) = files.rfind(|(name, _)| name.ends_with(".log")).unwrap();
         rig.disk.cut_and_append(&name, keep, &bytes, packed);
         let disk = rig.disk.kill();
         if let Ok((log, ..)) = open(&disk, &small_settings(), &rig.clock, 1) {
             let mut reader = log.reader(log.first());
-            while let Ok(Some(_)) = reader.next() {}
+            while let Ok(Some(_)) = reader.read_next() {}
         }
         let _ = super::verify(&disk);
     }

@@ -60,7 +60,7 @@ impl Reader {
     /// [`LogError::Ahead`] when it is behind the end, [`LogError::NoEntry`] when it was begun where
     /// no entry does, [`LogError::TooNew`] at what a newer program wrote; and when a file cannot be
     /// read.
-    pub fn next(&mut self) -> Result<Option<Read>, LogError> {
+    pub fn read_next(&mut self) -> Result<Option<Read>, LogError> {
         loop {
             if self.open.is_none()
                 && let Some(missing) = self.open_next()?

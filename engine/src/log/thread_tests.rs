@@ -47,7 +47,7 @@ fn many_append_and_one_follows() {
             });
         }
         while found.len() < 4 * EACH as usize {
-            match reader.next().unwrap() {
+            match reader.read_next().unwrap() {
                 Some(Read::Entry { entry, .. }) => found.push(entry),
                 Some(Read::Damaged(damaged)) => panic!("{damaged:?}"),
                 None => thread::yield_now(),
@@ -70,7 +70,7 @@ fn many_append_and_one_follows() {
     assert_eq!((recovered.torn, recovered.damaged.len()), (None, 0));
     let ticket = log.append(&block(9, 1, 10)).unwrap();
     log.wait_durable(ticket.end).unwrap();
-    assert!(matches!(log.reader(ticket.position).next(), Ok(Some(Read::Entry { .. }))));
+    assert!(matches!(log.reader(ticket.position).read_next(), Ok(Some(Read::Entry { .. }))));
 }
 
 #[test]
@@ -102,6 +102,6 @@ fn a_torn_tail_is_cut() {
     assert_eq!(torn.at.0 - ticket.position.0, length as u64 - 160);
     assert_eq!(recovered.damaged, []);
     let mut reader = log.reader(log.first());
-    assert!(matches!(reader.next(), Ok(Some(Read::Entry { .. }))));
-    assert!(matches!(reader.next(), Ok(None)));
+    assert!(matches!(reader.read_next(), Ok(Some(Read::Entry { .. }))));
+    assert!(matches!(reader.read_next(), Ok(None)));
 }
