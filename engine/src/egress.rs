@@ -1,5 +1,7 @@
 //! The egress: batches on their way from a worker to sinks. The bridge back to the async world.
 //!
+//! Nothing leaves before what it was made of is on disk ([`Feed::may_leave`]).
+//!
 //! An operator hands batches to its [`Egress`] together with the right to hold up their epoch; the
 //! right is given back when the sink has confirmed the last of them. The worker never waits: what a
 //! full queue cannot take stays here, in order for each sink, and is bounded because every byte of
@@ -56,7 +58,7 @@ impl Completions {
 /// timely's.
 pub struct Egress<Hold> {
     queues: Vec<SinkQueue>,
-    waiting: Vec<VecDeque<Batch>>,
+    waiting: Vec<VecDeque<(Epoch, Batch)>>,
     held: BTreeMap<Epoch, (Hold, usize)>,
     completions: Completions,
     feed: Arc<Feed>,
@@ -67,6 +69,7 @@ impl<Hold> Egress<Hold> {
     /// has room again.
     pub fn new(queues: Vec<SinkQueue>, bell: Doorbell, feed: Arc<Feed>) -> Self {
         let waiting = queues.iter().map(|_| VecDeque::new()).collect();
+        feed.listen(bell.clone());
         let completions = Completions { done: Arc::default(), bell };
         Egress { queues, waiting, held: BTreeMap::new(), completions, feed }
     }
@@ -86,7 +89,8 @@ impl<Hold> Egress<Hold> {
             completions.add(epoch);
         });
         let Encoded { sink, bytes, records, partition } = encoded;
-        self.waiting[sink].push_back(Batch { bytes, records, partition, confirmation });
+        let batch = Batch { bytes, records, partition, epoch, confirmation };
+        self.waiting[sink].push_back((epoch, batch));
         self.offer(sink);
     }
 
@@ -103,15 +107,19 @@ impl<Hold> Egress<Hold> {
         (0..self.queues.len()).for_each(|sink| self.offer(sink));
     }
 
-    /// Moves waiting batches into a sink's queue while it has room. A full queue is asked again
-    /// when one of its batches is confirmed, which rings the bell.
+    /// Moves waiting batches into a sink's queue while it has room, and as far as their epochs may
+    /// leave. A full queue is asked again when one of its batches is confirmed, which rings the
+    /// bell, as the log does when more may leave.
     fn offer(&mut self, sink: usize) {
         let waiting = &mut self.waiting[sink];
-        while let Some(batch) = waiting.pop_front() {
+        while let Some((epoch, _)) = waiting.front()
+            && self.feed.may_leave(*epoch)
+            && let Some((epoch, batch)) = waiting.pop_front()
+        {
             let Err(refused) = self.queues[sink].sender.try_send(batch) else { continue };
             // A sink that has ended unconfirmed is an error of its own, reported by whoever ran it;
             // the batch stays and holds up its epoch, which is the truth.
-            waiting.push_front(refused.into_inner());
+            waiting.push_front((epoch, refused.into_inner()));
             return;
         }
     }

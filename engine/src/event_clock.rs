@@ -25,6 +25,7 @@
 
 use azud_event::id::StreamId;
 use azud_event::time::EventTime;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,10 +86,27 @@ struct Lane {
     looked: Option<Look>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Shown {
+/// How far a stream has come, and when it was last heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Shown {
     time: EventTime,
     heard: EventTime,
+}
+
+/// An event clock, as a checkpoint keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockState {
+    /// The sources, by id.
+    pub sources: BTreeMap<String, SourceState>,
+    /// The watermarks, by the steps' keys.
+    pub watermarks: BTreeMap<u64, EventTime>,
+}
+
+/// A source's streams, as a checkpoint keeps them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceState {
+    live: Vec<(StreamId, Shown)>,
+    farthest: Option<Shown>,
 }
 
 /// What a look at the live streams gave.
@@ -121,7 +139,7 @@ impl EventClock {
         };
         let step = |lanes| Step {
             lanes,
-            watermark: EventTime::from_nanoseconds(i64::MIN),
+            watermark: EventTime::MIN,
             missing: Arc::new([]),
         };
         EventClock {
@@ -178,6 +196,44 @@ impl EventClock {
         self.steps.iter().map(|step| step.watermark).collect()
     }
 
+    /// Gives what a later run must know; `steps` are the keys of the steps.
+    pub fn state(&self, steps: &[u64]) -> ClockState {
+        let source = |lane: &Lane| {
+            let live = lane.live.iter().map(|(stream, shown)| (*stream, *shown)).collect();
+            (lane.id.clone(), SourceState { live, farthest: lane.farthest })
+        };
+        ClockState {
+            sources: self.lanes.iter().map(source).collect(),
+            watermarks: steps.iter().copied().zip(self.watermarks().iter().copied()).collect(),
+        }
+    }
+
+    /// Goes on from the state of an earlier run. `watermarks` are those of the steps of this plan,
+    /// [`EventTime::MIN`] where a step is new.
+    pub fn restore(&mut self, sources: &BTreeMap<String, SourceState>, watermarks: &[EventTime]) {
+        for lane in &mut self.lanes {
+            if let Some(known) = sources.get(&lane.id) {
+                lane.live = known.live.iter().copied().collect();
+                lane.farthest = known.farthest;
+            }
+        }
+        for (step, watermark) in self.steps.iter_mut().zip(watermarks) {
+            step.watermark = *watermark;
+        }
+        self.reopen();
+    }
+
+    /// Begins anew where an earlier run had come to the end of all input: what comes now is other
+    /// input.
+    pub fn reopen(&mut self) {
+        for lane in &mut self.lanes {
+            lane.closed = false;
+        }
+        for step in self.steps.iter_mut().filter(|step| step.watermark == EventTime::MAX) {
+            step.watermark = EventTime::MIN;
+        }
+    }
+
     /// Tells how many streams of a source are waited for, and how many are too far behind for that.
     pub fn streams(&self, lane: usize) -> (usize, usize) {
         let lane = &self.lanes[lane];
@@ -224,7 +280,7 @@ impl Step {
     fn advance(&mut self, lanes: &[Lane], now: EventTime) {
         let mine = || self.lanes.iter().map(|lane| &lanes[*lane]);
         if !self.lanes.is_empty() && mine().all(|lane| lane.closed) {
-            self.watermark = EventTime::from_nanoseconds(i64::MAX);
+            self.watermark = EventTime::MAX;
             self.missing = Arc::new([]);
             return;
         }

@@ -12,7 +12,9 @@
 //! ```
 //!
 //! Where a pipeline has keyed steps, an epoch has clocks ([`Timeline`]); while one of them waits
-//! for time to pass, epochs without data are made.
+//! for time to pass, epochs without data are made. Where there is a log, each decision goes into it
+//! ([`Journal`]), those of an earlier run are repeated first, and every so often a checkpoint is
+//! made at an epoch ([`Draft`]).
 //!
 //! Invariants, each with its test below:
 //! - A stream always goes to one worker, so its order is kept.
@@ -21,18 +23,28 @@
 //! - A flooded source gets no more than its share while others have data.
 //! - Nothing ticks when there is nothing to do.
 
+mod draft;
+mod journal;
 mod timeline;
 
+pub use journal::{Gate, Replayed};
+
+use crate::checkpoint::{Checkpoint, GroupState, SourcePosition};
 use crate::doorbell::Doorbell;
+use crate::durable::Door;
+use crate::epoch_record::{EpochDecision, TakenTo};
 use crate::event_clock::{EventClock, Observation};
-use crate::intake::{ReaderIndex, Ring};
+use crate::intake::{ReaderIndex, Ring, Taken};
 use crate::limits::{
     BLOCKS_PER_ACTIVATION, EPOCH_AGE, EPOCH_BYTES, EPOCHS_IN_FLIGHT_MAX, QUANTUM_BYTES,
 };
+use crate::log::{Log, LogPosition};
 use azud_event::block::Block;
 use azud_event::clock::Clock;
 use azud_event::time::EventTime;
 use azud_plan::component::{Due, EpochClock};
+use draft::Draft;
+use journal::Journal;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -47,6 +59,58 @@ pub struct Feed {
     bells: Arc<[Doorbell]>,
     clock: Clock,
     credit_bytes: usize,
+    gate: Gate,
+    first: Epoch,
+    /// The keys of its steps.
+    steps: Vec<u64>,
+}
+
+/// What a feed is made of.
+pub struct FeedParts {
+    /// The sources.
+    pub sources: Vec<FeedSource>,
+    /// The keys of all transforms of the pipeline.
+    pub steps: Vec<u64>,
+    /// A bell for each worker.
+    pub bells: Arc<[Doorbell]>,
+    /// The time.
+    pub clock: Clock,
+    /// How many bytes may be under way.
+    pub credit_bytes: usize,
+    /// Of a pipeline that has keyed steps, and how many.
+    pub event_clock: Option<(EventClock, usize)>,
+    /// Where decisions are recorded, if they are.
+    pub journaling: Option<Journaling>,
+}
+
+/// A source, as a feed knows it.
+pub struct FeedSource {
+    /// Its id.
+    pub id: String,
+    /// Its key.
+    pub key: u64,
+    /// Where its blocks are.
+    pub ring: Arc<Ring>,
+    /// Where in the log the pipeline begins to read it.
+    pub from: Option<LogPosition>,
+}
+
+/// How a feed uses the log.
+pub struct Journaling {
+    /// The log.
+    pub log: Arc<Log>,
+    /// The pipeline's key.
+    pub pipeline: u64,
+    /// The epochs of an earlier run that are to be repeated.
+    pub replay: VecDeque<Replayed>,
+    /// The first epoch of this run, repeated or not.
+    pub first: Epoch,
+    /// The clock of the epoch before it.
+    pub now: EventTime,
+    /// How often a checkpoint is made.
+    pub interval: Duration,
+    /// Takes checkpoints.
+    pub keep: Door,
 }
 
 struct State {
@@ -68,6 +132,25 @@ struct State {
     starved: bool,
     /// Of a pipeline with keyed steps.
     timeline: Option<Timeline>,
+    /// Of one whose decisions are recorded.
+    journal: Option<Journal>,
+    checkpoints: Option<Checkpoints>,
+    /// Rung when more results may leave.
+    listeners: Vec<Doorbell>,
+}
+
+/// When checkpoints are made, and the one in the making.
+struct Checkpoints {
+    interval: Duration,
+    keep: Door,
+    /// How many keyed steps there are, counted on each worker.
+    parts: usize,
+    made_at: Duration,
+    draft: Option<Draft>,
+    /// One that nobody has taken yet.
+    made: Option<Checkpoint>,
+    /// The last epoch that was in one.
+    last: Option<Epoch>,
 }
 
 /// A source as this pipeline takes from it.
@@ -77,6 +160,10 @@ struct Lane {
     deficit_bytes: usize,
     /// Whether an epoch says already that nothing will ever come.
     closed: bool,
+    id: String,
+    key: u64,
+    /// Everything of the source before this in the log is taken.
+    position: LogPosition,
 }
 
 /// An epoch under way. What the epoch record of the log will say of it.
@@ -94,6 +181,17 @@ struct EpochState {
     late_before: Arc<[EventTime]>,
     /// Its clocks, once they are known.
     clocks: Option<Clocks>,
+}
+
+/// An epoch, as a keyed step sees it.
+#[derive(Debug)]
+pub struct StepEpoch {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its clocks.
+    pub clock: EpochClock,
+    /// Whether a checkpoint is made at its end.
+    pub snapshot: bool,
 }
 
 /// A block in its epoch.
@@ -133,51 +231,74 @@ pub struct EventTimes {
 }
 
 impl Feed {
-    /// Makes the feed of a pipeline with one bell for each worker, and registers it as a reader of
-    /// `rings`. `event_clock` is given when it has keyed steps.
-    pub fn new(
-        rings: &[Arc<Ring>],
-        bells: Arc<[Doorbell]>,
-        clock: Clock,
-        credit_bytes: usize,
-        event_clock: Option<EventClock>,
-    ) -> Self {
-        let lanes = rings.iter().map(|ring| Lane {
-            reader: ring.add_reader(Arc::clone(&bells)),
-            ring: Arc::clone(ring),
+    /// Makes the feed of a pipeline, and registers it as a reader of its sources.
+    pub fn new(parts: FeedParts) -> Self {
+        let FeedParts { sources, steps, bells, clock, credit_bytes, event_clock, journaling } =
+            parts;
+        let lanes = sources.into_iter().map(|source| Lane {
+            reader: source.ring.add_reader(Arc::clone(&bells), source.from),
+            ring: source.ring,
             deficit_bytes: 0,
             closed: false,
+            id: source.id,
+            key: source.key,
+            position: source.from.unwrap_or_default(),
         });
+        let first = journaling.as_ref().map_or(0, |journaling| journaling.first);
+        let now = journaling.as_ref().map_or(EventTime::MIN, |journaling| journaling.now);
+        let gate = Gate::new(if journaling.is_some() { first } else { Epoch::MAX });
+        let keyed = event_clock.as_ref().map_or(0, |(_, keyed)| *keyed);
+        let (journal, checkpoints) = journaling
+            .map(|journaling| {
+                let Journaling { log, pipeline, replay, interval, keep, .. } = journaling;
+                let checkpoints = Checkpoints {
+                    interval,
+                    keep,
+                    parts: keyed * bells.len(),
+                    made_at: clock.monotonic(),
+                    draft: None,
+                    made: None,
+                    last: first.checked_sub(1),
+                };
+                (Journal::new(log, pipeline, replay), checkpoints)
+            })
+            .unzip();
+        let timeline = event_clock.map(|(clock, _)| Timeline::new(clock, bells.len(), first));
         let state = State {
             lanes: lanes.collect(),
             next_lane: 0,
             inboxes: bells.iter().map(|_| VecDeque::new()).collect(),
-            open: 0,
+            open: first,
             opened_at: None,
             open_bytes: 0,
             epochs: VecDeque::new(),
             in_flight_bytes: 0,
-            now: EventTime::from_nanoseconds(i64::MIN),
+            now,
             closed_at: clock.monotonic(),
             starved: false,
-            timeline: event_clock.map(|clock| Timeline::new(clock, bells.len())),
+            timeline,
+            journal,
+            checkpoints,
+            listeners: Vec::new(),
         };
-        Feed { state: Mutex::new(state), bells, clock, credit_bytes }
+        Feed { state: Mutex::new(state), bells, clock, credit_bytes, gate, first, steps }
     }
 
     /// Gives `worker` its next blocks, deciding over more if its inbox is short.
     pub fn pull(&self, worker: usize) -> Pulled {
         let mut state = self.lock();
-        self.close_if_due(&mut state);
-        self.note_ends(&mut state);
-        self.fill(&mut state, worker);
+        self.repeat(&mut state, worker);
+        if !state.is_repeating() {
+            self.close_if_due(&mut state);
+            self.note_ends(&mut state);
+            self.fill(&mut state, worker);
+        }
         let count = state.inboxes[worker].len().min(BLOCKS_PER_ACTIVATION);
         let blocks: Vec<_> = state.inboxes[worker].drain(..count).collect();
         let idle = state.inboxes[worker].is_empty();
-        let ended = idle && state.lanes.iter().all(|lane| lane.ring.ended(lane.reader));
-        if ended && state.opened_at.is_some() {
-            self.close(&mut state);
-        }
+        let all_ended = state.lanes.iter().all(|lane| lane.ring.ended(lane.reader));
+        let last = all_ended && !state.is_repeating() && self.close_last(&mut state);
+        let ended = idle && last;
         let more = !idle || (!ended && !state.starved && self.available(&state));
         let again_in = if ended { None } else { self.again_in(&mut state) };
         let frontier = state.inboxes[worker].front().map_or(state.open, |next| next.epoch);
@@ -187,6 +308,9 @@ impl Feed {
     /// Tells in how long to look again, and makes an epoch without data if it is time for one.
     fn again_in(&self, state: &mut State) -> Option<Duration> {
         let monotonic = self.clock.monotonic();
+        if state.is_repeating() {
+            return None;
+        }
         if let Some(opened) = state.opened_at {
             return Some((opened + EPOCH_AGE).saturating_sub(monotonic));
         }
@@ -235,7 +359,7 @@ impl Feed {
     /// those that all workers have passed.
     pub fn pass(&self, worker: usize, frontier: Epoch) {
         let mut state = self.lock();
-        let State { timeline, epochs, open, .. } = &mut *state;
+        let State { timeline, epochs, open, checkpoints, .. } = &mut *state;
         let Some(timeline) = timeline else { return };
         timeline.pass(worker, frontier);
         while let Some(ready) = timeline.ready().filter(|ready| ready < open) {
@@ -243,25 +367,32 @@ impl Feed {
             let known = epochs.iter_mut().find(|known| known.epoch == ready);
             let known = known.expect("an epoch without clocks is under way");
             known.clocks = Some(timeline.resolve(known.now, &known.late_before, &known.closed));
+            let checkpoints = checkpoints.as_mut();
+            if let Some(draft) = checkpoints.and_then(|checkpoints| checkpoints.draft.as_mut())
+                && draft.epoch == ready
+            {
+                draft.set_clock(timeline.state(&self.steps));
+            }
+        }
+        if state.hand_on() {
+            self.bells.iter().for_each(Doorbell::ring);
         }
     }
 
-    /// Lists the clocks of a step in the epochs from `from` on that are before `before`, or in all
-    /// of them.
-    pub fn clocks(
-        &self,
-        step: usize,
-        from: Epoch,
-        before: Option<Epoch>,
-    ) -> Vec<(Epoch, EpochClock)> {
+    /// Lists what a step must do in the epochs from `from` on that are before `before`, or in all of
+    /// them.
+    pub fn epochs(&self, step: usize, from: Epoch, before: Option<Epoch>) -> Vec<StepEpoch> {
         let state = self.lock();
         let wanted = |known: &&EpochState| {
             known.epoch >= from && before.is_none_or(|before| known.epoch < before)
         };
-        let epochs = state.epochs.iter().filter(wanted);
-        epochs
-            .filter_map(|known| Some((known.epoch, known.clocks.as_ref()?.get(step)?.clone())))
-            .collect()
+        let draft = state.checkpoints.as_ref().and_then(|it| it.draft.as_ref());
+        let epochs = state.epochs.iter().filter(wanted).filter_map(|known| {
+            let clock = known.clocks.as_ref()?.get(step)?.clone();
+            let snapshot = draft.is_some_and(|draft| draft.epoch == known.epoch);
+            Some(StepEpoch { epoch: known.epoch, clock, snapshot })
+        });
+        epochs.collect()
     }
 
     /// Notes what a keyed step on one worker waits for.
@@ -294,7 +425,74 @@ impl Feed {
                 }
             }
         }
-        if completed && std::mem::take(&mut state.starved) {
+        if let Some(Checkpoints { draft: Some(draft), .. }) = &mut state.checkpoints {
+            draft.delivered(before);
+        }
+        let handed_on = state.hand_on();
+        if handed_on || completed && std::mem::take(&mut state.starved) {
+            self.bells.iter().for_each(Doorbell::ring);
+        }
+    }
+
+    /// Notes that whoever keeps checkpoints is free for another.
+    pub fn kept(&self) {
+        if self.lock().hand_on() {
+            self.bells.iter().for_each(Doorbell::ring);
+        }
+    }
+
+    /// Notes that everything before a position of the log is on disk.
+    pub fn durable(&self, up_to: LogPosition) {
+        let mut state = self.lock();
+        let moved = state.journal.as_mut().is_some_and(|journal| {
+            journal.go_on();
+            journal.durable(up_to, &self.gate)
+        });
+        if moved {
+            self.bells.iter().for_each(Doorbell::ring);
+            state.listeners.iter().for_each(Doorbell::ring);
+        }
+    }
+
+    /// Tries again what the log could not take.
+    pub fn nudge(&self) {
+        if let Some(journal) = &mut self.lock().journal {
+            journal.go_on();
+        }
+    }
+
+    /// Whether results of an epoch may leave: what they were made of is on disk.
+    pub fn may_leave(&self, epoch: Epoch) -> bool {
+        self.gate.is_open(epoch)
+    }
+
+    /// Whether no checkpoint is in the making, and none waits to be written.
+    pub fn is_kept(&self) -> bool {
+        let state = self.lock();
+        state.checkpoints.as_ref().is_none_or(|it| it.draft.is_none() && it.made.is_none())
+    }
+
+    /// Gives the first epoch of this run.
+    pub fn first(&self) -> Epoch {
+        self.first
+    }
+
+    /// Adds a bell that is rung when more results may leave.
+    pub fn listen(&self, bell: Doorbell) {
+        self.lock().listeners.push(bell);
+    }
+
+    /// Takes what a keyed step on one worker knows at the end of an epoch at which a checkpoint is
+    /// made.
+    pub fn snapshot(&self, epoch: Epoch, groups: Vec<GroupState>) {
+        let mut state = self.lock();
+        let checkpoints = state.checkpoints.as_mut();
+        if let Some(draft) = checkpoints.and_then(|checkpoints| checkpoints.draft.as_mut())
+            && draft.epoch == epoch
+        {
+            draft.add(groups);
+        }
+        if state.hand_on() {
             self.bells.iter().for_each(Doorbell::ring);
         }
     }
@@ -353,26 +551,32 @@ impl Feed {
             if account.deficit_bytes == 0 {
                 return any;
             }
-            let Some((index, block)) = account.ring.take(account.reader) else {
+            let Some(taken) = account.ring.take(account.reader) else {
                 // An account is for those who wait: whoever has nothing to send saves nothing up.
                 account.deficit_bytes = 0;
                 return any;
             };
-            account.deficit_bytes = account.deficit_bytes.saturating_sub(block.weight());
-            self.assign(state, lane, index, block, worker);
+            account.deficit_bytes = account.deficit_bytes.saturating_sub(taken.block.weight());
+            self.assign(state, lane, taken, worker);
+            if state.open_bytes >= EPOCH_BYTES {
+                self.close(state);
+            }
             any = true;
         }
         any
     }
 
     /// Puts a block into the open epoch and its worker's inbox.
-    fn assign(&self, state: &mut State, lane: usize, index: u64, block: Block, worker: usize) {
+    fn assign(&self, state: &mut State, lane: usize, taken: Taken, worker: usize) {
+        let Taken { index, end, block } = taken;
         let bytes = block.weight();
         if state.opened_at.is_none() {
             self.open(state);
         }
         state.now = state.now.max(block.received_at);
         let now = state.now;
+        let position = &mut state.lanes[lane].position;
+        *position = end.map_or(*position, |end| end.max(*position));
         let Some(open) = state.epochs.back_mut() else { return };
         open.bytes += bytes;
         open.now = now;
@@ -384,9 +588,6 @@ impl Feed {
         state.inboxes[owner].push_back(Assigned { epoch, late_before, block });
         if owner != worker {
             self.bells[owner].ring();
-        }
-        if state.open_bytes >= EPOCH_BYTES {
-            self.close(state);
         }
     }
 
@@ -415,13 +616,186 @@ impl Feed {
         state.epochs.push_back(epoch);
     }
 
+    /// Closes the open epoch: it is recorded, and workers move on.
     fn close(&self, state: &mut State) {
+        let epoch = state.open;
+        state.move_on();
+        self.record(state, epoch);
+        self.begin_checkpoint(state, epoch, false);
         state.open += 1;
         state.open_bytes = 0;
         state.opened_at = None;
         state.closed_at = self.clock.monotonic();
         // Every worker must move its frontier, or the epoch could not complete.
         self.bells.iter().for_each(Doorbell::ring);
+    }
+
+    /// Closes the last epoch, once every source has ended, and begins a checkpoint of it: the next
+    /// run begins where this one ends. Says whether that is done; one that is in the making is
+    /// waited for.
+    fn close_last(&self, state: &mut State) -> bool {
+        if state.checkpoints.as_ref().is_some_and(|it| it.draft.is_some() || it.made.is_some()) {
+            let last = state.checkpoints.as_ref().and_then(|it| it.draft.as_ref());
+            return state.opened_at.is_none() && last.is_some_and(|it| it.epoch + 1 == state.open);
+        }
+        let last = state.open.checked_sub(1);
+        if state.opened_at.is_none() && state.checkpoints.as_ref().is_none_or(|it| it.last >= last) {
+            return true;
+        }
+        if state.opened_at.is_none() {
+            self.open(state);
+        }
+        let epoch = state.open;
+        self.close(state);
+        self.begin_checkpoint(state, epoch, true);
+        true
+    }
+
+    /// Puts the decision over an epoch into the log, unless it is there already.
+    fn record(&self, state: &mut State, epoch: Epoch) {
+        let State { journal, epochs, lanes, .. } = state;
+        let (Some(journal), Some(known)) = (journal, epochs.back()) else { return };
+        if journal.replayed().is_some_and(|replayed| replayed.epoch == epoch) {
+            return journal.was_replayed(&self.gate);
+        }
+        let sources = lanes.iter().enumerate().map(|(number, lane)| TakenTo {
+            source: lane.key,
+            position: lane.position,
+            closed: known.closed.contains(&number),
+        });
+        let late_before = self.steps.iter().copied().zip(known.late_before.iter().copied());
+        let decision = EpochDecision {
+            now: known.now,
+            sources: sources.collect(),
+            late_before: late_before.collect(),
+        };
+        journal.record(epoch, &decision);
+    }
+
+    /// Begins a checkpoint at an epoch that is being closed, if it is time for one.
+    fn begin_checkpoint(&self, state: &mut State, epoch: Epoch, at_once: bool) {
+        let State { checkpoints, lanes, epochs, timeline, .. } = state;
+        let Some(checkpoints) = checkpoints else { return };
+        let monotonic = self.clock.monotonic();
+        let due = monotonic.saturating_sub(checkpoints.made_at) >= checkpoints.interval;
+        let busy = checkpoints.draft.is_some() || checkpoints.made.is_some();
+        let Some(known) = epochs.back().filter(|_| (due || at_once) && !busy) else { return };
+        let sources = lanes.iter().map(|lane| SourcePosition {
+            id: lane.id.clone(),
+            position: lane.position,
+            marks: lane.ring.marks(),
+        });
+        let parts = checkpoints.parts;
+        let draft = Draft::new(epoch, known.now, sources.collect(), parts);
+        debug_assert!(parts == 0 || timeline.is_some(), "keyed steps have a timeline");
+        checkpoints.draft = Some(draft);
+        checkpoints.made_at = monotonic;
+    }
+
+    /// Repeats the epochs of an earlier run, as far as credit and this worker's inbox allow.
+    fn repeat(&self, state: &mut State, worker: usize) {
+        while let Some(replayed) = state.journal.as_ref().and_then(Journal::replayed).cloned() {
+            if state.opened_at.is_none() {
+                if state.epochs.len() >= EPOCHS_IN_FLIGHT_MAX {
+                    state.starved = true;
+                    return;
+                }
+                state.open = replayed.epoch;
+                self.open(state);
+                self.decide_again(state, &replayed.decision);
+            }
+            if !self.take_again(state, &replayed.decision, worker) {
+                return;
+            }
+            if let Some(open) = state.epochs.back_mut() {
+                open.now = replayed.decision.now;
+                state.now = open.now;
+            }
+            self.close(state);
+            if state.is_repeating() {
+                continue;
+            }
+            if let Some(timeline) = &mut state.timeline {
+                timeline.reopen_at(replayed.epoch + 1);
+            }
+        }
+    }
+
+    /// Fills in what an earlier run decided when it opened an epoch.
+    fn decide_again(&self, state: &mut State, decision: &EpochDecision) {
+        let State { epochs, lanes, .. } = state;
+        let Some(open) = epochs.back_mut() else { return };
+        let over = |step: &u64| {
+            let found = decision.late_before.iter().find(|(known, _)| known == step);
+            found.map_or(EventTime::MIN, |(_, over)| *over)
+        };
+        if !open.late_before.is_empty() {
+            open.late_before = self.steps.iter().map(over).collect();
+        }
+        let closed = |lane: &Lane| {
+            decision.sources.iter().any(|taken| taken.source == lane.key && taken.closed)
+        };
+        open.closed = (0..lanes.len()).filter(|number| closed(&lanes[*number])).collect();
+    }
+
+    /// Takes what an earlier run took; says whether all of it is taken.
+    fn take_again(&self, state: &mut State, decision: &EpochDecision, worker: usize) -> bool {
+        for lane in 0..state.lanes.len() {
+            let key = state.lanes[lane].key;
+            let Some(to) = decision.sources.iter().find(|taken| taken.source == key) else {
+                continue;
+            };
+            loop {
+                let account = &state.lanes[lane];
+                if account.ring.peek(account.reader).is_none_or(|next| next >= to.position) {
+                    break;
+                }
+                if state.in_flight_bytes >= self.credit_bytes {
+                    state.starved = true;
+                    return false;
+                }
+                let account = &state.lanes[lane];
+                // What cannot be read now is tried again; what is damaged was passed over.
+                let Some(taken) = account.ring.take(account.reader) else {
+                    return account.ring.peek(account.reader).is_none_or(|at| at >= to.position);
+                };
+                self.assign(state, lane, taken, worker);
+            }
+            state.lanes[lane].position = state.lanes[lane].position.max(to.position);
+        }
+        true
+    }
+}
+
+impl State {
+    /// Whether epochs of an earlier run are being repeated.
+    fn is_repeating(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| journal.replayed().is_some())
+    }
+
+    /// Moves the positions of sources that have nothing more: the log before its end has none of
+    /// their blocks that were not taken, and need not be kept for them.
+    fn move_on(&mut self) {
+        let Some(journal) = self.journal.as_ref().filter(|_| !self.is_repeating()) else { return };
+        // Before the look at the rings: a block that comes in between stands behind it.
+        let next = journal.next_position();
+        for lane in &mut self.lanes {
+            if lane.ring.peek(lane.reader).is_none() {
+                lane.position = lane.position.max(next);
+            }
+        }
+    }
+
+    /// Hands a checkpoint that is whole to whoever keeps it; says whether it did.
+    fn hand_on(&mut self) -> bool {
+        let Some(checkpoints) = &mut self.checkpoints else { return false };
+        if let Some(draft) = checkpoints.draft.take_if(|draft| draft.is_whole()) {
+            checkpoints.last = Some(draft.epoch);
+            checkpoints.made = Some(draft.finish());
+        }
+        let Some(made) = checkpoints.made.take() else { return false };
+        checkpoints.made = (checkpoints.keep)(made).err();
+        checkpoints.made.is_none()
     }
 }
 
@@ -467,12 +841,23 @@ mod tests {
         let acknowledged: Vec<_> =
             (0..sources).map(|_| Arc::new(Acknowledged::default())).collect();
         let ring = |acknowledged: &Arc<Acknowledged>| {
-            Arc::new(Ring::new(usize::MAX, Arc::clone(acknowledged), Gauge::noop()))
+            Arc::new(Ring::new(usize::MAX, Arc::clone(acknowledged), Gauge::noop(), None))
         };
         let rings: Vec<_> = acknowledged.iter().map(ring).collect();
         let clock = Clock::manual(EventTime::EPOCH);
         let bells = (0..workers).map(|_| Doorbell::default()).collect();
-        let feed = Feed::new(&rings, bells, clock.clone(), credit_bytes, None);
+        let source = |(key, ring): (u64, &Arc<Ring>)| {
+            FeedSource { id: key.to_string(), key, ring: Arc::clone(ring), from: None }
+        };
+        let feed = Feed::new(FeedParts {
+            sources: (0..).zip(&rings).map(source).collect(),
+            steps: Vec::new(),
+            bells,
+            clock: clock.clone(),
+            credit_bytes,
+            event_clock: None,
+            journaling: None,
+        });
         Fixture { feed, rings, acknowledged, clock }
     }
 

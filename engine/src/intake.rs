@@ -1,25 +1,35 @@
 //! The intake: where blocks of sources wait to be taken by pipelines. The bridge from the async
 //! world.
 //!
-//! Each source has a [`Ring`] with a budget of bytes. A source hands its blocks over and waits
-//! while the budget is used up; every pipeline that reads the source takes the blocks at its own
-//! pace; a block leaves the ring when all have taken it, and is acknowledged to the source when all
-//! have delivered it.
+//! Each source has a [`Ring`]. A source hands its blocks over and waits while there is no room;
+//! every pipeline that reads the source takes the blocks at its own pace; a block leaves the ring
+//! when all have taken it.
 //!
 //! ```text
-//!            submit ──▶ [ 7 | 8 | 9 | 10 | 11 ] ──▶ take(reader)
-//!                         ▲            ▲
-//!        delivered by all ┘            └ taken by the slowest reader: trimmed behind it
+//!  submit ──▶ log ──▶ [ 7 | 8 | 9 | 10 | 11 ] ──▶ take(reader)
+//!              │        ▲   ▲        ▲
+//!              │        │   │        └ taken by the fastest reader
+//!              │        │   └ from here on in memory; what is before is read from the log again
+//!              │        └ taken by the slowest reader: forgotten behind it
+//!              └ durable: the sender is answered, unless it wants to wait for the delivery
 //! ```
 //!
-//! The interface is the log's: blocks by position, readers that only say how far they are. The log
-//! on disk will stand between `submit` and the ring, and the ring will be the cache of its tail.
+//! With a log, the ring is the cache of its tail: every block is appended to the log as it comes,
+//! in the ring's order, and what a slow reader has not taken when memory is short is let go and read
+//! from the log later. So a slow pipeline costs disk, up to the source's budget in the log. Without
+//! a log the ring is all there is, and the source waits for the slowest reader.
+
+mod lane_log;
+
+pub use lane_log::{Acknowledge, LaneLog};
 
 use crate::doorbell::Doorbell;
+use crate::log::{LogPosition, Ticket};
 use azud_event::block::Block;
 use azud_event::id::StreamId;
 use azud_plan::component::{Acknowledged, Intake};
 use futures_util::future::BoxFuture;
+use lane_log::LaneReader;
 use metrics::Gauge;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,13 +41,17 @@ pub struct Ring {
     budget_bytes: usize,
     acknowledged: Arc<Acknowledged>,
     bytes_gauge: Gauge,
+    log: Option<LaneLog>,
 }
 
 #[derive(Default)]
 struct State {
     /// Blocks not yet taken by all; the first has index `first`.
-    blocks: VecDeque<Block>,
+    slots: VecDeque<Slot>,
     first: u64,
+    /// How many of the slots, from the first on, have let their block go.
+    evicted: usize,
+    /// What the blocks in memory take up.
     bytes: usize,
     /// Ends of blocks not yet delivered by all; the first has index `delivered`.
     undelivered: VecDeque<(StreamId, u64)>,
@@ -49,54 +63,130 @@ struct State {
     finished: bool,
 }
 
+/// A block that is not yet taken by all.
+struct Slot {
+    /// `None` when it is only in the log.
+    block: Option<Block>,
+    /// Where it is in the log, if there is one.
+    ticket: Option<Ticket>,
+}
+
 struct Reader {
     /// The index of the next block to take.
     next: u64,
     /// Every block before this index is delivered.
     delivered: u64,
     bells: Arc<[Doorbell]>,
+    /// Reads from the log what is no longer in memory.
+    log: Arc<Mutex<LaneReader>>,
+    /// The log could not be read; it is tried again when the log has moved on.
+    stuck: bool,
 }
 
 /// Names a reader of one ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReaderIndex(usize);
 
+/// A block that a reader takes.
+#[derive(Debug)]
+pub struct Taken {
+    /// Its index in the ring.
+    pub index: u64,
+    /// Where it ends in the log, if there is one.
+    pub end: Option<LogPosition>,
+    /// The block.
+    pub block: Block,
+}
+
 impl Ring {
-    /// Makes an empty ring that lets in blocks while it holds less than `budget_bytes`.
-    pub fn new(budget_bytes: usize, acknowledged: Arc<Acknowledged>, bytes_gauge: Gauge) -> Self {
-        Ring { state: Mutex::default(), budget_bytes, acknowledged, bytes_gauge }
+    /// Makes an empty ring that keeps less than about `budget_bytes` in memory.
+    pub fn new(
+        budget_bytes: usize,
+        acknowledged: Arc<Acknowledged>,
+        bytes_gauge: Gauge,
+        log: Option<LaneLog>,
+    ) -> Self {
+        Ring { state: Mutex::default(), budget_bytes, acknowledged, bytes_gauge, log }
     }
 
-    /// Adds a reader, whose `bells` are rung when there is something to take. All readers are added
-    /// before the source runs, so that none misses a block.
-    pub fn add_reader(&self, bells: Arc<[Doorbell]>) -> ReaderIndex {
+    /// Puts blocks that are in the log already before everything that will come. Before any reader
+    /// is added.
+    pub fn restore(&self, tickets: impl IntoIterator<Item = Ticket>) {
         let mut state = self.lock();
-        let next = state.first;
-        state.readers.push(Reader { next, delivered: next, bells });
+        let slot = |ticket| Slot { block: None, ticket: Some(ticket) };
+        state.slots.extend(tickets.into_iter().map(slot));
+        state.evicted = state.slots.len();
+        // They were answered when they came, or will be sent again.
+        state.delivered = state.slots.len() as u64;
+    }
+
+    /// Adds a reader, whose `bells` are rung when there is something to take, and which begins with
+    /// the first block behind `from` in the log. All readers are added before the source runs, so
+    /// that none misses a block.
+    pub fn add_reader(&self, bells: Arc<[Doorbell]>, from: Option<LogPosition>) -> ReaderIndex {
+        let mut state = self.lock();
+        let before = |slot: &Slot| slot.ticket.is_some_and(|ticket| Some(ticket.position) < from);
+        let next = state.first + state.slots.partition_point(before) as u64;
+        let log = Arc::new(Mutex::new(LaneReader::default()));
+        state.readers.push(Reader { next, delivered: next, bells, log, stuck: false });
         ReaderIndex(state.readers.len() - 1)
     }
 
-    /// Takes the next block for a reader, with its index; `None` when there is none now.
-    pub fn take(&self, reader: ReaderIndex) -> Option<(u64, Block)> {
-        let mut state = self.lock();
-        let index = state.readers[reader.0].next;
-        let offset = usize::try_from(index - state.first).ok()?;
-        let block = state.blocks.get(offset)?.clone();
-        state.readers[reader.0].next += 1;
-        self.trim(&mut state);
-        Some((index, block))
+    /// Takes the next block for a reader; `None` when there is none now.
+    pub fn take(&self, reader: ReaderIndex) -> Option<Taken> {
+        loop {
+            let mut state = self.lock();
+            let index = state.readers[reader.0].next;
+            let slot = state.slots.get(usize::try_from(index - state.first).ok()?)?;
+            let (mut block, ticket) = (slot.block.clone(), slot.ticket);
+            if let (None, Some(ticket), Some(log)) = (&block, ticket, &self.log) {
+                let from_log = Arc::clone(&state.readers[reader.0].log);
+                // The disk is not waited for under the lock that the source needs.
+                drop(state);
+                let read = from_log.lock().unwrap_or_else(PoisonError::into_inner).read(log, ticket);
+                state = self.lock();
+                match read {
+                    Ok(read) => block = read,
+                    Err(error) => {
+                        tracing::error!("the log cannot be read, and is tried again: {error}");
+                        state.readers[reader.0].stuck = true;
+                        return None;
+                    }
+                }
+            }
+            state.readers[reader.0].next += 1;
+            self.trim(&mut state);
+            if let Some(block) = block {
+                return Some(Taken { index, end: ticket.map(|ticket| ticket.end), block });
+            }
+            // What is damaged is set aside by the log; the flow goes on behind it.
+        }
+    }
+
+    /// Tells where the next block for a reader begins in the log.
+    pub fn peek(&self, reader: ReaderIndex) -> Option<LogPosition> {
+        let state = self.lock();
+        let offset = usize::try_from(state.readers[reader.0].next - state.first).ok()?;
+        state.slots.get(offset)?.ticket.map(|ticket| ticket.position)
     }
 
     /// Whether the source has ended and this reader has taken everything.
     pub fn ended(&self, reader: ReaderIndex) -> bool {
         let state = self.lock();
-        state.closed && state.readers[reader.0].next == state.first + state.blocks.len() as u64
+        state.closed && state.readers[reader.0].next == state.first + state.slots.len() as u64
+    }
+
+    /// Whether the source is at its end for good and this reader has taken everything.
+    pub fn finished(&self, reader: ReaderIndex) -> bool {
+        let finished = self.lock().finished;
+        finished && self.ended(reader)
     }
 
     /// Whether there is a block for this reader to take now.
     pub fn has_more(&self, reader: ReaderIndex) -> bool {
         let state = self.lock();
-        state.readers[reader.0].next < state.first + state.blocks.len() as u64
+        let reader = &state.readers[reader.0];
+        !reader.stuck && reader.next < state.first + state.slots.len() as u64
     }
 
     /// Notes that a reader has delivered every block before index `before`, and acknowledges what
@@ -106,17 +196,32 @@ impl Ring {
         let known = &mut state.readers[reader.0].delivered;
         *known = (*known).max(before);
         let all = state.readers.iter().map(|reader| reader.delivered).min().unwrap_or(before);
+        let logged = self.log.as_ref().is_some_and(LaneLog::answers);
         while state.delivered < all {
             let Some((stream, end)) = state.undelivered.pop_front() else { break };
             state.delivered += 1;
-            self.acknowledged.note(stream, end);
+            if !logged {
+                self.acknowledged.note(stream, end);
+            }
         }
     }
 
-    /// Whether the source is at its end for good and this reader has taken everything.
-    pub fn finished(&self, reader: ReaderIndex) -> bool {
-        let finished = self.lock().finished;
-        finished && self.ended(reader)
+    /// Notes that everything before a position of the log is on disk: answers who waits for that.
+    pub fn durable(&self, up_to: LogPosition) {
+        if let Some(log) = &self.log {
+            log.durable(up_to, &self.acknowledged);
+        }
+        self.nudge();
+    }
+
+    /// Has those who wait for room look again.
+    pub fn nudge(&self) {
+        let mut state = self.lock();
+        state.waiting.drain(..).for_each(Waker::wake);
+        if state.readers.iter().any(|reader| reader.stuck) {
+            state.readers.iter_mut().for_each(|reader| reader.stuck = false);
+            ring_all(&state);
+        }
     }
 
     /// Notes that the source has ended: nothing more comes, and nothing ever will if it is
@@ -128,23 +233,71 @@ impl Ring {
         ring_all(&state);
     }
 
-    fn push(&self, state: &mut State, block: Block) {
+    /// Gives the marks by which repeats are known, as of now.
+    pub fn marks(&self) -> Vec<(StreamId, u64)> {
+        self.log.as_ref().map(LaneLog::marks).unwrap_or_default()
+    }
+
+    /// Takes a block in, if there is room for it.
+    fn push(&self, state: &mut State, block: Block) -> Result<(), Block> {
+        let block = match &self.log {
+            Some(log) => match log.without_repeats(block) {
+                Ok(block) => block,
+                // It is on disk, or will be when the first of its kind is.
+                Err(repeat) => {
+                    self.acknowledged.note(repeat.stream, repeat.end);
+                    return Ok(());
+                }
+            },
+            None => block,
+        };
+        self.evict(state);
+        if state.bytes >= self.budget_bytes {
+            return Err(block);
+        }
+        let ticket = match &self.log {
+            Some(log) => match log.append(&block) {
+                Some(ticket) => Some(ticket),
+                None => return Err(block),
+            },
+            None => None,
+        };
         state.bytes += block.weight();
         state.undelivered.push_back((block.stream, block.end));
-        state.blocks.push_back(block);
+        state.slots.push_back(Slot { block: Some(block), ticket });
         self.bytes_gauge.set(state.bytes as f64);
         // Without a reader (every pipeline refused it) a block is of no use to anybody.
         self.trim(state);
         ring_all(state);
+        Ok(())
+    }
+
+    /// Lets go of blocks that can be read from the log, the oldest first, until there is room.
+    fn evict(&self, state: &mut State) {
+        let Some(log) = &self.log else { return };
+        let durable = log.durable_to();
+        while state.bytes >= self.budget_bytes {
+            let Some(slot) = state.slots.get_mut(state.evicted) else { return };
+            if slot.ticket.is_none_or(|ticket| ticket.end > durable) {
+                return;
+            }
+            if let Some(block) = slot.block.take() {
+                state.bytes -= block.weight();
+            }
+            state.evicted += 1;
+        }
     }
 
     fn trim(&self, state: &mut State) {
-        let end = state.first + state.blocks.len() as u64;
+        let end = state.first + state.slots.len() as u64;
         let least = state.readers.iter().map(|reader| reader.next).min().unwrap_or(end);
         while state.first < least {
-            let Some(block) = state.blocks.pop_front() else { break };
+            let Some(slot) = state.slots.pop_front() else { break };
             state.first += 1;
-            state.bytes -= block.weight();
+            state.evicted = state.evicted.saturating_sub(1);
+            if let Some(block) = slot.block {
+                state.bytes -= block.weight();
+            }
         }
         self.bytes_gauge.set(state.bytes as f64);
         if state.bytes < self.budget_bytes {
@@ -165,25 +318,21 @@ impl Intake for Ring {
     fn submit(&self, block: Block) -> BoxFuture<'_, ()> {
         let mut block = Some(block);
         Box::pin(std::future::poll_fn(move |context| {
+            let Some(waiting) = block.take() else { return Poll::Ready(()) };
             let mut state = self.lock();
-            if state.bytes >= self.budget_bytes {
-                state.waiting.push(context.waker().clone());
-                return Poll::Pending;
+            match self.push(&mut state, waiting) {
+                Ok(()) => Poll::Ready(()),
+                Err(refused) => {
+                    block = Some(refused);
+                    state.waiting.push(context.waker().clone());
+                    Poll::Pending
+                }
             }
-            if let Some(block) = block.take() {
-                self.push(&mut state, block);
-            }
-            Poll::Ready(())
         }))
     }
 
     fn try_submit(&self, block: Block) -> Result<(), Block> {
-        let mut state = self.lock();
-        if state.bytes >= self.budget_bytes {
-            return Err(block);
-        }
-        self.push(&mut state, block);
-        Ok(())
+        self.push(&mut self.lock(), block)
     }
 }
 
@@ -211,32 +360,32 @@ mod tests {
 
     fn ring(budget: usize) -> (Ring, Arc<Acknowledged>) {
         let acknowledged = Arc::new(Acknowledged::default());
-        (Ring::new(budget, Arc::clone(&acknowledged), Gauge::noop()), acknowledged)
+        (Ring::new(budget, Arc::clone(&acknowledged), Gauge::noop(), None), acknowledged)
     }
 
     #[test]
     fn the_slowest_reader_holds_the_budget() {
         let (ring, _) = ring(100);
-        let one = ring.add_reader(Arc::new([]));
-        let two = ring.add_reader(Arc::new([]));
+        let one = ring.add_reader(Arc::new([]), None);
+        let two = ring.add_reader(Arc::new([]), None);
         assert!(ring.try_submit(block(1, 100)).is_ok());
         assert!(ring.try_submit(block(2, 1)).is_err());
         let mut waiting = ring.submit(block(2, 1));
         assert!((&mut waiting).now_or_never().is_none());
-        assert_eq!(ring.take(one).unwrap().0, 0);
+        assert_eq!(ring.take(one).unwrap().index, 0);
         assert!((&mut waiting).now_or_never().is_none(), "the other reader still needs it");
-        assert_eq!(ring.take(two).unwrap().0, 0);
+        assert_eq!(ring.take(two).unwrap().index, 0);
         assert!((&mut waiting).now_or_never().is_some());
         drop(waiting);
-        assert_eq!(ring.take(one).unwrap().1.end, 2);
+        assert_eq!(ring.take(one).unwrap().block.end, 2);
         assert!(ring.take(one).is_none());
     }
 
     #[test]
     fn a_block_is_acknowledged_when_every_reader_has_delivered_it() {
         let (ring, acknowledged) = ring(1_000);
-        let one = ring.add_reader(Arc::new([]));
-        let two = ring.add_reader(Arc::new([]));
+        let one = ring.add_reader(Arc::new([]), None);
+        let two = ring.add_reader(Arc::new([]), None);
         for end in 1..=3 {
             ring.try_submit(block(end, 1)).unwrap();
         }
@@ -251,7 +400,7 @@ mod tests {
     #[test]
     fn a_closed_ring_ends_when_it_is_empty() {
         let (ring, _) = ring(10);
-        let reader = ring.add_reader(Arc::new([]));
+        let reader = ring.add_reader(Arc::new([]), None);
         ring.try_submit(block(1, 1)).unwrap();
         ring.close(false);
         assert!(!ring.ended(reader));

@@ -7,19 +7,25 @@
 
 pub mod case;
 mod chain;
+mod checkpoint;
 mod dataflow;
 mod dead_letter;
 mod doorbell;
+mod durable;
 mod egress;
+mod epoch_record;
 mod event_clock;
 mod event_time;
 mod feed;
 mod intake;
 mod limits;
 pub mod log;
+mod recovery;
 mod supervise;
 mod telemetry;
 
+pub use intake::Acknowledge;
+pub use recovery::{Durability, StartError};
 pub use supervise::{Built, Engine, EngineError, Settings};
 
 #[cfg(test)]

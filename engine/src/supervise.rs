@@ -10,17 +10,22 @@ use crate::dead_letter;
 use crate::doorbell::Doorbell;
 use crate::egress::SinkQueue;
 use crate::event_clock::{EventClock, Patience};
-use crate::feed::{EventTimes, Feed};
-use crate::intake::Ring;
+use crate::feed::{EventTimes, Feed, FeedParts, FeedSource, Journaling};
+use crate::checkpoint::GroupState;
+use crate::durable::{Door, Keeper, Kept};
+use crate::intake::{Acknowledge, LaneLog, Ring};
+use crate::log::{Log, Observer as _, Ticket};
+use crate::recovery::{Beginning, Durability, Recovery, StartError, pipeline_key, recover};
 use crate::limits::SINK_QUEUE_BATCHES;
 use crate::telemetry::SinkMeter;
 use azud_event::clock::Clock;
-use azud_event::id::{Partitioner, SourceIndex};
+use azud_event::id::{Partitioner, SourceIndex, source_key};
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Acknowledged, Batches, Intake, RunError, SinkTask, SourceContext, SourceTask,
+    Acknowledged, Batches, Intake, KeyedState, RunError, Running as RunningTransform, SinkTask,
+    SourceContext, SourceTask,
 };
-use azud_plan::plan::{Pipeline, Plan, Timing, TransformNode};
+use azud_plan::plan::{Pipeline, Plan, Source, Timing, TransformNode};
 use azud_plan::telemetry::{
     CREDIT_AVAILABLE_BYTES, EPOCH_AGE_SECONDS, INTAKE_BYTES, SOURCE_STREAMS, SourceMeter,
     WATERMARK_LAG_SECONDS, component_labels,
@@ -28,10 +33,10 @@ use azud_plan::telemetry::{
 use futures_channel::mpsc;
 use futures_util::FutureExt;
 use metrics::gauge;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -48,8 +53,10 @@ pub struct Settings {
     pub threads: usize,
     /// The credit of each pipeline, in bytes.
     pub credit_bytes: usize,
-    /// The budget of each source's ring, in bytes.
+    /// How many bytes of each source are kept in memory.
     pub intake_bytes: usize,
+    /// How what is taken in is kept on disk; `None` keeps it in memory only.
+    pub durability: Option<Durability>,
     /// The folder of dead letters.
     pub dead_letters: PathBuf,
     /// The budget of each pipeline's dead letters, in bytes.
@@ -80,6 +87,7 @@ struct State {
     plan: Arc<Plan>,
     feeds: Vec<Arc<Feed>>,
     sinks: Vec<(String, Arc<SinkMeter>)>,
+    log: Option<Arc<Log>>,
     /// What has gone wrong and not come right again.
     troubles: Mutex<Vec<String>>,
 }
@@ -104,17 +112,31 @@ pub enum EngineError {
 }
 
 impl Engine {
-    /// Starts a plan. Must be called within a tokio runtime.
-    pub fn start(plan: Plan, built: Built, settings: Settings) -> Engine {
+    /// Starts a plan, going on from where an earlier run has come if what it took in is kept. Must
+    /// be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When what is kept cannot be read, or does not fit the plan any more. Nothing runs then.
+    pub fn start(plan: Plan, built: Built, settings: Settings) -> Result<Engine, StartError> {
         install_panic_hook();
         let plan = Arc::new(plan);
+        let durability = settings.durability.as_ref();
+        let mut recovery =
+            durability.map(|kept| recover(&plan, kept, &settings.clock)).transpose()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = stopped.map(drop).boxed().shared();
-        let (rings, contexts) = intake(&plan, &settings, &shutdown);
-        let mut starter = Starter::new(Arc::clone(&plan), &settings, &rings);
+        let (rings, contexts) = intake(&plan, &settings, &shutdown, recovery.as_mut());
+        let (mut starter, keeper) =
+            Starter::new(Arc::clone(&plan), &settings, &rings, recovery.as_mut())?;
         starter.sinks(built.sinks);
         let Starter { parts, tasks, meters, feeds, .. } = starter;
-        let state = State { plan, feeds, sinks: meters, troubles: Mutex::default() };
+        let log = recovery.as_ref().map(|recovery| Arc::clone(&recovery.log));
+        if let Some(recovery) = &recovery {
+            recovery.bells.connect(rings.clone(), feeds.clone());
+            // What was durable before anybody listened.
+            recovery.bells.durable(recovery.log.durable());
+        }
+        let state = State { plan, feeds, sinks: meters, log, troubles: Mutex::default() };
         let state = Arc::new(state);
         let sources = run_sources(built.sources, contexts, rings, &state);
         let (report, ended) = watch::channel(None);
@@ -124,8 +146,9 @@ impl Engine {
         // runtime from ending.
         let (workers_ended, workers) = oneshot::channel();
         std::thread::spawn(move || workers_ended.send(worker::run(threads, parts)));
-        tokio::spawn(supervise(workers, sources, tasks, report));
-        Engine { stop: Mutex::new(Some(stop)), state, ended }
+        let running = Running { workers, sources, sinks: tasks, state: Arc::clone(&state), keeper };
+        tokio::spawn(running.supervise(report));
+        Ok(Engine { stop: Mutex::new(Some(stop)), state, ended })
     }
 
     /// Lists why the instance is not ready; empty when it is.
@@ -191,6 +214,7 @@ fn intake(
     plan: &Plan,
     settings: &Settings,
     shutdown: &azud_plan::component::Shutdown,
+    mut recovery: Option<&mut Recovery>,
 ) -> (Vec<Arc<Ring>>, Vec<SourceContext>) {
     let sources = (0..).zip(&plan.sources).map(|(index, source)| {
         let readers = plan.pipelines.iter().filter(|pipeline| reads(pipeline, index));
@@ -198,7 +222,10 @@ fn intake(
         let labels = component_labels(&source.id, "source", source.kind, pipeline);
         let acknowledged = Arc::new(Acknowledged::default());
         let bytes = gauge!(INTAKE_BYTES, labels.clone());
-        let ring = Ring::new(settings.intake_bytes, Arc::clone(&acknowledged), bytes);
+        let lane = recovery.as_deref_mut().map(|recovery| lane_log(recovery, index, source, settings));
+        let (log, tickets) = lane.unzip();
+        let ring = Ring::new(settings.intake_bytes, Arc::clone(&acknowledged), bytes, log);
+        ring.restore(tickets.unwrap_or_default());
         let ring = Arc::new(ring);
         let context = SourceContext {
             source: SourceIndex(index),
@@ -211,6 +238,26 @@ fn intake(
         (ring, context)
     });
     sources.unzip()
+}
+
+/// Makes a source's side of the log, with what the log has of it already.
+fn lane_log(
+    recovery: &mut Recovery,
+    index: u32,
+    source: &Source,
+    settings: &Settings,
+) -> (LaneLog, Vec<Ticket>) {
+    let key = source_key(&source.id);
+    let acknowledge = settings.durability.as_ref().map(|kept| kept.acknowledge);
+    let log = LaneLog::new(
+        Arc::clone(&recovery.log),
+        key,
+        SourceIndex(index),
+        acknowledge.unwrap_or(Acknowledge::Logged),
+        source.spec.resumes(),
+        recovery.marks.remove(&key).unwrap_or_default(),
+    );
+    (log, recovery.tickets.remove(&key).unwrap_or_default())
 }
 
 /// Says how far event time has come in a pipeline, and which streams are waited for.
@@ -260,35 +307,112 @@ struct Starter<'a> {
     feeds: Vec<Arc<Feed>>,
     bells: Vec<Arc<[Doorbell]>>,
     parts: Vec<Vec<Part>>,
+    /// For each pipeline the states of its keyed steps: step, group, state.
+    restored: Vec<Vec<Restored>>,
     tasks: JoinSet<Result<(), EngineError>>,
     meters: Vec<(String, Arc<SinkMeter>)>,
 }
 
 impl<'a> Starter<'a> {
-    fn new(plan: Arc<Plan>, settings: &'a Settings, rings: &[Arc<Ring>]) -> Self {
+    fn new(
+        plan: Arc<Plan>,
+        settings: &'a Settings,
+        rings: &[Arc<Ring>],
+        mut recovery: Option<&mut Recovery>,
+    ) -> Result<(Self, Option<Keeper>), StartError> {
         let mut starter = Starter {
             plan: Arc::clone(&plan),
             settings,
             feeds: Vec::new(),
             bells: Vec::new(),
             parts: (0..settings.threads).map(|_| Vec::new()).collect(),
+            restored: Vec::new(),
             tasks: JoinSet::new(),
             meters: Vec::new(),
         };
-        for pipeline in &plan.pipelines {
+        let known_feeds = Arc::new(OnceLock::new());
+        let keeper = match recovery.as_deref() {
+            Some(recovery) => {
+                let folders = recovery.pipelines.iter().map(|it| Kept::below(it.folder.clone()));
+                let kept = folders.collect::<Result<Vec<_>, _>>()?;
+                let log = Arc::clone(&recovery.log);
+                Some(Keeper::start(kept, log, Arc::clone(&known_feeds))?)
+            }
+            None => None,
+        };
+        for (index, pipeline) in plan.pipelines.iter().enumerate() {
             let bells: Arc<[Doorbell]> =
                 (0..settings.threads).map(|_| Doorbell::default()).collect();
-            let inputs = pipeline.sources.iter();
-            let rings: Vec<_> =
-                inputs.map(|input| Arc::clone(&rings[input.source.0 as usize])).collect();
-            let clock = settings.clock.clone();
-            let event_clock = pipeline.is_keyed().then(|| event_clock(&plan, pipeline));
-            let credit = settings.credit_bytes;
-            let feed = Feed::new(&rings, Arc::clone(&bells), clock, credit, event_clock);
+            let beginning = recovery.as_deref_mut().map(|it| {
+                let log = Arc::clone(&it.log);
+                (std::mem::take(&mut it.pipelines[index]), log)
+            });
+            let door = keeper.as_ref().map(|keeper| keeper.door(index));
+            let beginning = beginning.zip(door);
+            let feed = starter.feed(pipeline, rings, Arc::clone(&bells), beginning)?;
             starter.feeds.push(Arc::new(feed));
             starter.bells.push(bells);
         }
-        starter
+        // Nobody else sets it.
+        let _ = known_feeds.set(starter.feeds.clone());
+        Ok((starter, keeper))
+    }
+
+    /// Makes the feed of a pipeline, and the states of its keyed steps.
+    fn feed(
+        &mut self,
+        pipeline: &Pipeline,
+        rings: &[Arc<Ring>],
+        bells: Arc<[Doorbell]>,
+        beginning: Option<((Beginning, Arc<Log>), Door)>,
+    ) -> Result<Feed, StartError> {
+        let plan = Arc::clone(&self.plan);
+        let keyed = pipeline.transforms.iter().filter(|it| it.spec.is_keyed()).count();
+        let mut clock = pipeline.is_keyed().then(|| event_clock(&plan, pipeline));
+        let steps: Vec<u64> = pipeline.transforms.iter().map(|it| source_key(&it.id)).collect();
+        let from = beginning.as_ref().map(|((beginning, _), _)| beginning.from.clone());
+        let sources = pipeline.sources.iter().map(|input| {
+            let id = &plan.sources[input.source.0 as usize].id;
+            let key = source_key(id);
+            // A source that the pipeline did not read before begins with what comes now.
+            let end = beginning.as_ref().map(|((_, log), _)| log.next());
+            let from = from.as_ref().and_then(|from| from.get(&key).copied()).or(end);
+            let ring = Arc::clone(&rings[input.source.0 as usize]);
+            FeedSource { id: id.clone(), key, ring, from }
+        });
+        let sources = sources.collect();
+        let mut restored = Vec::new();
+        let journaling = match (beginning, &self.settings.durability) {
+            (Some(((beginning, log), keep)), Some(durability)) => {
+                restored = restore(pipeline, &beginning.groups, &durability.drop_state)?;
+                if let Some(clock) = &mut clock {
+                    let known = &beginning.clock.watermarks;
+                    let watermark = |step| known.get(step).copied().unwrap_or(EventTime::MIN);
+                    let watermarks: Vec<_> = steps.iter().map(watermark).collect();
+                    clock.restore(&beginning.clock.sources, &watermarks);
+                }
+                Some(Journaling {
+                    log,
+                    pipeline: pipeline_key(&pipeline.name),
+                    first: beginning.first,
+                    now: beginning.now,
+                    replay: beginning.replay,
+                    interval: durability.checkpoint_interval,
+                    keep,
+                })
+            }
+            _ => None,
+        };
+        self.restored.push(restored);
+        Ok(Feed::new(FeedParts {
+            sources,
+            steps,
+            bells,
+            clock: self.settings.clock.clone(),
+            credit_bytes: self.settings.credit_bytes,
+            event_clock: clock.map(|clock| (clock, keyed)),
+            journaling,
+        }))
     }
 
     /// Starts the sinks of every pipeline and gives each worker its part.
@@ -316,12 +440,16 @@ impl<'a> Starter<'a> {
     }
 
     fn part(
-        &self,
+        &mut self,
         pipeline: usize,
         worker: usize,
         queues: &[SinkQueue],
         counted: Vec<u32>,
     ) -> Part {
+        // As rows are exchanged: a group lives on the worker of its number.
+        let mine = |it: &mut Restored| usize::from(it.1) % self.settings.threads == worker;
+        let restored = self.restored[pipeline].extract_if(.., mine).collect();
+        let restored = RefCell::new(restored);
         Part {
             plan: Arc::clone(&self.plan),
             pipeline,
@@ -331,6 +459,7 @@ impl<'a> Starter<'a> {
             partitioner: Partitioner::new(self.settings.partition_secret),
             clock: self.settings.clock.clone(),
             counted,
+            restored,
         }
     }
 
@@ -385,37 +514,96 @@ fn run_sources(
     tasks
 }
 
-/// Waits for everything to end, and reports how it did.
-async fn supervise(
-    workers: oneshot::Receiver<Result<(), String>>,
-    mut sources: JoinSet<()>,
-    mut sinks: JoinSet<Result<(), EngineError>>,
-    report: watch::Sender<Option<Result<(), EngineError>>>,
-) {
-    let mut outcome = Ok(());
-    tokio::pin!(workers);
-    let mut working = true;
-    while working || !sinks.is_empty() {
-        tokio::select! {
-            ended = &mut workers, if working => {
-                working = false;
-                let ended = ended.unwrap_or_else(|died| Err(died.to_string()));
-                outcome = outcome.and(ended.map_err(EngineError::Workers));
+/// The state of one group of a keyed step: step, group, state.
+type Restored = (usize, u8, Box<dyn KeyedState>);
+
+/// Makes the states of a pipeline's keyed steps again.
+fn restore(
+    pipeline: &Pipeline,
+    groups: &[GroupState],
+    drop_state: &[String],
+) -> Result<Vec<Restored>, StartError> {
+    let mut restored = Vec::new();
+    for (index, transform) in pipeline.transforms.iter().enumerate() {
+        let RunningTransform::Keyed { state: make, .. } = transform.spec.build() else { continue };
+        let key = source_key(&transform.id);
+        let id = || transform.id.clone();
+        for group in groups.iter().filter(|group| group.step == key) {
+            if drop_state.contains(&transform.id) {
+                continue;
             }
-            Some(ended) = sinks.join_next() => {
-                let died = |error: JoinError| Err(EngineError::Workers(error.to_string()));
-                if let Err(error) = ended.unwrap_or_else(died) {
-                    // Its epochs can never complete: end now, and say why, rather than stand still.
-                    outcome = outcome.and(Err(error));
+            if group.shape != transform.spec.shape() {
+                return Err(StartError::Shape { id: id() });
+            }
+            let mut state = make();
+            let read = state.restore(&group.state);
+            read.map_err(|reason| StartError::State { id: id(), reason })?;
+            restored.push((index, group.group, state));
+        }
+    }
+    Ok(restored)
+}
+
+/// What runs of a plan.
+struct Running {
+    workers: oneshot::Receiver<Result<(), String>>,
+    sources: JoinSet<()>,
+    sinks: JoinSet<Result<(), EngineError>>,
+    state: Arc<State>,
+    keeper: Option<Keeper>,
+}
+
+impl Running {
+    /// Waits for everything to end, and reports how it did.
+    async fn supervise(mut self, report: watch::Sender<Option<Result<(), EngineError>>>) {
+        let mut outcome = Ok(());
+        let mut working = true;
+        while working || !self.sinks.is_empty() {
+            tokio::select! {
+                ended = &mut self.workers, if working => {
+                    working = false;
+                    let ended = ended.unwrap_or_else(|died| Err(died.to_string()));
+                    outcome = outcome.and(ended.map_err(EngineError::Workers));
+                }
+                Some(ended) = self.sinks.join_next() => {
+                    let died = |error: JoinError| Err(EngineError::Workers(error.to_string()));
+                    if let Err(error) = ended.unwrap_or_else(died) {
+                        // Its epochs can never complete: end now, and say why, rather than stand
+                        // still.
+                        outcome = outcome.and(Err(error));
+                        break;
+                    }
+                }
+            }
+        }
+        if outcome.is_ok() {
+            while self.sources.join_next().await.is_some() {}
+            self.keep_last().await;
+        }
+        report.send_replace(Some(outcome));
+    }
+
+    /// Waits until the last checkpoints are written and the log is closed.
+    async fn keep_last(&mut self) {
+        if let Some(keeper) = &self.keeper {
+            let mut written = keeper.written();
+            // Marked before looking, so that one that is written meanwhile is not missed.
+            while {
+                written.mark_unchanged();
+                keeper.is_busy() || !self.state.feeds.iter().all(|feed| feed.is_kept())
+            } {
+                if written.changed().await.is_err() {
                     break;
                 }
             }
         }
+        if let Some(log) = self.state.log.clone() {
+            let closed = tokio::task::spawn_blocking(move || log.close()).await;
+            if let Ok(Err(error)) = closed {
+                tracing::error!("the log: {error}");
+            }
+        }
     }
-    if outcome.is_ok() {
-        while sources.join_next().await.is_some() {}
-    }
-    report.send_replace(Some(outcome));
 }
 
 /// Sets the gauges until the plan has ended.

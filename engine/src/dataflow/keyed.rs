@@ -9,9 +9,10 @@
 
 use super::{Nothing, Outlet, Part, PipelineScope, Rows, row_outputs};
 use crate::chain::Chain;
+use crate::checkpoint::GroupState;
 use crate::doorbell::Doorbell;
 use crate::egress::Egress;
-use crate::feed::{Epoch, Feed};
+use crate::feed::{Epoch, Feed, StepEpoch};
 use crate::limits::TOLD_PER_ACTIVATION;
 use crate::telemetry::count_alert;
 use azud_event::id::{StreamId, source_key};
@@ -31,6 +32,7 @@ type MakeState = Box<dyn Fn() -> Box<dyn KeyedState> + Send>;
 struct Groups {
     /// The transform's key, the source of what it tells.
     source: u64,
+    shape: u64,
     make: MakeState,
     states: BTreeMap<u8, Group>,
 }
@@ -47,6 +49,8 @@ struct UnderWay {
     groups: VecDeque<(u8, Vec<Row>)>,
     /// How many records the group in front has told already.
     told: u64,
+    /// Whether a checkpoint is made at its end.
+    snapshot: bool,
 }
 
 /// Builds the operator of the keyed transform `index`; adds what it sends to further keyed
@@ -66,7 +70,16 @@ pub fn build<'s>(
     let feed = Arc::clone(&part.feed);
     let bell = Doorbell::default();
     let egress = Egress::new(part.queues(), bell.clone(), Arc::clone(&feed));
-    let source = source_key(&pipeline.transforms[index].id);
+    let mut groups = Groups {
+        source: source_key(&pipeline.transforms[index].id),
+        shape: pipeline.transforms[index].spec.shape(),
+        make,
+        states: BTreeMap::new(),
+    };
+    for (_, group, state) in part.restored.borrow_mut().extract_if(.., |it| it.0 == index) {
+        let due = state.due();
+        groups.states.insert(group, Group { state, due });
+    }
     let feeds = chain.feeds();
     let raises = pipeline.transforms[index].spec.rule().is_some();
 
@@ -82,6 +95,7 @@ pub fn build<'s>(
     let worker = scope.index();
 
     builder.build(move |capabilities| {
+        let next = feed.first();
         let mut step = KeyedStep {
             step: index,
             worker,
@@ -89,9 +103,9 @@ pub fn build<'s>(
             outlet,
             record,
             raises,
-            groups: Groups { source, make, states: BTreeMap::new() },
+            groups,
             stash: BTreeMap::new(),
-            next: 0,
+            next,
             under_way: None,
             capabilities: Some(capabilities),
         };
@@ -141,15 +155,18 @@ impl KeyedStep {
             self.capabilities = Some(capabilities);
             return Progress::More;
         }
-        for (epoch, clock) in self.feed.clocks(self.step, self.next, frontier) {
+        for StepEpoch { epoch, clock, snapshot } in
+            self.feed.epochs(self.step, self.next, frontier)
+        {
             self.next = epoch + 1;
             let rows = self.stash.remove(&epoch).unwrap_or_default();
             let groups = self.groups.concerned(rows, &clock);
             if groups.is_empty() {
+                self.end(epoch, snapshot);
                 continue;
             }
             capabilities.iter_mut().for_each(|held| held.downgrade(&epoch));
-            self.under_way = Some(UnderWay { epoch, clock, groups, told: 0 });
+            self.under_way = Some(UnderWay { epoch, clock, groups, told: 0, snapshot });
             if self.go_on(&capabilities, &mut budget) == Progress::More {
                 self.capabilities = Some(capabilities);
                 return Progress::More;
@@ -194,7 +211,15 @@ impl KeyedStep {
         self.outlet.send(true, epoch, capabilities);
         self.outlet.chain.flush_meters();
         self.record.release();
+        self.end(epoch, under_way.snapshot);
         Progress::Done
+    }
+
+    /// Ends an epoch: gives the state for a checkpoint, if one is made there.
+    fn end(&self, epoch: Epoch, snapshot: bool) {
+        if snapshot {
+            self.feed.snapshot(epoch, self.groups.snapshot());
+        }
     }
 }
 
@@ -224,7 +249,7 @@ impl Groups {
         told: &mut u64,
         emit: &mut dyn FnMut(Told, Origin),
     ) -> Progress {
-        let Groups { source, make, states } = self;
+        let Groups { source, make, states, .. } = self;
         let known =
             states.entry(group).or_insert_with(|| Group { state: make(), due: Due::default() });
         let progress = apply(&mut *known.state, *source, group, rows, clock, told, emit);
@@ -232,6 +257,18 @@ impl Groups {
             known.due = known.state.due();
         }
         progress
+    }
+
+    /// Writes the state of every group.
+    fn snapshot(&self) -> Vec<GroupState> {
+        let (step, shape) = (self.source, self.shape);
+        let groups = self.states.iter();
+        groups
+            .map(|(group, known)| {
+                let state = known.state.snapshot();
+                GroupState { step, group: *group, shape, state }
+            })
+            .collect()
     }
 
     /// Tells what the first group waits for.

@@ -25,8 +25,9 @@ use crate::feed::{Epoch, Feed};
 use azud_event::clock::Clock;
 use azud_event::id::Partitioner;
 use azud_event::row::Row;
-use azud_plan::component::Running;
+use azud_plan::component::{KeyedState, Running};
 use azud_plan::plan::Plan;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;
@@ -60,6 +61,9 @@ pub struct Part {
     pub clock: Clock,
     /// The sources whose events this pipeline counts.
     pub counted: Vec<u32>,
+    /// What keyed steps knew at the last checkpoint, of the groups that this worker owns: step,
+    /// group, state.
+    pub restored: RefCell<Vec<(usize, u8, Box<dyn KeyedState>)>>,
 }
 
 impl Part {

@@ -4,7 +4,7 @@
 //! are made then, once, in the order of epochs; keyed steps of all workers read the same.
 
 use super::Epoch;
-use crate::event_clock::{EventClock, Observation};
+use crate::event_clock::{ClockState, EventClock, Observation};
 use azud_event::time::EventTime;
 use azud_plan::component::{Due, EpochClock};
 use std::collections::BTreeMap;
@@ -25,25 +25,33 @@ pub struct Timeline {
     passed: Vec<Epoch>,
     /// The clocks of every epoch before this are known.
     resolved: Epoch,
+    /// From this epoch on what comes is other input than that of an earlier run.
+    reopen_at: Option<Epoch>,
     /// What the keyed steps wait for, by step and worker.
     waiting: BTreeMap<(usize, usize), Due>,
 }
 
 impl Timeline {
-    /// Begins a timeline for so many workers.
-    pub fn new(clock: EventClock, workers: usize) -> Self {
+    /// Begins a timeline for so many workers, with this epoch.
+    pub fn new(clock: EventClock, workers: usize, first: Epoch) -> Self {
         Timeline {
             clock,
             seen: BTreeMap::new(),
-            passed: vec![0; workers],
-            resolved: 0,
+            passed: vec![first; workers],
+            resolved: first,
+            reopen_at: None,
             waiting: BTreeMap::new(),
         }
     }
 
     /// Gives what is over at the moment, by step: fixed for an epoch when it opens.
     pub fn watermarks(&self) -> Arc<[EventTime]> {
-        self.clock.watermarks()
+        let watermarks = self.clock.watermarks();
+        if self.reopen_at.is_none() {
+            return watermarks;
+        }
+        let reopened = |over: &EventTime| if *over == EventTime::MAX { EventTime::MIN } else { *over };
+        watermarks.iter().map(reopened).collect()
     }
 
     /// Takes in what a worker saw in an epoch.
@@ -72,6 +80,9 @@ impl Timeline {
         late_before: &[EventTime],
         closed: &[usize],
     ) -> Clocks {
+        if self.reopen_at.take_if(|epoch| *epoch == self.resolved).is_some() {
+            self.clock.reopen();
+        }
         for seen in self.seen.remove(&self.resolved).unwrap_or_default() {
             self.clock.observe(seen);
         }
@@ -83,6 +94,17 @@ impl Timeline {
             EpochClock { now, watermark, late_before: *late_before, missing }
         });
         clocks.collect()
+    }
+
+    /// Says that from an epoch on what comes is other input than that of an earlier run, which may
+    /// have come to the end of all.
+    pub fn reopen_at(&mut self, epoch: Epoch) {
+        self.reopen_at = Some(epoch);
+    }
+
+    /// Gives what a later run must know.
+    pub fn state(&self, steps: &[u64]) -> ClockState {
+        self.clock.state(steps)
     }
 
     /// Notes what a keyed step on one worker waits for.

@@ -175,6 +175,7 @@ fn encode_block(block: &LoggedBlock, head: &mut Vec<u8>) {
         Layout::Syslog => (1, 0, 0),
         Layout::Heads => (2, 0, 0),
         Layout::Refused { reason, length } => (3, reason_number(*reason), *length),
+        Layout::End => (4, 0, 0),
     };
     let peers_bytes: usize = block.peers.iter().map(|peer| 7 + peer.host.len()).sum();
     head.reserve_exact(BLOCK_HEAD_BYTES + peers_bytes);
@@ -207,6 +208,7 @@ fn decode_block(source: u64, mut payload: Bytes) -> Option<LoggedBlock> {
         1 => Layout::Syslog,
         2 => Layout::Heads,
         3 => Layout::Refused { reason: reason_of(reason)?, length },
+        4 => Layout::End,
         _ => return None,
     };
     let count = usize::try_from(payload.try_get_u32_le().ok()?).ok()?;

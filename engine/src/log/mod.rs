@@ -99,6 +99,7 @@ use damage::DamageList;
 use error::Trying;
 use state::{Counts, Shared, SharedParts, State};
 use std::any::Any;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -108,7 +109,9 @@ use std::time::Duration;
 use writer::Writer;
 
 /// A place in the log: how many bytes of entries, and of gaps between runs, come before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct LogPosition(pub u64);
 
 impl fmt::Display for LogPosition {

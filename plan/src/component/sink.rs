@@ -87,6 +87,9 @@ pub struct Batch {
     pub records: usize,
     /// Their partition; empty when the sink has only one.
     pub partition: Arc<str>,
+    /// The epoch of the pipeline that they are of. Within one incarnation of the data folder an
+    /// epoch that is repeated after a restart has the same records.
+    pub epoch: u64,
     /// To be used once they are delivered.
     pub confirmation: Confirmation,
 }

@@ -43,6 +43,13 @@ pub trait SourceSpec: Send + Sync {
     /// Gives a decoder of its blocks, for one worker.
     fn decoder(&self) -> Box<dyn Decoder>;
 
+    /// Whether it may give a stream again from an earlier position after a restart, because it
+    /// remembers no more than what was acknowledged: then what is in the log already is dropped at
+    /// the door. Its positions are bytes, and its streams keep their ids.
+    fn resumes(&self) -> bool {
+        false
+    }
+
     /// Gives how long its streams are waited for when its author did not say: streams of senders
     /// that live are soon missed, while a recording may stop anywhere.
     fn max_hold(&self) -> Duration {

@@ -52,6 +52,12 @@ pub trait TransformSpec: Send + Sync {
         None
     }
 
+    /// Gives a hash of what the state of a keyed transform hangs on: its key, its window, its
+    /// aggregates. A state that was kept under another shape is of no use.
+    fn shape(&self) -> u64 {
+        0
+    }
+
     /// Gives the output that takes the records which are too late, by its place in the list of
     /// outputs.
     fn late_port(&self) -> Option<usize> {

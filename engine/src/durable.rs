@@ -1,0 +1,204 @@
+//! Who is told what is on disk, and who keeps checkpoints.
+
+use crate::checkpoint::{self, Checkpoint, CheckpointError};
+use crate::feed::Feed;
+use crate::intake::Ring;
+use crate::log::{Log, LogError, LogPosition, Observer, Phase};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::watch;
+
+/// Passes on what the log tells: to the sources' rings, which answer senders, and to the feeds,
+/// which let results leave.
+#[derive(Default)]
+pub struct LogBells {
+    rings: OnceLock<Vec<Arc<Ring>>>,
+    feeds: OnceLock<Vec<Arc<Feed>>>,
+}
+
+impl LogBells {
+    /// Says whom to tell; once, before anything is appended.
+    pub fn connect(&self, rings: Vec<Arc<Ring>>, feeds: Vec<Arc<Feed>>) {
+        // A second call could only come from starting one plan twice on one log, which nothing does.
+        let _ = (self.rings.set(rings), self.feeds.set(feeds));
+    }
+
+    fn rings(&self) -> impl Iterator<Item = &Arc<Ring>> {
+        self.rings.get().into_iter().flatten()
+    }
+
+    fn feeds(&self) -> impl Iterator<Item = &Arc<Feed>> {
+        self.feeds.get().into_iter().flatten()
+    }
+}
+
+impl Observer for LogBells {
+    fn durable(&self, up_to: LogPosition) {
+        self.rings().for_each(|ring| ring.durable(up_to));
+        self.feeds().for_each(|feed| feed.durable(up_to));
+    }
+
+    fn room(&self) {
+        self.feeds().for_each(|feed| feed.nudge());
+        self.rings().for_each(|ring| ring.nudge());
+    }
+
+    fn phase(&self, phase: Phase) {
+        match phase {
+            Phase::Full => tracing::error!(
+                "the log has no room on its disk: sources wait; free some, and they go on"
+            ),
+            Phase::Running => tracing::info!("the log has room again"),
+            Phase::Stopped => {}
+        }
+        self.room();
+    }
+
+    /// Ends the process: what was told durable is there at the next start, and nothing else may be
+    /// told.
+    fn fatal(&self, error: LogError) {
+        tracing::error!("the log has failed, and nothing may be taken in without it: {error}");
+        std::process::abort();
+    }
+}
+
+/// Takes a checkpoint, or gives it back when it is busy.
+pub type Door = Box<dyn Fn(Checkpoint) -> Result<(), Checkpoint> + Send>;
+
+/// Writes the checkpoints of all pipelines, on a thread of its own, and lets go of the log behind
+/// them.
+pub struct Keeper {
+    sender: SyncSender<(usize, Checkpoint)>,
+    /// How many were given to be written.
+    given: Arc<AtomicU64>,
+    /// How many were written, or could not be.
+    written: watch::Receiver<u64>,
+}
+
+/// The checkpoints of one pipeline.
+pub struct Kept {
+    folder: PathBuf,
+    /// From where each of them needs the log, the oldest first.
+    held_from: VecDeque<LogPosition>,
+}
+
+/// What the thread has.
+struct Keeping {
+    receiver: Receiver<(usize, Checkpoint)>,
+    pipelines: Vec<Kept>,
+    log: Arc<Log>,
+    feeds: Arc<OnceLock<Vec<Arc<Feed>>>>,
+    written: watch::Sender<u64>,
+}
+
+impl Keeper {
+    /// Starts the thread. `feeds` are set once they are made, before any checkpoint is.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(
+        pipelines: Vec<Kept>,
+        log: Arc<Log>,
+        feeds: Arc<OnceLock<Vec<Arc<Feed>>>>,
+    ) -> Result<Keeper, LogError> {
+        // One waits while one is written; a pipeline whose turn it is not asks again.
+        let (sender, receiver) = sync_channel(1);
+        let (report, written) = watch::channel(0);
+        let keeping = Keeping { receiver, pipelines, log, feeds, written: report };
+        let builder = std::thread::Builder::new().name("checkpoints".to_owned());
+        builder.spawn(move || keeping.run()).map_err(LogError::Thread)?;
+        Ok(Keeper { sender, given: Arc::default(), written })
+    }
+
+    /// Gives what takes the checkpoints of one pipeline.
+    pub fn door(&self, pipeline: usize) -> Door {
+        let (sender, given) = (self.sender.clone(), Arc::clone(&self.given));
+        Box::new(move |checkpoint| {
+            given.fetch_add(1, Ordering::SeqCst);
+            sender.try_send((pipeline, checkpoint)).map_err(|refused| {
+                given.fetch_sub(1, Ordering::SeqCst);
+                match refused {
+                    TrySendError::Full((_, checkpoint))
+                    | TrySendError::Disconnected((_, checkpoint)) => checkpoint,
+                }
+            })
+        })
+    }
+
+    /// Whether a checkpoint is being written, or waits to be.
+    pub fn is_busy(&self) -> bool {
+        self.given.load(Ordering::SeqCst) > *self.written.borrow()
+    }
+
+    /// Gives what changes with every checkpoint that was written.
+    pub fn written(&self) -> watch::Receiver<u64> {
+        self.written.clone()
+    }
+}
+
+impl Keeping {
+    fn run(mut self) {
+        while let Ok((pipeline, checkpoint)) = self.receiver.recv() {
+            match self.write(&self.pipelines[pipeline].folder, &checkpoint) {
+                Ok(()) => {
+                    self.pipelines[pipeline].add(&checkpoint);
+                    self.let_go();
+                }
+                // The older ones are there, and the log behind them; the next one is tried in time.
+                Err(error) => tracing::error!("a checkpoint could not be kept: {error}"),
+            }
+            self.written.send_modify(|count| *count += 1);
+            let feeds = self.feeds.get().into_iter().flatten();
+            feeds.for_each(|feed| feed.kept());
+        }
+    }
+
+    fn write(
+        &self,
+        folder: &Path,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        if checkpoint.write(folder).is_ok() {
+            return Ok(());
+        }
+        // Room for it was set aside: it is what lets the log go.
+        let reserve = self.log.open_reserve()?;
+        let written = checkpoint.write(folder);
+        drop(reserve);
+        Ok(written?)
+    }
+
+    /// Lets go of the log behind what every pipeline has kept.
+    fn let_go(&self) {
+        let held = self.pipelines.iter().filter_map(|kept| kept.held_from.front());
+        if let Some(least) = held.min() {
+            self.log.release(*least);
+        }
+    }
+}
+
+impl Kept {
+    /// Looks at what is kept of a pipeline.
+    ///
+    /// # Errors
+    /// When its folder cannot be read.
+    pub fn below(folder: PathBuf) -> Result<Kept, CheckpointError> {
+        let mut held_from = VecDeque::new();
+        for path in checkpoint::list(&folder)? {
+            if let Ok(known) = Checkpoint::read(&path) {
+                held_from.extend(known.needs_log_from());
+            }
+        }
+        Ok(Kept { folder, held_from })
+    }
+
+    fn add(&mut self, checkpoint: &Checkpoint) {
+        self.held_from.extend(checkpoint.needs_log_from());
+        while self.held_from.len() > checkpoint::KEPT {
+            self.held_from.pop_front();
+        }
+    }
+}

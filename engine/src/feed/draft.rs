@@ -1,0 +1,68 @@
+//! The draft of a checkpoint: what is gathered for it while its epoch passes through the pipeline.
+//!
+//! A checkpoint at an epoch holds everything up to and with it: where each source stands, the event
+//! clock, and what every keyed step on every worker knows. It is whole when all of them have given
+//! their part and every sink has confirmed the epoch; so nothing before it is ever asked for again.
+
+use super::Epoch;
+use crate::checkpoint::{Checkpoint, GroupState, SourcePosition};
+use crate::event_clock::ClockState;
+use azud_event::time::EventTime;
+
+/// A checkpoint in the making.
+#[derive(Debug)]
+pub struct Draft {
+    /// The last epoch that is in it.
+    pub epoch: Epoch,
+    now: EventTime,
+    sources: Vec<SourcePosition>,
+    /// `None` as long as the epoch's clocks are not known.
+    clock: Option<ClockState>,
+    groups: Vec<GroupState>,
+    /// How many steps on workers have not given their part.
+    missing: usize,
+    delivered: bool,
+}
+
+impl Draft {
+    /// Begins a checkpoint at an epoch, for so many keyed steps, counted on each worker. Without
+    /// any there is no event clock either.
+    pub fn new(epoch: Epoch, now: EventTime, sources: Vec<SourcePosition>, missing: usize) -> Self {
+        let clock = (missing == 0).then(ClockState::default);
+        Draft { epoch, now, sources, clock, groups: Vec::new(), missing, delivered: false }
+    }
+
+    /// Takes the event clock as it is at the end of the epoch.
+    pub fn set_clock(&mut self, clock: ClockState) {
+        self.clock = Some(clock);
+    }
+
+    /// Takes what one step on one worker knows.
+    pub fn add(&mut self, groups: Vec<GroupState>) {
+        self.groups.extend(groups);
+        self.missing = self.missing.saturating_sub(1);
+    }
+
+    /// Notes that every epoch before this is confirmed by all sinks.
+    pub fn delivered(&mut self, before: Epoch) {
+        self.delivered |= before > self.epoch;
+    }
+
+    /// Whether nothing is missing.
+    pub fn is_whole(&self) -> bool {
+        self.delivered && self.missing == 0 && self.clock.is_some()
+    }
+
+    /// Gives the checkpoint.
+    pub fn finish(self) -> Checkpoint {
+        let mut groups = self.groups;
+        groups.sort_unstable_by_key(|group| (group.step, group.group));
+        Checkpoint {
+            next: self.epoch + 1,
+            now: self.now,
+            sources: self.sources,
+            clock: self.clock.unwrap_or_default(),
+            groups,
+        }
+    }
+}

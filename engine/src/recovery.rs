@@ -1,0 +1,266 @@
+//! Going on from an earlier run: what its checkpoints and its log say, gathered before anything
+//! runs.
+//!
+//! Each pipeline begins at its newest checkpoint that can be used. What the log has behind it is
+//! read once, for all pipelines: epoch records, which are repeated, and blocks, which go into the
+//! rings of their sources again, those that no epoch took yet as well. A pipeline that is new begins
+//! at the end of the log, and says so with a checkpoint of nothing: from then on every block is
+//! accounted for.
+
+use crate::checkpoint::{Checkpoint, CheckpointError, GroupState, SourcePosition};
+use crate::durable::LogBells;
+use crate::epoch_record::EpochDecision;
+use crate::event_clock::ClockState;
+use crate::feed::{Epoch, Replayed};
+use crate::intake::Acknowledge;
+use crate::log::{Entry, Folder, Log, LogError, LogPosition, Options, Read, Settings, Ticket};
+use azud_event::clock::Clock;
+use azud_event::id::{StreamId, source_key};
+use azud_event::time::EventTime;
+use azud_plan::plan::{Pipeline, Plan};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where and how an instance keeps what it takes in.
+#[derive(Clone, Debug)]
+pub struct Durability {
+    /// The instance's folder; the log is below `log`, checkpoints are below `checkpoints`.
+    pub folder: PathBuf,
+    /// The life of that folder.
+    pub incarnation: [u8; 16],
+    /// How many bytes of the log may wait to be delivered.
+    pub max_bytes: u64,
+    /// How long the log is kept behind that.
+    pub retain: Duration,
+    /// When senders are answered.
+    pub acknowledge: Acknowledge,
+    /// How often a pipeline makes a checkpoint.
+    pub checkpoint_interval: Duration,
+    /// Keyed transforms whose state may be lost, by id: their document has changed too much.
+    pub drop_state: Vec<String>,
+}
+
+/// Why a plan could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log.
+    #[error("the log: {0}")]
+    Log(#[from] LogError),
+    /// A checkpoint.
+    #[error("a checkpoint: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// No checkpoint of a pipeline can be used, and the log does not reach back to its beginning.
+    #[error(
+        "no checkpoint of `{pipeline}` can be used, and the log begins at its epoch {epoch}; \
+         restore {}, or begin anew with another `data_dir`", folder.display()
+    )]
+    NoCheckpoint {
+        /// The pipeline.
+        pipeline: String,
+        /// The first of its epochs that the log knows.
+        epoch: Epoch,
+        /// Where its checkpoints are.
+        folder: PathBuf,
+    },
+    /// The state of a transform was kept by a document that has changed too much.
+    #[error(
+        "the state of `{id}` was kept under another key, window or aggregates; \
+         give it up with `--drop-state {id}`, or put the document back"
+    )]
+    Shape {
+        /// The transform.
+        id: String,
+    },
+    /// The state of a transform cannot be read.
+    #[error("the state of `{id}` cannot be read: {reason}; give it up with `--drop-state {id}`")]
+    State {
+        /// The transform.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What there is to go on from.
+pub struct Recovery {
+    /// The log, open.
+    pub log: Arc<Log>,
+    /// Whom the log tells what is durable.
+    pub bells: Arc<LogBells>,
+    /// One for each pipeline of the plan.
+    pub pipelines: Vec<Beginning>,
+    /// By source, the blocks that some pipeline may still need.
+    pub tickets: BTreeMap<u64, Vec<Ticket>>,
+    /// By source, where its streams go on.
+    pub marks: BTreeMap<u64, BTreeMap<StreamId, u64>>,
+}
+
+/// Where a pipeline begins.
+#[derive(Default)]
+pub struct Beginning {
+    /// Where its checkpoints are kept.
+    pub folder: PathBuf,
+    /// The first epoch of this run.
+    pub first: Epoch,
+    /// The clock before it.
+    pub now: EventTime,
+    /// By source, from where in the log it is read.
+    pub from: BTreeMap<u64, LogPosition>,
+    /// The epochs that are to be repeated.
+    pub replay: VecDeque<Replayed>,
+    /// The event clock at the checkpoint.
+    pub clock: ClockState,
+    /// The states of keyed steps at the checkpoint.
+    pub groups: Vec<GroupState>,
+    /// The sources at the checkpoint.
+    sources: Vec<SourcePosition>,
+}
+
+/// Opens the log and the checkpoints, and reads what is between them.
+///
+/// # Errors
+/// When one of them cannot be read or was made by a newer program.
+pub fn recover(
+    plan: &Plan,
+    durability: &Durability,
+    clock: &Clock,
+) -> Result<Recovery, StartError> {
+    let bells = Arc::new(LogBells::default());
+    let mut settings = Settings::new(durability.max_bytes);
+    settings.retain = durability.retain;
+    let (log, recovered) = Log::open(Options {
+        disk: Arc::new(Folder::new(durability.folder.join("log"))),
+        settings,
+        incarnation: durability.incarnation,
+        clock: clock.clone(),
+        observer: Arc::clone(&bells) as Arc<_>,
+    })?;
+    for damaged in &recovered.damaged {
+        let (from, to) = (damaged.from.0, damaged.to.0);
+        tracing::error!(from, to, kept = damaged.kept, "the log is damaged, and goes on behind it");
+    }
+    if let Some(torn) = &recovered.torn {
+        tracing::info!(bytes = torn.bytes, "the log's torn end was cut");
+    }
+    let mut recovery = Recovery {
+        log: Arc::new(log),
+        bells,
+        pipelines: Vec::new(),
+        tickets: BTreeMap::new(),
+        marks: BTreeMap::new(),
+    };
+    let mut fresh = Vec::new();
+    for pipeline in &plan.pipelines {
+        let folder = durability.folder.join("checkpoints").join(&pipeline.name);
+        let (newest, refused) = Checkpoint::newest(&folder)?;
+        for error in refused {
+            tracing::error!("a checkpoint cannot be used: {error}");
+        }
+        fresh.push(newest.is_none());
+        recovery.pipelines.push(Beginning::at(newest.unwrap_or_default(), folder));
+    }
+    recovery.read(plan)?;
+    for ((pipeline, beginning), fresh) in plan.pipelines.iter().zip(&mut recovery.pipelines).zip(fresh)
+    {
+        if fresh {
+            beginning.begin(plan, pipeline, &recovery.log)?;
+        }
+    }
+    Ok(recovery)
+}
+
+impl Recovery {
+    /// Reads the log behind the checkpoints.
+    fn read(&mut self, plan: &Plan) -> Result<(), StartError> {
+        let begin = self.pipelines.iter().map(|it| it.from.values().min().copied());
+        let begin = begin.map(|from| from.unwrap_or_default()).min().unwrap_or_default();
+        for beginning in &self.pipelines {
+            for (source, marks) in &beginning.marks_of_checkpoint() {
+                let known = self.marks.entry(*source).or_default();
+                marks.iter().for_each(|(stream, end)| advance(known, *stream, *end));
+            }
+        }
+        let by_key: BTreeMap<u64, usize> = (plan.pipelines.iter().enumerate())
+            .map(|(index, pipeline)| (pipeline_key(&pipeline.name), index))
+            .collect();
+        let mut reader = self.log.reader(begin.max(self.log.first()));
+        while let Some(read) = reader.read_next()? {
+            let Read::Entry { position, end, entry } = read else { continue };
+            match entry {
+                Entry::Block(block) => {
+                    let ticket = Ticket { position, end };
+                    self.tickets.entry(block.source).or_default().push(ticket);
+                    let known = self.marks.entry(block.source).or_default();
+                    advance(known, block.stream, block.end);
+                }
+                Entry::Epoch(record) => {
+                    let Some(index) = by_key.get(&record.pipeline) else { continue };
+                    let beginning = &mut self.pipelines[*index];
+                    if record.epoch < beginning.first {
+                        continue;
+                    }
+                    let Some(decision) = EpochDecision::decode(&record.bytes) else {
+                        tracing::error!(epoch = record.epoch, "an epoch's record is of no known form");
+                        continue;
+                    };
+                    beginning.replay.push_back(Replayed { epoch: record.epoch, decision });
+                }
+                Entry::Mark(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn advance(marks: &mut BTreeMap<StreamId, u64>, stream: StreamId, end: u64) {
+    let known = marks.entry(stream).or_default();
+    *known = (*known).max(end);
+}
+
+impl Beginning {
+    fn at(checkpoint: Checkpoint, folder: PathBuf) -> Self {
+        let Checkpoint { next, now, sources, clock, groups } = checkpoint;
+        let from = sources.iter().map(|source| (source_key(&source.id), source.position));
+        Beginning {
+            folder,
+            first: next,
+            now: if next == 0 { EventTime::MIN } else { now },
+            from: from.collect(),
+            replay: VecDeque::new(),
+            clock,
+            groups,
+            sources,
+        }
+    }
+
+    fn marks_of_checkpoint(&self) -> BTreeMap<u64, Vec<(StreamId, u64)>> {
+        self.sources.iter().map(|it| (source_key(&it.id), it.marks.clone())).collect()
+    }
+
+    /// Begins a pipeline that has no checkpoint: with what the log has of it, or at its end.
+    fn begin(&mut self, plan: &Plan, pipeline: &Pipeline, log: &Log) -> Result<(), StartError> {
+        let epoch = self.replay.front().map(|replayed| replayed.epoch);
+        if let Some(epoch) = epoch
+            && epoch > 0
+        {
+            let (pipeline, folder) = (pipeline.name.clone(), self.folder.clone());
+            return Err(StartError::NoCheckpoint { pipeline, epoch, folder });
+        }
+        let from = if epoch.is_some() { log.first() } else { log.next() };
+        let ids = pipeline.sources.iter().map(|input| &plan.sources[input.source.0 as usize].id);
+        let sources: Vec<_> = ids
+            .map(|id| SourcePosition { id: id.clone(), position: from, marks: Vec::new() })
+            .collect();
+        self.from = sources.iter().map(|it| (source_key(&it.id), it.position)).collect();
+        let nothing = Checkpoint { sources, ..Checkpoint::default() };
+        nothing.write(&self.folder)?;
+        Ok(())
+    }
+}
+
+/// Gives the name of a pipeline for good.
+pub fn pipeline_key(name: &str) -> u64 {
+    StreamId::named(format!("pipeline {name}").as_bytes()).0
+}
