@@ -5,6 +5,7 @@
 //! at once.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod aggregate;
 mod alert;
 mod filter;
 mod key;
