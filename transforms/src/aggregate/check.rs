@@ -121,7 +121,8 @@ pub const FIELD_OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         name: "exact_max",
-        // Fewer would take less memory than the sketch that follows them, more than a window should.
+        // Fewer would take less memory than the sketch that follows them, more than a window
+        // should.
         kind: OptionKind::Integer { min: 1_000, max: 1_000_000 },
         default: Default::Value("10_000"),
         summary: "Up to how many different values `distinct` and `top_k` are exact. Beyond it the \
@@ -268,8 +269,8 @@ mod tests {
         known.dedup();
         let options: Vec<_> = FIELD_OPTIONS.iter().map(|option| option.name).collect();
         assert_eq!(known, options);
-        let line = "| `sum` | the sum of the numbers, each rounded to nine decimals | a whole number \
-                    when all are, else a float; 0 of none | **`field`** |\n";
+        let line = "| `sum` | the sum of the numbers, each rounded to nine decimals | a whole \
+                    number when all are, else a float; 0 of none | **`field`** |\n";
         assert!(TABLE.contains(line), "{TABLE}");
     }
 

@@ -1,18 +1,19 @@
 //! How many different values there are: exactly up to a bound, beyond it by a HyperLogLog sketch.
 //!
 //! Values are known by 16 bytes of BLAKE3. While there are at most `exact_max` of them the set of
-//! hashes is kept; the first beyond turns it into a sketch. Which of the two it is depends only on how
-//! many there are, never on order or bytes, and both forms are unions: so partials merge bit for bit.
+//! hashes is kept; the first beyond turns it into a sketch. Which of the two it is depends only on
+//! how many there are, never on order or bytes, and both forms are unions: so partials merge bit
+//! for bit.
 //!
-//! The sketch has [`REGISTERS`] registers. A hash chooses one by its first bits, and leaves there the
-//! greatest number of leading zeros (plus one) of its next 64. The estimate is a function of the
-//! registers alone and grows with each of them. It is Ertl's: no tables of bias, no seam between
-//! ranges, and only operations that IEEE 754 rounds exactly, so it is the same everywhere. Its
-//! standard error is 0.81 %. As the exact count ends at `exact_max`, the estimate never falls below
-//! `exact_max + 1`: a further record does not withdraw an alert.
+//! The sketch has [`REGISTERS`] registers. A hash chooses one by its first bits, and leaves there
+//! the greatest number of leading zeros (plus one) of its next 64. The estimate is a function of
+//! the registers alone and grows with each of them. It is Ertl's: no tables of bias, no seam
+//! between ranges, and only operations that IEEE 754 rounds exactly, so it is the same everywhere.
+//! Its standard error is 0.81 %. As the exact count ends at `exact_max`, the estimate never falls
+//! below `exact_max + 1`: a further record does not withdraw an alert.
 //!
-//! Source: Flajolet et al., *HyperLogLog*, AofA 2007; O. Ertl, *New cardinality estimation algorithms
-//! for HyperLogLog sketches*, 2017, arXiv:1702.01284, algorithm 6.
+//! Source: Flajolet et al., *HyperLogLog*, AofA 2007; O. Ertl, *New cardinality estimation
+//! algorithms for HyperLogLog sketches*, 2017, arXiv:1702.01284, algorithm 6.
 
 use super::code::{self, Malformed};
 use super::packed;
@@ -21,8 +22,8 @@ use vrl::value::Value;
 
 type Hash = [u8; 16];
 
-/// How many bits of a hash choose the register: the error is 1.04 / √2¹⁴ = 0.81 %, in 16 KiB, a tenth
-/// of what the exact set of 10,000 takes.
+/// How many bits of a hash choose the register: the error is 1.04 / √2¹⁴ = 0.81 %, in 16 KiB, a
+/// tenth of what the exact set of 10,000 takes.
 const REGISTER_BITS: u32 = 14;
 /// How many registers a sketch has.
 const REGISTERS: usize = 1 << REGISTER_BITS;

@@ -17,8 +17,8 @@ pub enum End {
 
 /// A value that has an order.
 ///
-/// Whole numbers and floats have one order, that of the numbers; where `1` and `1.0` meet, the whole
-/// number is the lesser. Texts are ordered by their bytes.
+/// Whole numbers and floats have one order, that of the numbers; where `1` and `1.0` meet, the
+/// whole number is the lesser. Texts are ordered by their bytes.
 #[derive(Clone, Debug, PartialEq)]
 enum Ordered {
     Integer(i64),
@@ -91,8 +91,9 @@ fn compare_texts(one: &Packed, other: &Packed) -> Ordering {
 
 /// The least or greatest of values.
 ///
-/// Numbers count before times, and times before texts: texts are compared only where there is neither
-/// number nor time. So what one stray text does is nothing, and a greatest number only grows.
+/// Numbers count before times, and times before texts: texts are compared only where there is
+/// neither number nor time. So what one stray text does is nothing, and a greatest number only
+/// grows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Extreme {
     end: End,

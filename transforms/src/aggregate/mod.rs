@@ -2,13 +2,14 @@
 //!
 //! A worker folds the records it has into a [`Partial`], one for each key and pane, before they are
 //! exchanged. Where the key lives, the partials of all workers, blocks and panes are merged, and
-//! [`Partial::finish`] makes a value of them. So that an answer depends on neither workers nor cuts:
+//! [`Partial::finish`] makes a value of them. So that an answer depends on neither workers nor
+//! cuts:
 //!
-//! - **A merge is commutative and associative, bit for bit**: a partial is a function of the *set* of
-//!   records (each known by its place), not of the way they came. Floats are never added as such
+//! - **A merge is commutative and associative, bit for bit**: a partial is a function of the *set*
+//!   of records (each known by its place), not of the way they came. Floats are never added as such
 //!   (`number`), nothing asks for the first that arrived (`ordered`), sketches are unions
-//!   (`distinct`, `quantile`). One exception, and it is marked: beyond its bound on different values
-//!   `top_k` only bounds its error (`top`).
+//!   (`distinct`, `quantile`). One exception, and it is marked: beyond its bound on different
+//!   values `top_k` only bounds its error (`top`).
 //! - **A partial is bounded**, and says with [`Partial::is_approximate`] when a bound was hit.
 //! - **Its bytes are canonical**: equal partials encode equally. They cross threads and outlive the
 //!   process.
@@ -120,8 +121,8 @@ impl Aggregate {
         !matches!(self, Aggregate::Count { .. })
     }
 
-    /// Whether `result >= number` can only become truer as records are added, so that a condition of
-    /// that form may be told before the window closes.
+    /// Whether `result >= number` can only become truer as records are added, so that a condition
+    /// of that form may be told before the window closes.
     pub fn grows(&self) -> bool {
         matches!(self, Aggregate::Count { .. } | Aggregate::Distinct { .. } | Aggregate::Max)
     }
@@ -175,8 +176,8 @@ enum State {
 impl Partial {
     /// Adds a record, by its value of the field; `None` when it has no such field.
     ///
-    /// A record is added once; partials of the same record must not be merged. For `count` without a
-    /// field `value` does not matter.
+    /// A record is added once; partials of the same record must not be merged. For `count` without
+    /// a field `value` does not matter.
     pub fn add(&mut self, value: Option<&Value>, place: &Place) {
         let value = value.filter(|value| !value.is_null());
         if let State::Count { records, present } = &mut self.state {
@@ -258,8 +259,8 @@ impl Partial {
     /// Whether a bound was hit, so that the result may differ from that of all records: too many
     /// different values to tell apart, a number out of range, a value that had to be cut.
     ///
-    /// That `quantile` is within 0.8 %, and `collect` has at most `max` items, is their definition and
-    /// not told here.
+    /// That `quantile` is within 0.8 %, and `collect` has at most `max` items, is their definition
+    /// and not told here.
     pub fn is_approximate(&self) -> bool {
         match &self.state {
             State::Collect(collected) => collected.is_approximate(),
@@ -296,7 +297,8 @@ impl Partial {
         }
     }
 
-    /// Reads what [`Partial::encode`] wrote for a partial of `aggregate`, and moves `bytes` behind it.
+    /// Reads what [`Partial::encode`] wrote for a partial of `aggregate`, and moves `bytes` behind
+    /// it.
     ///
     /// # Errors
     /// [`Malformed`] when the bytes are not of such a partial.

@@ -311,7 +311,8 @@ proptest! {
         let mut reached = false;
         for (place, value) in &items {
             partial.add(value.as_ref(), place);
-            let now = number(&partial.finish(&aggregate)).is_some_and(|n| n >= (least >> 60) as f64);
+            let result = number(&partial.finish(&aggregate));
+            let now = result.is_some_and(|number| number >= (least >> 60) as f64);
             prop_assert!(now || !reached);
             reached |= now;
         }

@@ -2,8 +2,8 @@
 //!
 //! Adding floats is not associative: partials of two workers would differ in the last bit, and a
 //! threshold would flip. So each value is rounded once, alone, to a whole number of units of 10⁻⁹
-//! ([`UNITS`]), and from there on everything is exact: sums and sums of squares are whole numbers of
-//! 256 bits. Decimal, because people write and read decimals: `0.1 + 0.2` is `0.3`.
+//! ([`UNITS`]), and from there on everything is exact: sums and sums of squares are whole numbers
+//! of 256 bits. Decimal, because people write and read decimals: `0.1 + 0.2` is `0.3`.
 //!
 //! ```text
 //! |value|  ≤ 2⁶³          what is beyond counts as that, and marks the result  (|units| < 2⁹³)
@@ -136,8 +136,8 @@ fn float_of(digits: &[u64; DIGITS]) -> f64 {
         return (u128::from(digits[1]) << 64 | u128::from(digits[0])) as f64;
     }
     let head = u128::from(digits[top]) << 64 | u128::from(digits[top - 1]);
-    // Brought to the left, so that its 128 bits hold the 53 of a float whatever the upper digit, and
-    // what is behind them only says whether it is more than half.
+    // Brought to the left, so that its 128 bits hold the 53 of a float whatever the upper digit,
+    // and what is behind them only says whether it is more than half.
     let shift = digits[top].leading_zeros();
     let next = u128::from(digits[top - 2]);
     let head = head << shift | (next << shift) >> 64;
@@ -392,7 +392,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_float_is_rounded_once(number in prop_oneof![any::<f64>(), -1e6..1e6_f64, -1e-8..1e-8]) {
+        fn a_float_is_rounded_once(
+            number in prop_oneof![any::<f64>(), -1e6..1e6_f64, -1e-8..1e-8],
+        ) {
             prop_assume!(number.abs() <= 2_f64.powi(63));
             // The standard library writes the nearest decimal, of two the even one.
             let digits = format!("{number:.9}").replace('.', "");

@@ -1,7 +1,7 @@
 //! First, last and collect: what stands where in the canonical order.
 //!
-//! The order is that of places, never that of arrival; so there are no ties but between values of one
-//! record, which their bytes decide.
+//! The order is that of places, never that of arrival; so there are no ties but between values of
+//! one record, which their bytes decide.
 
 use super::code::{self, Malformed};
 use super::extreme::End;

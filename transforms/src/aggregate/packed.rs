@@ -24,8 +24,8 @@ const CUT: u8 = 9;
 /// compares values of one type.
 ///
 /// Types are told apart strictly, as in keys: `1`, `1.0` and `"1"` are three values. Both zeros are
-/// one. A pattern is kept as its text. What is longer than [`VALUE_BYTES_MAX`] is kept as a text that
-/// was cut: a text as its beginning, a list or table as that of its JSON.
+/// one. A pattern is kept as its text. What is longer than [`VALUE_BYTES_MAX`] is kept as a text
+/// that was cut: a text as its beginning, a list or table as that of its JSON.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Packed(Box<[u8]>);
 
@@ -186,7 +186,8 @@ fn push(value: &Value, enough: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads what `push` wrote. It calls itself at most once for every two of [`VALUE_BYTES_MAX`] bytes.
+/// Reads what `push` wrote. It calls itself at most once for every two of [`VALUE_BYTES_MAX`]
+/// bytes.
 fn take(bytes: &mut &[u8]) -> Result<Value, Malformed> {
     let [tag] = code::take_array(bytes)?;
     Ok(match tag {

@@ -2,15 +2,16 @@
 //!
 //! A bucket is what floats have in common in sign, exponent and the first [`FRACTION_BITS`] bits of
 //! their fraction. No logarithm is taken, whose last bit would depend on the machine; counts are
-//! whole numbers, and so merging is exact. What a bucket gives is its end toward zero: at most 1/128
-//! (0.8 %) below the value in magnitude, and exact for whole numbers up to 256. The least and the
-//! greatest value are kept exactly.
+//! whole numbers, and so merging is exact. What a bucket gives is its end toward zero: at most
+//! 1/128 (0.8 %) below the value in magnitude, and exact for whole numbers up to 256. The least and
+//! the greatest value are kept exactly.
 //!
-//! Beyond [`BUCKETS_MAX`] buckets the lowest are poured together, as the upper end is what people ask
-//! for; of that the result is marked. It is a function of the values alone: what is above the lowest
-//! bucket that is kept was there in every part.
+//! Beyond [`BUCKETS_MAX`] buckets the lowest are poured together, as the upper end is what people
+//! ask for; of that the result is marked. It is a function of the values alone: what is above the
+//! lowest bucket that is kept was there in every part.
 //!
-//! Source: Masson, Rim, Lee, *DDSketch*, VLDB 2019 (the mapping is its "linearly interpolated" one).
+//! Source: Masson, Rim, Lee, *DDSketch*, VLDB 2019 (the mapping is its "linearly interpolated"
+//! one).
 
 use super::code::{self, Malformed};
 use super::packed::one_zero;

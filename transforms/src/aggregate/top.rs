@@ -1,12 +1,12 @@
 //! The most frequent values.
 //!
-//! Up to `keys_max` different values are counted exactly. Beyond it the counts become a *Misra–Gries*
-//! summary: when there are too many, all counts are lowered until there are not, and what they were
-//! lowered by is kept as [`Top::error`]. A count is then at most that much too small, never too
-//! great, and a value with more than one in `keys_max + 1` of all records is there whatever the
-//! order. *Which* rarer values are left then depends on how partials were merged, and the result is
-//! marked; no bounded state could tell. (Keeping the greatest counts instead would promise nothing:
-//! a frequent value that comes bit by bit would be let go each time.)
+//! Up to `keys_max` different values are counted exactly. Beyond it the counts become a
+//! *Misra–Gries* summary: when there are too many, all counts are lowered until there are not, and
+//! what they were lowered by is kept as [`Top::error`]. A count is then at most that much too
+//! small, never too great, and a value with more than one in `keys_max + 1` of all records is there
+//! whatever the order. *Which* rarer values are left then depends on how partials were merged, and
+//! the result is marked; no bounded state could tell. (Keeping the greatest counts instead would
+//! promise nothing: a frequent value that comes bit by bit would be let go each time.)
 //!
 //! Source: Misra, Gries, *Finding repeated elements*, 1982; Agarwal et al., *Mergeable summaries*,
 //! PODS 2012.
@@ -39,7 +39,8 @@ impl Top {
         self.count(Packed::of(value), 1);
         if self.counts.len() > self.keys_max {
             // The new one has one, so this lets at least it go. It costs a pass over all, but each
-            // pass takes one from each of them that a record had to give: on average a step a record.
+            // pass takes one from each of them that a record had to give: on average a step a
+            // record.
             self.lower(1);
         }
     }
@@ -83,8 +84,8 @@ impl Top {
         });
     }
 
-    /// Gives the `k` most frequent values, each `{ value, count }`, the most frequent first, of equal
-    /// counts the least value.
+    /// Gives the `k` most frequent values, each `{ value, count }`, the most frequent first, of
+    /// equal counts the least value.
     pub fn value(&self, k: usize) -> Value {
         let mut all: Vec<_> =
             self.counts.iter().map(|(value, count)| (Reverse(*count), value)).collect();
