@@ -51,6 +51,8 @@ metrics_table! {
         "Events that a component gave on; of a sink, delivered.";
     Gauge CREDIT_AVAILABLE_BYTES "azud_credit_available_bytes"
         "Bytes that a pipeline may still take before its sinks confirm some.";
+    Gauge DATABASE_UP "azud_database_up"
+        "Whether the database of the instance answers; absent where there is none.";
     Counter DEAD_LETTERS "azud_dead_letters_total" "Records set aside, by component and reason.";
     Gauge EPOCH_AGE_SECONDS "azud_epoch_age_seconds"
         "How long the oldest epoch of a pipeline has been under way.";

@@ -21,7 +21,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("E004", "depends on who runs the test: the end-to-end tests"),
     ("E005", "needs a file system: `resolve::environment`"),
     ("E006", "needs a file system: `resolve::environment`"),
-    ("P012", "belongs to the components that have such options"),
+    ("E007", "needs a database: the store, and the end-to-end tests"),
     ("P020", "belongs to the components that have VRL"),
     ("P021", "belongs to the components that have VRL"),
     ("P022", "belongs to the components that have VRL"),

@@ -35,6 +35,7 @@ codes! {
     PORT_PRIVILEGED "E004" "a port below 1024 needs a privilege";
     NOT_READABLE "E005" "a file to read is missing or closed to us";
     NOT_WRITABLE "E006" "a file or folder cannot be written";
+    DATABASE "E007" "a database that cannot be opened";
     SYNTAX "P001" "this is not TOML";
     UNKNOWN_SECTION "P002" "an unknown section";
     UNKNOWN_OPTION "P003" "an unknown option";

@@ -6,6 +6,7 @@ use crate::component::{Default as OptionDefault, OptionKind, OptionSpec, Options
 use crate::diagnostic::{Checker, Diagnostic, codes, nearest};
 use crate::document::{Entry, Table, Value};
 use crate::fill::{self, Lookup};
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub const DATA_DIR: &str = ".azud/data";
 pub struct Instance {
     /// Where dead letters, the store and keys are kept.
     pub data_dir: PathBuf,
+    /// The database; `None` is a SQLite file in `data_dir`.
+    pub database: Option<DatabaseAddress>,
     /// The time zone of times without one: an IANA name or an offset.
     pub timezone: String,
     /// Where the API listens, unless it is switched off.
@@ -35,6 +38,24 @@ pub struct Instance {
     /// The budget of each pipeline's dead letters, in bytes.
     pub dead_letter_bytes: u64,
 }
+
+/// Where the database is, as it was written. Its text may hold a password, so it shows nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseAddress {
+    /// `postgres://…`, `postgresql://…` or `sqlite:…`.
+    pub url: String,
+    /// Used instead of a password in the URL.
+    pub password: Option<String>,
+}
+
+impl fmt::Debug for DatabaseAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DatabaseAddress")
+    }
+}
+
+/// What a URL of a database may begin with.
+const DATABASE_SCHEMES: &[&str] = &["postgres://", "postgresql://", "sqlite:"];
 
 /// The settings of an instance, sorted.
 pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
@@ -71,6 +92,30 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
         default: OptionDefault::Value("\".azud/data\""),
         summary: "The folder of everything that outlives the process: dead letters, the store, \
                   keys.",
+    },
+    OptionSpec {
+        name: "database",
+        kind: OptionKind::Table(&[
+            OptionSpec {
+                name: "password",
+                kind: OptionKind::Text,
+                default: OptionDefault::None,
+                summary: "The password of the user in `url`. It is never shown; keep it out of \
+                          the document with `${…}`.",
+            },
+            OptionSpec {
+                name: "url",
+                kind: OptionKind::Text,
+                default: OptionDefault::None,
+                summary: "`postgres://user@host:5432/database`, with the parameters of libpq \
+                          behind `?` (`sslmode=verify-full`, `sslrootcert=…`), or `sqlite:` and a \
+                          path. Without it, the file `azud.db` in `data_dir`.",
+            },
+        ]),
+        default: OptionDefault::Value("{}"),
+        summary: "Where alerts and what else must not be forgotten are kept. A PostgreSQL \
+                  database serves one instance at a time; connect to it directly, because a \
+                  pooler that changes sessions loses our lock.",
     },
     OptionSpec {
         name: "dead_letters",
@@ -162,6 +207,7 @@ pub(super) fn check(documents: &Documents, checker: &mut Checker) -> Instance {
         }
     }
     crate::component::check_options(&table, INSTANCE_OPTIONS, &[], "the instance", checker);
+    check_database(&table, checker);
     // What is faulty has been said; reading goes on with the defaults, so that all else can be
     // checked.
     let options = Options::new("azud", &table, INSTANCE_OPTIONS);
@@ -170,6 +216,23 @@ pub(super) fn check(documents: &Documents, checker: &mut Checker) -> Instance {
         let defaults = Options::new("azud", &nothing, INSTANCE_OPTIONS);
         read(&defaults).expect("the defaults of the instance are right")
     })
+}
+
+fn check_database(table: &Table, checker: &mut Checker) {
+    let Some(database) = table.node("database").and_then(|node| node.as_table()) else { return };
+    let url = database.node("url");
+    if let Some(text) = url.and_then(|node| node.as_text())
+        && !DATABASE_SCHEMES.iter().any(|scheme| text.text.starts_with(scheme))
+    {
+        let title = "`database.url` names no database that we know";
+        let found = Diagnostic::error(codes::MALFORMED_VALUE, text.span, title, "");
+        checker.report(found.help("begin with `postgres://`, or with `sqlite:` and a path"));
+    }
+    if let Some(password) = database.node("password").filter(|_| url.is_none()) {
+        let title = "`database.password` without `database.url`";
+        let found = Diagnostic::error(codes::CONTRADICTION, password.span, title, "");
+        checker.report(found.help("a SQLite file has no password; name the server in `url`"));
+    }
 }
 
 /// Adds a setting; tables that several documents write parts of become one.
@@ -213,7 +276,7 @@ fn unknown(entry: &Entry, checker: &mut Checker) {
 }
 
 fn read(options: &Options<'_>) -> Option<Instance> {
-    let api = options.table("api")?;
+    let (api, database) = (options.table("api")?, options.table("database")?);
     let api_address =
         if api.boolean("enabled")? { Some(api.socket_address("address")?) } else { None };
     let size = |bytes: u64| usize::try_from(bytes).ok();
@@ -223,6 +286,9 @@ fn read(options: &Options<'_>) -> Option<Instance> {
     };
     Some(Instance {
         data_dir: options.path("data_dir")?,
+        database: database
+            .string("url")
+            .map(|url| DatabaseAddress { url, password: database.string("password") }),
         timezone: options.string("timezone")?,
         api_address,
         threads,
