@@ -2,14 +2,19 @@
 
 use crate::cli::Alerts;
 use crate::cli::{Documents, Global};
+use crate::database;
 use crate::outcome::Outcome;
 use azud_event::alert::Severity;
-use azud_store::{AlertFilter, AlertRow, Store};
-use std::path::PathBuf;
+use azud_store::{AlertFilter, AlertRow, Location, Store};
+use std::path::Path;
 
 /// Shows alerts, the latest first.
 pub fn alerts(arguments: &Alerts, global: &Global) -> Outcome {
-    let Some(data_dir) = data_dir(arguments, global) else { return Outcome::Faults };
+    let Some(location) = location(arguments, global) else { return Outcome::Faults };
+    let location = match location {
+        Ok(location) => location,
+        Err(outcome) => return outcome,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -18,32 +23,29 @@ pub fn alerts(arguments: &Alerts, global: &Global) -> Outcome {
             return Outcome::Environment;
         }
     };
-    let path = data_dir.join("azud.db");
     let listed = runtime.block_on(async {
-        let store = Store::read_only(&path).await?;
+        let store = Store::read_only(&location).await?;
         store.list(&filter(arguments)).await
     });
     match listed {
         Ok(rows) if arguments.json => rows.iter().for_each(|row| println!("{}", row.to_json())),
         Ok(rows) => print!("{}", table(&rows)),
-        Err(error) => {
-            eprintln!("error: {error}");
-            eprintln!("help: name the instance's folder with --data-dir; it must have run once");
-            return Outcome::Environment;
-        }
+        Err(error) => return database::explain(&location, &error),
     }
     Outcome::Well
 }
 
-fn data_dir(arguments: &Alerts, global: &Global) -> Option<PathBuf> {
+/// Finds the database: of the folder that was named, else as the documents here say.
+fn location(arguments: &Alerts, global: &Global) -> Option<Result<Location, Outcome>> {
     if let Some(data_dir) = &arguments.data_dir {
-        return Some(data_dir.clone());
+        return Some(Ok(database::in_folder(data_dir)));
     }
     let here = Documents { paths: Vec::new(), config: Vec::new(), config_dir: Vec::new() };
     if here.all().is_empty() {
-        return Some(PathBuf::from(azud_plan::resolve::DATA_DIR));
+        return Some(Ok(database::in_folder(Path::new(azud_plan::resolve::DATA_DIR))));
     }
-    crate::documents::load_or_explain(&here, global).map(|loaded| loaded.instance.data_dir)
+    let loaded = crate::documents::load_or_explain(&here, global)?;
+    Some(database::location(&loaded.instance))
 }
 
 fn filter(arguments: &Alerts) -> AlertFilter {

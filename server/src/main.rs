@@ -4,6 +4,7 @@ mod alerts;
 mod api;
 mod cases;
 mod cli;
+mod database;
 mod documents;
 mod graph;
 mod health;

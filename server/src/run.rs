@@ -2,6 +2,7 @@
 
 use crate::api::{self, Api};
 use crate::cli::{Global, Run};
+use crate::database;
 use crate::documents::{self, Loaded};
 use crate::outcome::Outcome;
 use crate::wiring::{self, NotBuilt};
@@ -10,7 +11,6 @@ use azud_event::clock::Clock;
 use azud_plan::component::{Resource, Services};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
-use azud_store::Store;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::fs;
 use std::io::Read;
@@ -102,8 +102,9 @@ async fn prepare(
     let secret = partition_secret(data_dir).map_err(|error| refuse(&error))?;
     let mut services = Services::default();
     if needs_store(plan) {
-        let store = Store::open(&data_dir.join("azud.db")).await;
-        services.add(Arc::new(store.map_err(|error| refuse(&error.to_string()))?));
+        let store = Arc::new(database::open(instance).await?);
+        tokio::spawn(database::watch(Arc::clone(&store)));
+        services.add(store);
     }
     let built = wiring::build(plan, data_dir, clock, &Arc::new(services));
     let built = built.map_err(|failed| explain_not_built(&failed))?;
@@ -195,7 +196,11 @@ fn greeting(plan: &Plan, instance: &Instance) -> String {
     }
     if needs_store(plan) {
         let data_dir = instance.data_dir.display();
-        lines.push(format!("  {:<12} azud alerts --data-dir {data_dir}", "alerts"));
+        let option = match &instance.database {
+            Some(_) => String::new(),
+            None => format!(" --data-dir {data_dir}"),
+        };
+        lines.push(format!("  {:<12} azud alerts{option}", "alerts"));
     }
     lines.join("\n") + "\n"
 }

@@ -128,7 +128,7 @@ impl Running {
     async fn deliver(mut self: Box<Self>, mut batches: Batches) -> Result<(), RunError> {
         while let Some(group) = next_group(&mut batches, LIMITS).await {
             let alerts = read(&group)?;
-            let delivery = Delivery { sink_id: &self.id, epoch: None, alerts: &alerts };
+            let delivery = Delivery { sink_id: &self.id, progress: None, alerts: &alerts };
             while let Err(error) = self.store.apply(&delivery).await {
                 if !error.retry_helps() {
                     return Err(RunError { message: causes(&error) });
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::testing::{batch, check_sink, context, queue, record};
     use azud_plan::component::Services;
-    use azud_store::AlertFilter;
+    use azud_store::{AlertFilter, Location};
     use futures_util::SinkExt;
     use serde_json::Value;
     use std::path::Path;
@@ -171,7 +171,7 @@ mod tests {
     }
 
     async fn store(folder: &Path) -> Arc<Store> {
-        Arc::new(Store::open(&folder.join("azud.db")).await.unwrap())
+        Arc::new(Store::open(&Location::file(&folder.join("azud.db"))).await.unwrap())
     }
 
     fn task(folder: &Path, store: &Arc<Store>) -> Box<dyn SinkTask> {

@@ -8,6 +8,7 @@ pub(crate) use columns::Columns;
 pub(crate) use merge::{Merge, Stored, Tally, merge};
 pub use row::{AlertRevision, AlertRow};
 
+use crate::Reached;
 use azud_event::alert::{Alert, SCHEMA, Severity};
 use azud_event::time::EventTime;
 
@@ -16,8 +17,8 @@ use azud_event::time::EventTime;
 pub struct Delivery<'a> {
     /// The sink that delivers.
     pub sink_id: &'a str,
-    /// The last epoch that is complete with these, when the sink is told.
-    pub epoch: Option<u64>,
+    /// How far the sink is with these, when it is told.
+    pub progress: Option<&'a Reached>,
     /// The revisions, in their order.
     pub alerts: &'a [Alert],
 }
@@ -57,8 +58,8 @@ impl Default for AlertFilter {
 /// Where an alert stands in a listing, which is ordered by `revised_at`, the latest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertCursor {
-    /// When it was last revised, as the row says it.
-    pub revised_at: String,
+    /// When it was last revised.
+    pub revised_at: EventTime,
     /// Its id.
     pub id: String,
 }

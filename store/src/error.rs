@@ -1,24 +1,26 @@
 //! What can go wrong with the store, told apart by whose it is and whether trying again helps.
 
+use crate::Location;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What went wrong with the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has the database open for writing.
-    #[error("the database {} is in use by another azud{}", .path.display(), process_of(*.process))]
+    #[error("the database {location} is in use by another azud{}", process_of(*.process))]
     Locked {
         /// The database.
-        path: PathBuf,
+        location: Location,
         /// The process that holds it, when it could be told.
         process: Option<u32>,
     },
     /// There is no database; the first run of an instance makes it.
-    #[error("there is no database at {}", .path.display())]
+    #[error("there is no database at {location}")]
     Missing {
         /// Where it was looked for.
-        path: PathBuf,
+        location: Location,
     },
     /// The database was made by a later version of this program.
     #[error("the database was made by a newer azud: its schema is {found}, this one knows {known}")]
@@ -50,7 +52,22 @@ pub enum StoreError {
     /// The file is damaged, or no database.
     #[error("the database is damaged or no database; restore it from a backup")]
     Corrupt(#[source] sqlx::Error),
-    /// The file may not be written, or was opened for reading.
+    /// The server of the database is not there, not yet, or not any more.
+    #[error("the database does not answer")]
+    Unreachable(#[source] sqlx::Error),
+    /// The server of the database did not answer in time.
+    #[error("the database gave no answer within {} s", .patience.as_secs())]
+    Silent {
+        /// How long it was waited for.
+        patience: Duration,
+    },
+    /// The server of the database knows neither user nor database, or does not allow it.
+    #[error("the database does not let us in")]
+    Refused(#[source] sqlx::Error),
+    /// Another process has taken over the instance: this one was taken for dead.
+    #[error("another azud has taken over the database; this one no longer writes")]
+    Replaced,
+    /// The file may not be written, or was opened for reading; or the server is a standby.
     #[error("the database cannot be written")]
     ReadOnly,
     /// The disk or the file system failed.
@@ -69,10 +86,8 @@ pub enum StoreError {
     #[error("the system gives no random bytes")]
     Random(#[source] getrandom::Error),
     /// A value in the database is not of the form it was written in.
-    #[error("column `{column}` of alert {id} cannot be read")]
+    #[error("column `{column}` cannot be read")]
     Column {
-        /// The alert.
-        id: String,
         /// The column.
         column: &'static str,
         /// What the parser said.
@@ -92,9 +107,13 @@ impl StoreError {
             StoreError::Busy(_)
             | StoreError::DiskFull(_)
             | StoreError::Io(_)
+            | StoreError::Unreachable(_)
+            | StoreError::Silent { .. }
+            | StoreError::Refused(_)
             | StoreError::ReadOnly
             | StoreError::File { .. } => true,
             StoreError::Locked { .. }
+            | StoreError::Replaced
             | StoreError::Missing { .. }
             | StoreError::NewerSchema { .. }
             | StoreError::OlderSchema { .. }
@@ -103,28 +122,6 @@ impl StoreError {
             | StoreError::Random(_)
             | StoreError::Column { .. }
             | StoreError::Database(_) => false,
-        }
-    }
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        if matches!(error, sqlx::Error::PoolTimedOut) {
-            return StoreError::Busy(error);
-        }
-        let code = error.as_database_error().and_then(|error| error.code());
-        let Some(code) = code.and_then(|code| code.parse::<u32>().ok()) else {
-            return StoreError::Database(error);
-        };
-        // The lower byte is the class of SQLite's result code, the rest says more of the same.
-        // https://sqlite.org/rescode.html
-        match code & 0xff {
-            5 | 6 => StoreError::Busy(error),
-            13 => StoreError::DiskFull(error),
-            11 | 26 => StoreError::Corrupt(error),
-            3 | 8 => StoreError::ReadOnly,
-            10 | 14 => StoreError::Io(error),
-            _ => StoreError::Database(error),
         }
     }
 }

@@ -1,69 +1,110 @@
 //! What survives in SQL: the instance, its rules, and the alerts they raised.
 //!
-//! The only room that says `sqlx`. [`Store`] is what the others see, and says nothing of a dialect;
-//! all SQL stands in `sqlite/`, and a second dialect is a second folder with the same functions.
-//! What a delivered alert does to its row is decided in plain code (`alerts/merge.rs`), once for
-//! all dialects.
+//! The only room that says `sqlx`. [`Store`] is what the others see, and says nothing of a
+//! database's own ways. There are two: a SQLite file beside the data, and a PostgreSQL server. All
+//! statements stand in `statements/`, once for both (`sql.rs` says how); what a delivered alert
+//! does to its row, and a delivery to the progress of its sink, is decided in plain code
+//! (`alerts/merge.rs`, `progress.rs`).
 //!
-//! One process writes, held by a lock beside the database, through one connection; so a transaction
-//! never waits for another of ours. Any number of processes read while it writes (write-ahead log),
-//! without a lock.
+//! One process writes, held by a lock, through one connection; so a transaction never waits for
+//! another of ours. Any number of processes read while it writes, without a lock.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod alerts;
 mod error;
+mod location;
 mod lock;
+mod postgres;
+mod progress;
 mod rules;
+mod schema;
+mod sql;
 mod sqlite;
+mod statements;
+
+#[cfg(test)]
+mod testing;
 
 pub use alerts::{
     AlertCursor, AlertFilter, AlertRevision, AlertRow, Applied, Delivery, Unstorable, check_alert,
 };
 pub use error::StoreError;
+pub use location::{Location, LocationError};
+pub use progress::{Progress, Reached};
 pub use rules::Rule;
 
 use azud_event::clock::Clock;
-use std::path::Path;
+use location::Place;
+use lock::WriterLock;
+use sql::Pool;
+use uuid::Uuid;
 
 /// The database of an instance.
 #[derive(Debug)]
 pub struct Store {
-    database: sqlite::Database,
+    readers: Pool,
+    writer: Option<Writer>,
     clock: Clock,
 }
 
+/// Who writes.
+#[derive(Debug)]
+struct Writer {
+    /// One connection.
+    pool: Pool,
+    instance: Uuid,
+    incarnation: Uuid,
+    // Dropped last: the lock of a file outlives the connection. A server holds its own.
+    _lock: Option<WriterLock>,
+}
+
 impl Store {
-    /// Opens the database for reading and writing, makes it when there is none, and brings its
-    /// schema up to date. Each opening is a new incarnation.
+    /// Opens the database for reading and writing, and brings its schema up to date; a file is made
+    /// when there is none. Each opening is a new incarnation.
     ///
     /// # Errors
     /// [`StoreError::Locked`] when another process writes it, [`StoreError::NewerSchema`] when a
-    /// later version made it; else what the disk or the file answers.
-    pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        Store::open_at(path, Clock::system()).await
+    /// later version made it, [`StoreError::Unreachable`] or [`StoreError::Refused`] of a server;
+    /// else what the disk or the file answers.
+    pub async fn open(location: &Location) -> Result<Self, StoreError> {
+        Store::open_at(location, Clock::system()).await
     }
 
     /// As [`Store::open`], with the times of rows by `clock`.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub async fn open_at(path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        let database = sqlite::Database::open(path, clock.now()).await?;
-        Ok(Store { database, clock })
+    pub async fn open_at(location: &Location, clock: Clock) -> Result<Self, StoreError> {
+        let (pool, lock) = match &location.0 {
+            Place::File(path) => {
+                let (pool, lock) = sqlite::open(path).await?;
+                (pool, Some(lock))
+            }
+            Place::Server(options) => (postgres::open(options, location).await?, None),
+        };
+        let (instance, incarnation) = statements::begin_incarnation(&pool, clock.now()).await?;
+        let readers = match &location.0 {
+            Place::File(path) => sqlite::readers(path).await?,
+            Place::Server(options) => postgres::readers(options).await?,
+        };
+        let writer = Writer { pool, instance, incarnation, _lock: lock };
+        Ok(Store { readers, writer: Some(writer), clock })
     }
 
     /// Opens the database for reading, also while another process writes it.
     ///
     /// # Errors
     /// [`StoreError::Missing`] when there is none, [`StoreError::OlderSchema`] or
-    /// [`StoreError::NewerSchema`] when another version made it; else what the disk or the file
-    /// answers.
-    pub async fn read_only(path: &Path) -> Result<Self, StoreError> {
-        let database = sqlite::Database::read_only(path).await?;
-        Ok(Store { database, clock: Clock::system() })
+    /// [`StoreError::NewerSchema`] when another version made it; else what the database answers.
+    pub async fn read_only(location: &Location) -> Result<Self, StoreError> {
+        let readers = match &location.0 {
+            Place::File(path) => sqlite::read(path).await?,
+            Place::Server(options) => postgres::read(options).await?,
+        };
+        Ok(Store { readers, writer: None, clock: Clock::system() })
     }
 
-    /// Writes revisions of alerts, all or none of them.
+    /// Writes revisions of alerts and the progress of their sink, all or nothing.
     ///
     /// A row follows the greatest revision of its alert, so the same delivery may be repeated, also
     /// in another order: nothing is lost, nothing is doubled. An alert that an earlier incarnation
@@ -71,10 +112,20 @@ impl Store {
     /// What people wrote (`triage`, `assignee`, `verdict`) is never touched.
     ///
     /// # Errors
-    /// [`StoreError::Busy`], [`StoreError::DiskFull`], [`StoreError::Io`] and the like; nothing is
-    /// written then.
+    /// [`StoreError::Busy`], [`StoreError::DiskFull`], [`StoreError::Unreachable`] and the like;
+    /// nothing is written then, or all of it when only the answer to the commit was lost.
+    /// [`StoreError::Replaced`] when another process has taken over.
     pub async fn apply(&self, delivery: &Delivery<'_>) -> Result<Applied, StoreError> {
-        self.database.apply(delivery, self.clock.now()).await
+        statements::apply(self.writer()?, delivery, self.clock.now()).await
+    }
+
+    /// Gives how far a sink is, `None` when it never delivered anything.
+    ///
+    /// # Errors
+    /// What the database answers; [`StoreError::ReadOnly`] when it was opened for reading.
+    pub async fn progress(&self, sink_id: &str) -> Result<Option<Progress>, StoreError> {
+        let instance = self.writer()?.instance;
+        statements::progress(&self.readers, sink_id, instance).await
     }
 
     /// Makes `rules` the rules of the instance: those that are not among them any more are marked
@@ -83,7 +134,15 @@ impl Store {
     /// # Errors
     /// As [`Store::apply`].
     pub async fn load_rules(&self, rules: &[Rule]) -> Result<(), StoreError> {
-        self.database.load_rules(rules, self.clock.now()).await
+        statements::load_rules(self.writer()?, rules, self.clock.now()).await
+    }
+
+    /// Tells the database that this instance is here, and finds out whether the database is.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub async fn check(&self) -> Result<(), StoreError> {
+        statements::check(self.writer()?, self.clock.now()).await
     }
 
     /// Lists alerts, the latest revised first.
@@ -91,7 +150,7 @@ impl Store {
     /// # Errors
     /// What the database answers.
     pub async fn list(&self, filter: &AlertFilter) -> Result<Vec<AlertRow>, StoreError> {
-        self.database.list(filter).await
+        statements::list(&self.readers, filter).await
     }
 
     /// Gives one alert.
@@ -99,7 +158,7 @@ impl Store {
     /// # Errors
     /// What the database answers.
     pub async fn get(&self, id: &str) -> Result<Option<AlertRow>, StoreError> {
-        self.database.get(id).await
+        statements::get(&self.readers, id).await
     }
 
     /// Gives the history of an alert, the first revision first.
@@ -107,12 +166,19 @@ impl Store {
     /// # Errors
     /// What the database answers.
     pub async fn revisions(&self, id: &str) -> Result<Vec<AlertRevision>, StoreError> {
-        self.database.revisions(id).await
+        statements::revisions(&self.readers, id).await
     }
 
     /// Ends all connections and gives the lock back. Dropping does so too, a little later.
     pub async fn close(&self) {
-        self.database.close().await;
+        self.readers.close().await;
+        if let Some(writer) = &self.writer {
+            writer.pool.close().await;
+        }
+    }
+
+    fn writer(&self) -> Result<&Writer, StoreError> {
+        self.writer.as_ref().ok_or(StoreError::ReadOnly)
     }
 }
 

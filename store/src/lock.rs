@@ -3,7 +3,7 @@
 //! SQLite would let both write, in turns. But each would believe that the state of its rules is the
 //! only one, and migrations of SQLite take no lock of their own.
 
-use crate::StoreError;
+use crate::{Location, StoreError};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ impl WriterLock {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let process = read_process(&mut file);
-                return Err(StoreError::Locked { path: path.to_owned(), process });
+                return Err(StoreError::Locked { location: Location::file(path), process });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }

@@ -8,6 +8,10 @@ use chrono::DateTime;
 use serde::Serialize;
 use std::time::Duration;
 
+/// The longest part of an entity that can be searched for, in bytes. All three together must fit
+/// into an entry of PostgreSQL's indexes, 2,704 bytes; the alert itself has them whole.
+const ENTITY_BYTES_MAX: usize = 768;
+
 /// An alert in columns: what does not depend on the row that is there.
 pub(crate) struct Columns {
     pub id: String,
@@ -27,14 +31,14 @@ pub(crate) struct Columns {
     pub key_hash: [u8; 16],
     pub fields: String,
     pub window: Option<String>,
-    pub window_start: Option<String>,
-    pub window_end: Option<String>,
-    pub revised_at: String,
-    pub resolved_at: Option<String>,
+    pub window_start: Option<EventTime>,
+    pub window_end: Option<EventTime>,
+    pub revised_at: EventTime,
+    pub resolved_at: Option<EventTime>,
     pub delay_ms: Option<i64>,
     pub completeness: String,
     pub entities: String,
-    /// Type, value and role of each entity.
+    /// Type, value and role of each entity, each cut to [`ENTITY_BYTES_MAX`].
     pub entity_rows: Vec<(String, String, String)>,
     pub evidence: String,
     pub indicator: Option<String>,
@@ -68,13 +72,13 @@ impl Columns {
             window: alert.window.as_ref().map(json),
             window_start: end_of_window(alert, "start"),
             window_end: end_of_window(alert, "end"),
-            revised_at: alert.revised_at.to_rfc3339(),
-            resolved_at: alert.resolved_at.map(EventTime::to_rfc3339),
+            revised_at: alert.revised_at,
+            resolved_at: alert.resolved_at,
             delay_ms: alert.delay_ms,
             completeness: json(&alert.completeness),
             entities: json(&alert.entities),
             entity_rows: entities
-                .map(|entity| (entity.r#type.clone(), entity.value.clone(), entity.role.clone()))
+                .map(|entity| (cut(&entity.r#type), cut(&entity.value), cut(&entity.role)))
                 .collect(),
             evidence: json(&alert.evidence),
             indicator: alert.indicator.as_ref().map(json),
@@ -91,11 +95,16 @@ impl Columns {
     }
 }
 
-/// Gives the start or end of the window, in the form of the table.
-fn end_of_window(alert: &Alert, end: &str) -> Option<String> {
+/// Cuts a part of an entity at the last whole sign that fits.
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(ENTITY_BYTES_MAX)].to_owned()
+}
+
+/// Gives the start or end of the window.
+fn end_of_window(alert: &Alert, end: &str) -> Option<EventTime> {
     let text = alert.window.as_ref()?.get(end)?.as_str()?;
     let time = DateTime::parse_from_rfc3339(text).ok()?;
-    Some(EventTime::from_chrono(time.to_utc()).to_rfc3339())
+    Some(EventTime::from_chrono(time.to_utc()))
 }
 
 /// Times in rows have microseconds, so what is compared with them has no more.

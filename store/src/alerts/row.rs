@@ -2,6 +2,8 @@
 
 use super::AlertCursor;
 use azud_event::alert::{SCHEMA, Severity};
+use azud_event::time::EventTime;
+use chrono::DateTime;
 use serde_json::{Value, json};
 
 /// The last revision of an alert, with what people made of it. Times are RFC 3339 in UTC with six
@@ -144,8 +146,13 @@ impl AlertRow {
     }
 
     /// Gives where the alert stands in a listing, to ask for those behind it.
+    ///
+    /// # Panics
+    /// When `revised_at` was changed into what is no time.
     pub fn cursor(&self) -> AlertCursor {
-        AlertCursor { revised_at: self.revised_at.clone(), id: self.id.clone() }
+        let revised_at = DateTime::parse_from_rfc3339(&self.revised_at);
+        let revised_at = revised_at.expect("the store gives times in RFC 3339").to_utc();
+        AlertCursor { revised_at: EventTime::from_chrono(revised_at), id: self.id.clone() }
     }
 }
 

@@ -1,0 +1,107 @@
+//! The database of the instance: where it is, what is said when it cannot be opened, and watching
+//! it.
+
+use crate::outcome::Outcome;
+use azud_plan::resolve::Instance;
+use azud_plan::telemetry::DATABASE_UP;
+use azud_store::{Location, Store, StoreError};
+use metrics::gauge;
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How often the database is asked whether it is there: what `azud_database_up` says is at most so
+/// old, and the time that a request to a server that is gone takes.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Names the file in the folder of an instance.
+pub fn in_folder(data_dir: &Path) -> Location {
+    Location::file(&data_dir.join("azud.db"))
+}
+
+/// Names the database of an instance.
+///
+/// # Errors
+/// Said on standard error: the URL cannot be read.
+pub fn location(instance: &Instance) -> Result<Location, Outcome> {
+    let Some(address) = &instance.database else { return Ok(in_folder(&instance.data_dir)) };
+    Location::parse(&address.url, address.password.as_deref()).map_err(|error| {
+        eprintln!("error[E007]: `database.url` names no database: {error}");
+        eprintln!("help: write it as `postgres://user@host:5432/database?sslmode=verify-full`");
+        Outcome::Environment
+    })
+}
+
+/// Opens the database of an instance for writing.
+///
+/// # Errors
+/// Said on standard error: what failed, and what to do.
+pub async fn open(instance: &Instance) -> Result<Store, Outcome> {
+    let location = location(instance)?;
+    Store::open(&location).await.map_err(|error| explain(&location, &error))
+}
+
+/// Says why a database cannot be opened, and what to do.
+pub fn explain(location: &Location, error: &StoreError) -> Outcome {
+    eprintln!("error[E007]: the database {location} cannot be opened: {}", causes(error));
+    eprintln!("help: {}", help(error));
+    Outcome::Environment
+}
+
+fn help(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Locked { .. } => "stop the other, or give this instance a database of its own",
+        StoreError::Missing { .. } | StoreError::OlderSchema { .. } => {
+            "name the instance's folder with --data-dir or `database.url`; it must have run once"
+        }
+        StoreError::NewerSchema { .. } => "run the version that made it, or restore a backup",
+        StoreError::Unreachable(_) | StoreError::Silent { .. } => {
+            "see that the server runs and that host, port and TLS in `database.url` are right"
+        }
+        StoreError::Refused(_) => {
+            "see that user, password and database are right, and that pg_hba.conf lets us in"
+        }
+        StoreError::Corrupt(_) => "restore it from a backup",
+        StoreError::DiskFull(_) => "make room on its disk",
+        _ => "`azud explain E007` says more",
+    }
+}
+
+/// Asks the database again and again whether it is there, and says so when that changes.
+pub async fn watch(store: Arc<Store>) {
+    let mut timer = interval(CHECK_INTERVAL);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let up = gauge!(DATABASE_UP);
+    let mut was_up = true;
+    loop {
+        timer.tick().await;
+        let checked = store.check().await;
+        up.set(if checked.is_ok() { 1.0 } else { 0.0 });
+        match &checked {
+            Err(error) if was_up => {
+                let error = causes(error);
+                tracing::error!(error, "the database does not answer; its sinks wait");
+            }
+            Ok(()) if !was_up => tracing::info!("the database answers again"),
+            _ => {}
+        }
+        was_up = checked.is_ok();
+    }
+}
+
+/// Writes an error with what caused it, in one line. The driver's errors say their cause
+/// themselves, and it is not said twice.
+fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
