@@ -58,7 +58,13 @@ metrics_table! {
         "How long the oldest epoch of a pipeline has been under way.";
     Gauge INTAKE_BYTES "azud_intake_bytes" "Bytes of a source that wait to be taken by a pipeline.";
     Gauge OPEN_CONNECTIONS "azud_open_connections" "Connections that a source has open.";
+    Counter SINK_ATTEMPTS "azud_sink_attempts_total"
+        "Requests of a sink over the network, by what came of them.";
+    Gauge SINK_CIRCUIT_OPEN "azud_sink_circuit_open"
+        "Whether a sink has stopped sending because its receiver failed again and again.";
     Gauge SINK_QUEUE_BATCHES "azud_sink_queue_batches" "Batches that wait for a sink.";
+    Counter SINK_REQUEST_SECONDS "azud_sink_request_seconds_total"
+        "Time that requests of a sink took; by the attempts, how long one takes.";
     Gauge SINK_UNCONFIRMED_SECONDS "azud_sink_unconfirmed_seconds"
         "How long the oldest batch of a sink has waited for its delivery.";
     Gauge SOURCE_STREAMS "azud_source_streams"
@@ -128,6 +134,53 @@ impl SourceMeter {
         let mut labels = self.labels.clone();
         labels.push(Label::new("intentional", "false"));
         counter!(DISCARDED_EVENTS, labels).increment(records);
+    }
+}
+
+/// What a sink over the network counts itself; what it delivered the engine counts.
+pub struct SinkMeter {
+    labels: Vec<Label>,
+    seconds: Counter,
+    circuit: Gauge,
+}
+
+impl SinkMeter {
+    /// Makes the counters of a sink.
+    pub fn new(id: &str, r#type: &'static str) -> Self {
+        let labels = vec![
+            Label::new("component_id", id.to_owned()),
+            Label::new("component_kind", "sink"),
+            Label::new("component_type", r#type),
+        ];
+        let circuit = gauge!(SINK_CIRCUIT_OPEN, labels.clone());
+        circuit.set(0.0);
+        let seconds = counter!(SINK_REQUEST_SECONDS, labels.clone());
+        SinkMeter { labels, seconds, circuit }
+    }
+
+    /// Counts a request: `delivered`, `retried` or `refused`.
+    pub fn attempt(&self, outcome: &'static str) {
+        let mut labels = self.labels.clone();
+        labels.push(Label::new("outcome", outcome));
+        counter!(SINK_ATTEMPTS, labels).increment(1);
+    }
+
+    /// Adds whole seconds that requests took; the rest of a second is for the caller to keep.
+    pub fn took(&self, seconds: u64) {
+        self.seconds.increment(seconds);
+    }
+
+    /// Counts a failure of this kind: `unreachable`, `timeout`, `throttled`, `status`, `rejected`,
+    /// `refused`.
+    pub fn error(&self, kind: &'static str) {
+        let mut labels = self.labels.clone();
+        labels.push(Label::new("error_type", kind));
+        counter!(ERRORS, labels).increment(1);
+    }
+
+    /// Says whether the circuit is open.
+    pub fn circuit(&self, open: bool) {
+        self.circuit.set(if open { 1.0 } else { 0.0 });
     }
 }
 

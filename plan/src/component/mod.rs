@@ -22,7 +22,7 @@ mod transform;
 pub use option::{
     Default, OptionKind, OptionSpec, Options, SOURCE_OPTIONS, check_options, parse_field,
 };
-pub use sink::{Batch, Batches, Confirmation, Encoder, SinkFactory, SinkSpec, SinkTask};
+pub use sink::{Batch, Batches, Confirmation, Encoder, Refused, SinkFactory, SinkSpec, SinkTask};
 pub use source::{
     Acknowledged, Intake, Shutdown, SourceContext, SourceFactory, SourceSpec, SourceTask,
 };

@@ -94,24 +94,90 @@ pub struct Batch {
     pub confirmation: Confirmation,
 }
 
-/// Tells the engine that a batch is delivered for good. Dropped without [`Confirmation::confirm`],
-/// the epoch of the batch never completes in this run.
-pub struct Confirmation(Box<dyn FnOnce() + Send>);
+/// Tells the engine what became of a batch. Dropped without [`Confirmation::confirm`], the epoch of
+/// the batch never completes in this run.
+///
+/// The contract, which the sink keeps:
+/// - Of each record of the batch exactly one is true when `confirm` is called: it is delivered for
+///   good, or it was handed over with `refuse`.
+/// - What may succeed later is never refused: an outage, a limit of rate, credentials that somebody
+///   can set right. Refused is what the receiver will answer the same to for ever.
+pub struct Confirmation {
+    confirmed: Box<dyn FnOnce() + Send>,
+    refused: Option<Box<dyn FnMut(Refused) + Send>>,
+}
+
+/// A record that the receiver of a sink will never take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why, with the beginning of the receiver's answer.
+    pub fault: Fault,
+    /// The code of the answer, where the protocol has one (400).
+    pub response_code: Option<u16>,
+    /// The record as it was encoded, its delimiter included.
+    pub bytes: Vec<u8>,
+}
 
 impl Confirmation {
-    /// Makes a confirmation that calls `confirmed`.
+    /// Makes a confirmation that calls `confirmed`, and has no way out for what is refused.
     pub fn new(confirmed: impl FnOnce() + Send + 'static) -> Self {
-        Confirmation(Box::new(confirmed))
+        Confirmation { confirmed: Box::new(confirmed), refused: None }
     }
 
-    /// Tells it.
+    /// Adds a way out: `refused` is called with each record that is refused, before the batch is
+    /// confirmed, and has it set aside durably by the time that `confirmed` returns.
+    pub fn or_refused(mut self, refused: impl FnMut(Refused) + Send + 'static) -> Self {
+        self.refused = Some(Box::new(refused));
+        self
+    }
+
+    /// Hands over a record that the receiver will never take.
+    ///
+    /// # Errors
+    /// Gives it back when there is no way out: it must be tried again, so that it is not lost.
+    pub fn refuse(&mut self, refused: Refused) -> Result<(), Refused> {
+        match &mut self.refused {
+            Some(take) => {
+                take(refused);
+                Ok(())
+            }
+            None => Err(refused),
+        }
+    }
+
+    /// Tells that nothing of the batch is left to be done.
     pub fn confirm(self) {
-        (self.0)();
+        (self.confirmed)();
     }
 }
 
 impl std::fmt::Debug for Confirmation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Confirmation")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use azud_event::dead_letter::Reason;
+    use std::sync::mpsc;
+
+    #[test]
+    fn what_is_refused_goes_its_way_or_comes_back() {
+        let refused = Refused {
+            fault: Fault::new(Reason::Refused, "too large"),
+            response_code: Some(413),
+            bytes: b"{}\n".to_vec(),
+        };
+        let mut without = Confirmation::new(|| {});
+        assert_eq!(without.refuse(refused.clone()), Err(refused.clone()));
+        let (sender, told) = mpsc::channel();
+        let confirmed = sender.clone();
+        let mut with = Confirmation::new(move || confirmed.send(None).unwrap())
+            .or_refused(move |refused| sender.send(Some(refused)).unwrap());
+        assert_eq!(with.refuse(refused.clone()), Ok(()));
+        with.confirm();
+        assert_eq!(told.iter().collect::<Vec<_>>(), [Some(refused), None]);
     }
 }
