@@ -7,15 +7,15 @@ use azud_event::id::{SourceIndex, StreamId};
 use azud_event::record::Record;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Batch, Batches, BuildContext, Confirmation, OptionSpec, Options, Services, SinkFactory,
-    SinkSpec, check_options,
+    Batch, Batches, BuildContext, Confirmation, OptionSpec, Options, Refused, Services,
+    SinkFactory, SinkSpec, check_options,
 };
 use azud_plan::diagnostic::Checker;
 use azud_plan::document::Document;
 use futures_channel::mpsc;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// Counts how often a batch was confirmed.
@@ -57,6 +57,16 @@ pub(crate) fn batch(partition: &str, text: &str) -> (Batch, Confirmed) {
         }),
     };
     (batch, confirmed)
+}
+
+/// Makes a batch of the lines of `text` that has a way out for what is refused.
+pub(crate) fn refusing(text: &str) -> (Batch, Confirmed, Arc<Mutex<Vec<Refused>>>) {
+    let (mut batch, confirmed) = batch("", text);
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let aside = Arc::clone(&refused);
+    let out = move |record| aside.lock().unwrap().push(record);
+    batch.confirmation = batch.confirmation.or_refused(out);
+    (batch, confirmed, refused)
 }
 
 /// Makes a record of a JSON object, received at the start of 1970.

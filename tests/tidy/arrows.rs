@@ -24,6 +24,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["azud"]),
     ("clap", &["azud"]),
     ("mimalloc", &["azud"]),
+    ("reqwest", &["azud-sinks"]),
     ("rustls", &["azud-sources"]),
     ("sqlx", &["azud-store"]),
     ("timely", &["azud-engine"]),

@@ -1,0 +1,280 @@
+//! Everything between the queue of a sink and one request over the network.
+//!
+//! ```text
+//!   queue ─▶ group of batches ─▶ requests of whole records ─▶ send ──▶ delivered ─▶ confirm
+//!                                          ▲                  │
+//!                                          ├── pause ◀── may succeed later
+//!                                          │                  │
+//!                                          └── in halves ◀── refused ──▶ one record: set aside
+//! ```
+//!
+//! # What holds
+//!
+//! - A batch is confirmed when each of its records was delivered or set aside.
+//! - Records go in the order of the queue, as long as one request is under way at a time.
+//! - Whether trying again helps is what the [`Outlet`] says by [`FailureKind`], never read out of a
+//!   text. In doubt it is tried again: late is better than lost.
+//! - A refusal says that *something* in the request is wrong. The request is divided until a record
+//!   is alone with its refusal, so that one bad record takes no other with it; that costs about
+//!   twice as many requests as there are records when all are bad.
+
+use super::circuit::{Circuit, Passage};
+use super::groups::Groups;
+use super::{DeliveryOptions, Trouble};
+use azud_event::clock::Clock;
+use azud_event::dead_letter::{Fault, Reason};
+use azud_plan::component::{Batch, Batches, Refused};
+use azud_plan::telemetry::SinkMeter;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// What a sink over the network has of its own: sending one request.
+pub(crate) trait Outlet: Send + Sync {
+    /// Sends whole records, each with its delimiter. May be dropped at any time, and may be called
+    /// again with the same records.
+    fn send<'a>(&'a self, records: &'a [u8]) -> BoxFuture<'a, Result<(), Failure>>;
+}
+
+/// Why a request did not do its work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Failure {
+    /// Whose it is, and whether trying again helps.
+    pub kind: FailureKind,
+    /// What went wrong, with the beginning of the answer.
+    pub message: String,
+    /// The code of the answer.
+    pub response_code: Option<u16>,
+    /// How long the other side wants to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+/// The classes of failures; the names are labels of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// No connection, or one that broke.
+    Unreachable,
+    /// No answer in time.
+    Timeout,
+    /// The other side has too much to do.
+    Throttled,
+    /// The other side failed.
+    Status,
+    /// The other side does not want us: an address or credentials that somebody must set right.
+    Rejected,
+    /// The other side will never take what was sent.
+    Refused,
+}
+
+impl FailureKind {
+    /// Gives the stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            FailureKind::Unreachable => "unreachable",
+            FailureKind::Timeout => "timeout",
+            FailureKind::Throttled => "throttled",
+            FailureKind::Status => "status",
+            FailureKind::Rejected => "rejected",
+            FailureKind::Refused => "refused",
+        }
+    }
+}
+
+/// A running sink over the network.
+pub(crate) struct Delivery {
+    outlet: Box<dyn Outlet>,
+    options: DeliveryOptions,
+    clock: Clock,
+    meter: SinkMeter,
+    circuit: Circuit,
+    trouble: Mutex<Trouble>,
+    /// Time of requests that the meter was not yet told, less than a second.
+    untold: Mutex<Duration>,
+}
+
+/// Some batches, as one run of records.
+struct Group {
+    batches: Vec<Batch>,
+    bytes: Vec<u8>,
+    /// Where each record ends in `bytes`.
+    ends: Vec<usize>,
+    /// How many records each batch and those before it have.
+    owners: Vec<usize>,
+}
+
+impl Group {
+    /// Joins batches. What stands between two line feeds is a record, as the receiver sees it.
+    fn new(mut batches: Vec<Batch>) -> Self {
+        let mut bytes = Vec::new();
+        let (mut ends, mut owners) = (Vec::new(), Vec::new());
+        for batch in &mut batches {
+            let (from, taken) = (bytes.len(), std::mem::take(&mut batch.bytes));
+            if bytes.is_empty() {
+                bytes = taken
+            } else {
+                bytes.extend_from_slice(&taken)
+            }
+            let lines = bytes[from..].iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+            ends.extend(lines.map(|(at, _)| from + at + 1));
+            // A batch whose last record has no delimiter still holds it.
+            if ends.last().copied().unwrap_or(0) < bytes.len() {
+                ends.push(bytes.len());
+            }
+            owners.push(ends.len());
+        }
+        Group { batches, bytes, ends, owners }
+    }
+
+    fn range(&self, records: &Range<usize>) -> Range<usize> {
+        let end = |records: usize| records.checked_sub(1).map_or(0, |last| self.ends[last]);
+        end(records.start)..end(records.end)
+    }
+
+    /// Cuts the records into requests within the bounds, the last first: a stack.
+    fn requests(&self, options: &DeliveryOptions) -> Vec<Range<usize>> {
+        let mut requests: Vec<Range<usize>> = Vec::new();
+        for record in 0..self.ends.len() {
+            if let Some(last) = requests.last_mut() {
+                let grown = last.start..record + 1;
+                let fits = self.range(&grown).len() <= options.bytes_max;
+                if fits && grown.len() <= options.records_max {
+                    *last = grown;
+                    continue;
+                }
+            }
+            requests.push(record..record + 1);
+        }
+        requests.reverse();
+        requests
+    }
+
+    /// Sets a record aside; `false` when there is no way out for it.
+    fn refuse(&mut self, record: usize, failure: &Failure) -> bool {
+        let owner = self.owners.partition_point(|records| *records <= record);
+        let bytes = self.bytes[self.range(&(record..record + 1))].to_vec();
+        let fault = Fault::new(Reason::Refused, failure.message.clone());
+        let refused = Refused { fault, response_code: failure.response_code, bytes };
+        self.batches[owner].confirmation.refuse(refused).is_ok()
+    }
+}
+
+impl Delivery {
+    /// Makes the delivery of a sink.
+    pub fn new(
+        (id, r#type): (&str, &'static str),
+        outlet: Box<dyn Outlet>,
+        options: DeliveryOptions,
+        clock: Clock,
+    ) -> Self {
+        let trouble = Trouble::pausing(id, options.pause_first, options.pause_longest);
+        Delivery {
+            outlet,
+            options,
+            clock,
+            meter: SinkMeter::new(id, r#type),
+            circuit: Circuit::default(),
+            trouble: Mutex::new(trouble),
+            untold: Mutex::new(Duration::ZERO),
+        }
+    }
+
+    /// Delivers until the queue ends.
+    pub async fn run(self, batches: Batches) {
+        let mut groups = Groups::new(batches, self.options.group_limits());
+        let mut under_way = FuturesUnordered::new();
+        let mut ended = false;
+        while !ended || !under_way.is_empty() {
+            let has_room = !ended && under_way.len() < self.options.concurrency;
+            tokio::select! {
+                group = groups.next(), if has_room => match group {
+                    Some(batches) => under_way.push(self.deliver(Group::new(batches))),
+                    None => ended = true,
+                },
+                Some(()) = under_way.next(), if !under_way.is_empty() => {}
+            }
+        }
+    }
+
+    /// Delivers all records of a group, or sets them aside, and confirms its batches.
+    async fn deliver(&self, mut group: Group) {
+        let mut requests = group.requests(&self.options);
+        while let Some(records) = requests.pop() {
+            let bytes = &group.bytes[group.range(&records)];
+            let Err(failure) = self.send(bytes).await else { continue };
+            let middle = records.start + records.len() / 2;
+            if failure.kind == FailureKind::Refused && records.len() > 1 {
+                requests.extend([middle..records.end, records.start..middle]);
+                continue;
+            }
+            for record in records {
+                if !group.refuse(record, &failure) {
+                    let pause = locked(&self.trouble).failed(&failure);
+                    sleep(pause).await;
+                    // On top of the rest, so that the order is kept.
+                    requests.push(record..record + 1);
+                    break;
+                }
+            }
+        }
+        group.batches.into_iter().for_each(|batch| batch.confirmation.confirm());
+    }
+
+    /// Sends records until they are delivered, or it is clear that they will not be.
+    async fn send(&self, records: &[u8]) -> Result<(), Failure> {
+        let mut passage = self.circuit.passage();
+        let mut retries = 0;
+        loop {
+            passage.wait().await;
+            let Err(failure) = self.attempt(records).await else {
+                self.answered(&mut passage, "delivered");
+                locked(&self.trouble).over();
+                return Ok(());
+            };
+            self.meter.error(failure.kind.name());
+            if failure.kind == FailureKind::Refused {
+                self.answered(&mut passage, "refused");
+                return Err(failure);
+            }
+            passage.failed();
+            self.meter.circuit(self.circuit.is_open());
+            self.meter.attempt("retried");
+            if self.options.retries_max.is_some_and(|most| retries >= most) {
+                return Err(failure);
+            }
+            retries += 1;
+            let pause = locked(&self.trouble).failed(&failure);
+            sleep(pause.max(failure.retry_after.unwrap_or_default())).await;
+        }
+    }
+
+    fn answered(&self, passage: &mut Passage<'_>, outcome: &'static str) {
+        passage.answered();
+        self.meter.circuit(false);
+        self.meter.attempt(outcome);
+    }
+
+    async fn attempt(&self, records: &[u8]) -> Result<(), Failure> {
+        let begun = self.clock.monotonic();
+        let sent = timeout(self.options.timeout, self.outlet.send(records)).await;
+        let mut untold = locked(&self.untold);
+        *untold += self.clock.monotonic().saturating_sub(begun);
+        self.meter.took(untold.as_secs());
+        *untold = Duration::from_nanos(u64::from(untold.subsec_nanos()));
+        drop(untold);
+        sent.unwrap_or_else(|_| {
+            let message = format!("no answer within {:?}", self.options.timeout);
+            let kind = FailureKind::Timeout;
+            Err(Failure { kind, message, response_code: None, retry_after: None })
+        })
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that panics is done under these locks, and none is held across an await.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
