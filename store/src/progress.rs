@@ -69,7 +69,9 @@ mod tests {
     proptest! {
         // The model: the greatest epoch since the last change of incarnation.
         #[test]
-        fn progress_follows_the_model(steps in prop::collection::vec((0u8..2, 0u64..9, 0u64..3), 0..20)) {
+        fn progress_follows_the_model(
+            steps in prop::collection::vec((0u8..2, 0u64..9, 0u64..3), 0..20),
+        ) {
             let mut progress = Progress::none(Uuid::from_u128(7));
             let mut rows_total = 0;
             for (index, (_, _, rows)) in steps.iter().enumerate() {
@@ -85,7 +87,8 @@ mod tests {
                 let since = steps[..=index].iter().rev();
                 let same = since.take_while(|(other, ..)| *other == incarnation);
                 prop_assert_eq!(progress.epoch, same.map(|(_, epoch, _)| *epoch).max());
-                prop_assert_eq!((progress.incarnation, progress.rows_total), ([incarnation; 16], rows_total));
+                prop_assert_eq!(progress.incarnation, [incarnation; 16]);
+                prop_assert_eq!(progress.rows_total, rows_total);
             }
         }
     }

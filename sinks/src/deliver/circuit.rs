@@ -1,9 +1,9 @@
 //! A circuit breaker: after some failures in a row only one request at a time tries, until one gets
 //! through.
 //!
-//! It knows no clock. Whoever fails while the circuit is open becomes the *probe*, and waits its own
-//! pause before it tries again; the others wait for what comes of it. With one request at a time
-//! that is the same as trying again with pauses, and the metric says what is going on.
+//! It knows no clock. Whoever fails while the circuit is open becomes the *probe*, and waits its
+//! own pause before it tries again; the others wait for what comes of it. With one request at a
+//! time that is the same as trying again with pauses, and the metric says what is going on.
 //!
 //! ```text
 //!   closed ── failures in a row ──▶ open ── the probe is answered ──▶ closed

@@ -334,7 +334,8 @@ proptest! {
             let mut next = 0;
             let (mut batches, mut counters) = (Vec::new(), Vec::new());
             for size in &sizes {
-                let text: String = (next..next + size).map(|number| format!("{number}\n")).collect();
+                let text: String =
+                    (next..next + size).map(|number| format!("{number}\n")).collect();
                 next += size;
                 let (batch, counter) = batch("", &text);
                 batches.push(batch);
