@@ -222,7 +222,7 @@ mod tests {
 
     fn batch(bytes: &[u8]) -> Batch {
         let confirmation = Confirmation::new(|| {});
-        Batch { bytes: bytes.to_vec(), records: 1, partition: "".into(), confirmation }
+        Batch { bytes: bytes.to_vec(), records: 1, partition: "".into(), epoch: 0, confirmation }
     }
 
     fn letter(raw: &[u8], raw_bytes: usize) -> serde_json::Value {

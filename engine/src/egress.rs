@@ -7,10 +7,11 @@
 //! full queue cannot take stays here, in order for each sink, and is bounded because every byte of
 //! it is charged to the pipeline's credit.
 
+use crate::dead_letter::Letter;
 use crate::doorbell::Doorbell;
 use crate::feed::{Epoch, Feed};
 use crate::telemetry::SinkMeter;
-use azud_plan::component::{Batch, Confirmation};
+use azud_plan::component::{Batch, Confirmation, Refused};
 use futures_channel::mpsc::Sender;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,20 +37,29 @@ pub struct Encoded {
     pub partition: Arc<str>,
 }
 
-/// Epochs confirmed by sinks, on their way back to one operator.
+/// Batches confirmed by sinks, on their way back to one operator.
 #[derive(Clone)]
 struct Completions {
-    done: Arc<Mutex<Vec<Epoch>>>,
+    done: Arc<Mutex<Vec<Completed>>>,
     bell: Doorbell,
 }
 
+/// A batch that a sink has confirmed.
+struct Completed {
+    epoch: Epoch,
+    /// What its receiver will never take, as letters.
+    letters: Vec<u8>,
+    /// How many.
+    refused: usize,
+}
+
 impl Completions {
-    fn add(&self, epoch: Epoch) {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner).push(epoch);
+    fn add(&self, completed: Completed) {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).push(completed);
         self.bell.ring();
     }
 
-    fn take(&self) -> Vec<Epoch> {
+    fn take(&self) -> Vec<Completed> {
         std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -77,27 +87,67 @@ impl<Hold> Egress<Hold> {
     /// Sends a buffer of `epoch`; `hold` is asked for the right to hold up the epoch if it is not
     /// held yet.
     pub fn send(&mut self, epoch: Epoch, encoded: Encoded, hold: impl FnOnce() -> Hold) {
+        self.held.entry(epoch).or_insert_with(|| (hold(), 0)).1 += 1;
+        self.queue(epoch, encoded);
+    }
+
+    fn queue(&mut self, epoch: Epoch, encoded: Encoded) {
         // What it takes up, not what it holds: buffers grow by doubling.
         self.feed.charge(epoch, encoded.bytes.capacity());
-        self.held.entry(epoch).or_insert_with(|| (hold(), 0)).1 += 1;
         let meter = Arc::clone(&self.queues[encoded.sink].meter);
         meter.queued(encoded.records);
-        let completions = self.completions.clone();
-        let (records, bytes) = (encoded.records, encoded.bytes.len());
-        let confirmation = Confirmation::new(move || {
-            meter.delivered(records, bytes);
-            completions.add(epoch);
-        });
+        let confirmation = self.confirmation(epoch, &encoded, meter);
         let Encoded { sink, bytes, records, partition } = encoded;
         let batch = Batch { bytes, records, partition, epoch, confirmation };
         self.waiting[sink].push_back((epoch, batch));
         self.offer(sink);
     }
 
+    /// Makes what a sink confirms a batch with. What it refuses becomes letters, which are on their
+    /// way before the batch counts as confirmed: its epoch waits for them.
+    fn confirmation(&self, epoch: Epoch, encoded: &Encoded, meter: Arc<SinkMeter>) -> Confirmation {
+        let completions = self.completions.clone();
+        let (records, bytes) = (encoded.records, encoded.bytes.len());
+        let letters = Arc::new(Mutex::new((Vec::new(), 0)));
+        let (refused, feed) = (Arc::clone(&letters), Arc::clone(&self.feed));
+        let refusing = Arc::clone(&meter);
+        Confirmation::new(move || {
+            let mut letters = letters.lock().unwrap_or_else(PoisonError::into_inner);
+            let (letters, refused) = std::mem::take(&mut *letters);
+            meter.delivered(records.saturating_sub(refused), bytes);
+            completions.add(Completed { epoch, letters, refused });
+        })
+        .or_refused(move |record: Refused| {
+            let mut letters = refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refusing.refused(record.fault.reason);
+            let letter = Letter {
+                received_at: feed.now(),
+                component: refusing.id(),
+                source: "",
+                peer: None,
+                fault: &record.fault,
+                raw: &record.bytes,
+                raw_bytes: record.bytes.len(),
+            };
+            letter.write(&mut letters.0);
+            letters.1 += 1;
+        })
+    }
+
     /// Takes what sinks have confirmed, and offers again what was waiting. To be called at each
     /// activation, after the bell was armed.
     pub fn work(&mut self) {
-        for epoch in self.completions.take() {
+        for Completed { epoch, letters, refused } in self.completions.take() {
+            if refused > 0 {
+                let sink = self.queues.len() - 1;
+                let partition = "".into();
+                let encoded = Encoded { sink, bytes: letters, records: refused, partition };
+                // The batch still holds the epoch: nobody has to be asked for the right to.
+                if let Some((_, unconfirmed)) = self.held.get_mut(&epoch) {
+                    *unconfirmed += 1;
+                    self.queue(epoch, encoded);
+                }
+            }
             let Some((_, unconfirmed)) = self.held.get_mut(&epoch) else { continue };
             *unconfirmed -= 1;
             if *unconfirmed == 0 {

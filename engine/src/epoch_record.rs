@@ -42,7 +42,8 @@ pub struct TakenTo {
 impl EpochDecision {
     /// Writes it.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(16 + 17 * self.sources.len() + 16 * self.late_before.len());
+        let mut out =
+            Vec::with_capacity(16 + 17 * self.sources.len() + 16 * self.late_before.len());
         out.put_u8(VERSION);
         out.put_i64_le(self.now.nanoseconds());
         out.put_u16_le(count(self.sources.len()));
@@ -93,13 +94,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn decision() -> impl Strategy<Value = EpochDecision> {
-        let taken = (any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(source, at, closed)| {
-            TakenTo { source, position: LogPosition(at), closed }
-        });
+        let taken = (any::<u64>(), any::<u64>(), any::<bool>())
+            .prop_map(|(source, at, closed)| TakenTo { source, position: LogPosition(at), closed });
         let over = (any::<u64>(), any::<i64>())
             .prop_map(|(step, over)| (step, EventTime::from_nanoseconds(over)));
-        let lists =
-            (proptest::collection::vec(taken, 0..9), proptest::collection::vec(over, 0..9));
+        let lists = (proptest::collection::vec(taken, 0..9), proptest::collection::vec(over, 0..9));
         (any::<i64>(), lists).prop_map(|(now, (sources, late_before))| EpochDecision {
             now: EventTime::from_nanoseconds(now),
             sources,

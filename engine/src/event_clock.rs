@@ -137,11 +137,7 @@ impl EventClock {
             closed: false,
             looked: None,
         };
-        let step = |lanes| Step {
-            lanes,
-            watermark: EventTime::MIN,
-            missing: Arc::new([]),
-        };
+        let step = |lanes| Step { lanes, watermark: EventTime::MIN, missing: Arc::new([]) };
         EventClock {
             lanes: sources.into_iter().map(lane).collect(),
             steps: steps.into_iter().map(step).collect(),

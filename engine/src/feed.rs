@@ -472,6 +472,11 @@ impl Feed {
         state.checkpoints.as_ref().is_none_or(|it| it.draft.is_none() && it.made.is_none())
     }
 
+    /// Tells the time.
+    pub fn now(&self) -> EventTime {
+        self.clock.now()
+    }
+
     /// Gives the first epoch of this run.
     pub fn first(&self) -> Epoch {
         self.first
@@ -639,7 +644,8 @@ impl Feed {
             return state.opened_at.is_none() && last.is_some_and(|it| it.epoch + 1 == state.open);
         }
         let last = state.open.checked_sub(1);
-        if state.opened_at.is_none() && state.checkpoints.as_ref().is_none_or(|it| it.last >= last) {
+        if state.opened_at.is_none() && state.checkpoints.as_ref().is_none_or(|it| it.last >= last)
+        {
             return true;
         }
         if state.opened_at.is_none() {
@@ -846,8 +852,11 @@ mod tests {
         let rings: Vec<_> = acknowledged.iter().map(ring).collect();
         let clock = Clock::manual(EventTime::EPOCH);
         let bells = (0..workers).map(|_| Doorbell::default()).collect();
-        let source = |(key, ring): (u64, &Arc<Ring>)| {
-            FeedSource { id: key.to_string(), key, ring: Arc::clone(ring), from: None }
+        let source = |(key, ring): (u64, &Arc<Ring>)| FeedSource {
+            id: key.to_string(),
+            key,
+            ring: Arc::clone(ring),
+            from: None,
         };
         let feed = Feed::new(FeedParts {
             sources: (0..).zip(&rings).map(source).collect(),

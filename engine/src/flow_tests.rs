@@ -1,6 +1,8 @@
 //! Whole flows through the engine, with components made for it: real workers, real queues, no
 //! sockets.
 
+use crate::intake::Acknowledge;
+use crate::recovery::Durability;
 use crate::supervise::{Built, Engine, Settings};
 use azud_event::block::{Block, Frame, Layout};
 use azud_event::clock::Clock;
@@ -24,6 +26,7 @@ use futures_util::{FutureExt, StreamExt};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,7 +36,7 @@ use vrl::value::Value;
 
 type Event = serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A source that has everything it will ever send: for each stream its lines, cut into blocks of so
 /// many lines.
@@ -200,9 +203,12 @@ impl KeyedState for Counts {
         Progress::Done
     }
     fn snapshot(&self) -> Vec<u8> {
-        Vec::new()
+        let pairs: Vec<_> = self.0.iter().collect();
+        serde_json::to_vec(&pairs).unwrap()
     }
-    fn restore(&mut self, _: &[u8]) -> Result<(), String> {
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
+        let pairs: Vec<_> = serde_json::from_slice(snapshot).map_err(|error| error.to_string())?;
+        self.0 = pairs.into_iter().collect();
         Ok(())
     }
 }
@@ -297,15 +303,46 @@ fn plan(script: &Script, keeps: &[Keep; 3]) -> Plan {
     Plan { sources: vec![source], pipelines: vec![pipeline] }
 }
 
-struct Flow {
-    engine: Engine,
+pub(crate) struct Flow {
+    pub(crate) engine: Engine,
     kept: [Arc<Mutex<Vec<String>>>; 3],
     letters: tempfile::TempDir,
     submitted: Arc<AtomicUsize>,
 }
 
 impl Flow {
+    /// Starts a flow that keeps what it takes in in memory only.
     fn start(
+        streams: Vec<Vec<String>>,
+        cuts: Vec<usize>,
+        threads: usize,
+        gates: [watch::Receiver<bool>; 3],
+    ) -> Flow {
+        Flow::start_with(None, streams, cuts, threads, gates)
+    }
+
+    /// Starts a flow that keeps what it takes in in a folder.
+    pub(crate) fn start_in(
+        folder: &Path,
+        streams: Vec<Vec<String>>,
+        cuts: Vec<usize>,
+        threads: usize,
+        gates: [watch::Receiver<bool>; 3],
+    ) -> Flow {
+        let durability = Durability {
+            folder: folder.to_owned(),
+            incarnation: [3; 16],
+            max_bytes: 1 << 30,
+            retain: Duration::ZERO,
+            acknowledge: Acknowledge::Logged,
+            checkpoint_interval: Duration::from_millis(30),
+            drop_state: Vec::new(),
+        };
+        Flow::start_with(Some(durability), streams, cuts, threads, gates)
+    }
+
+    fn start_with(
+        durability: Option<Durability>,
         streams: Vec<Vec<String>>,
         cuts: Vec<usize>,
         threads: usize,
@@ -320,6 +357,7 @@ impl Flow {
             threads,
             credit_bytes: 64 * 1024,
             intake_bytes: 16 * 1024,
+            durability,
             dead_letters: letters.path().to_owned(),
             dead_letter_bytes: 1 << 20,
             partition_secret: [7; 16],
@@ -328,18 +366,23 @@ impl Flow {
         let sinks = keeps.iter().map(|keep| Box::new(keep.clone()) as Box<dyn SinkTask>).collect();
         let built = Built { sources: vec![Box::new(script.clone())], sinks: vec![sinks] };
         Flow {
-            engine: Engine::start(plan(&script, &keeps), built, settings),
+            engine: Engine::start(plan(&script, &keeps), built, settings).unwrap(),
             kept,
             letters,
             submitted,
         }
     }
 
-    async fn ended(&self) {
+    /// Tells how many bytes were handed to the intake, taken or not.
+    pub(crate) fn submitted(&self) -> usize {
+        self.submitted.load(SeqCst)
+    }
+
+    pub(crate) async fn ended(&self) {
         tokio::time::timeout(PATIENCE, self.engine.ended()).await.expect("it ends").unwrap();
     }
 
-    fn kept(&self, sink: usize) -> Vec<serde_json::Value> {
+    pub(crate) fn kept(&self, sink: usize) -> Vec<serde_json::Value> {
         let kept = self.kept[sink].lock().unwrap();
         kept.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -351,23 +394,23 @@ impl Flow {
     }
 }
 
-fn open() -> [watch::Receiver<bool>; 3] {
+pub(crate) fn open() -> [watch::Receiver<bool>; 3] {
     [0; 3].map(|_| watch::channel(true).1)
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 /// Lines of one stream among kept events, in order.
-fn of_stream(kept: &[serde_json::Value], stream: usize) -> Vec<String> {
+pub(crate) fn of_stream(kept: &[serde_json::Value], stream: usize) -> Vec<String> {
     let suffix = format!("@{stream}");
     let messages = kept.iter().filter_map(|event| event["message"].as_str());
     messages.filter(|message| message.ends_with(&suffix)).map(str::to_owned).collect()
 }
 
 /// The last result for each key.
-fn last_counts(kept: &[serde_json::Value]) -> BTreeMap<String, u64> {
+pub(crate) fn last_counts(kept: &[serde_json::Value]) -> BTreeMap<String, u64> {
     let count = |event: &serde_json::Value| {
         (event["key"].as_str().unwrap().to_owned(), event["count"].as_u64().unwrap())
     };
@@ -393,7 +436,13 @@ proptest! {
         let mut counts = Vec::new();
         for threads in [1, 2, 4] {
             let (kept, counted) = runtime().block_on(async {
-                let flow = Flow::start(streams.clone(), cuts.clone(), threads, open());
+                // A log, and none: that does not show, either.
+                let folder = tempfile::tempdir().unwrap();
+                let (streams, cuts) = (streams.clone(), cuts.clone());
+                let flow = match threads {
+                    2 => Flow::start_in(folder.path(), streams, cuts, threads, open()),
+                    _ => Flow::start(streams, cuts, threads, open()),
+                };
                 flow.ended().await;
                 ([flow.kept(0), flow.kept(1)], last_counts(&flow.kept(2)))
             });

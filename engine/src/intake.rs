@@ -143,7 +143,8 @@ impl Ring {
                 let from_log = Arc::clone(&state.readers[reader.0].log);
                 // The disk is not waited for under the lock that the source needs.
                 drop(state);
-                let read = from_log.lock().unwrap_or_else(PoisonError::into_inner).read(log, ticket);
+                let read =
+                    from_log.lock().unwrap_or_else(PoisonError::into_inner).read(log, ticket);
                 state = self.lock();
                 match read {
                     Ok(read) => block = read,

@@ -30,3 +30,5 @@ pub use supervise::{Built, Engine, EngineError, Settings};
 
 #[cfg(test)]
 mod flow_tests;
+#[cfg(test)]
+mod restart_tests;

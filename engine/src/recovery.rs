@@ -162,7 +162,8 @@ pub fn recover(
         recovery.pipelines.push(Beginning::at(newest.unwrap_or_default(), folder));
     }
     recovery.read(plan)?;
-    for ((pipeline, beginning), fresh) in plan.pipelines.iter().zip(&mut recovery.pipelines).zip(fresh)
+    for ((pipeline, beginning), fresh) in
+        plan.pipelines.iter().zip(&mut recovery.pipelines).zip(fresh)
     {
         if fresh {
             beginning.begin(plan, pipeline, &recovery.log)?;
@@ -202,7 +203,10 @@ impl Recovery {
                         continue;
                     }
                     let Some(decision) = EpochDecision::decode(&record.bytes) else {
-                        tracing::error!(epoch = record.epoch, "an epoch's record is of no known form");
+                        tracing::error!(
+                            epoch = record.epoch,
+                            "an epoch's record is of no known form"
+                        );
                         continue;
                     };
                     beginning.replay.push_back(Replayed { epoch: record.epoch, decision });

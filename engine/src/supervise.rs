@@ -5,18 +5,18 @@
 //! what they have, their rings close, workers finish what was taken, queues close, sinks confirm
 //! and end.
 
+use crate::checkpoint::GroupState;
 use crate::dataflow::{Part, worker};
 use crate::dead_letter;
 use crate::doorbell::Doorbell;
+use crate::durable::{Door, Keeper, Kept};
 use crate::egress::SinkQueue;
 use crate::event_clock::{EventClock, Patience};
 use crate::feed::{EventTimes, Feed, FeedParts, FeedSource, Journaling};
-use crate::checkpoint::GroupState;
-use crate::durable::{Door, Keeper, Kept};
 use crate::intake::{Acknowledge, LaneLog, Ring};
+use crate::limits::SINK_QUEUE_BATCHES;
 use crate::log::{Log, Observer as _, Ticket};
 use crate::recovery::{Beginning, Durability, Recovery, StartError, pipeline_key, recover};
-use crate::limits::SINK_QUEUE_BATCHES;
 use crate::telemetry::SinkMeter;
 use azud_event::clock::Clock;
 use azud_event::id::{Partitioner, SourceIndex, source_key};
@@ -222,7 +222,8 @@ fn intake(
         let labels = component_labels(&source.id, "source", source.kind, pipeline);
         let acknowledged = Arc::new(Acknowledged::default());
         let bytes = gauge!(INTAKE_BYTES, labels.clone());
-        let lane = recovery.as_deref_mut().map(|recovery| lane_log(recovery, index, source, settings));
+        let lane =
+            recovery.as_deref_mut().map(|recovery| lane_log(recovery, index, source, settings));
         let (log, tickets) = lane.unzip();
         let ring = Ring::new(settings.intake_bytes, Arc::clone(&acknowledged), bytes, log);
         ring.restore(tickets.unwrap_or_default());

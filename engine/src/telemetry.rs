@@ -128,6 +128,8 @@ pub struct SinkMeter {
     unconfirmed_gauge: Gauge,
     unconfirmed: AtomicUsize,
     total: AtomicU64,
+    id: String,
+    labels: Vec<Label>,
     /// Since when, by the monotonic clock, the sink has owed an answer; `None` when it owes none.
     owing_since: Mutex<Option<Duration>>,
     clock: azud_event::clock::Clock,
@@ -147,7 +149,9 @@ impl SinkMeter {
             sent_events: counter!(names::SENT_EVENTS, labels.clone()),
             sent_bytes: counter!(names::SENT_BYTES, labels.clone()),
             queue_gauge: gauge!(names::SINK_QUEUE_BATCHES, labels.clone()),
-            unconfirmed_gauge: gauge!(names::SINK_UNCONFIRMED_SECONDS, labels),
+            unconfirmed_gauge: gauge!(names::SINK_UNCONFIRMED_SECONDS, labels.clone()),
+            id: id.to_owned(),
+            labels,
             unconfirmed: AtomicUsize::new(0),
             total: AtomicU64::new(0),
             owing_since: Mutex::new(None),
@@ -170,6 +174,18 @@ impl SinkMeter {
         self.total.fetch_add(records as u64, Relaxed);
         let left = self.unconfirmed.fetch_sub(1, Relaxed) - 1;
         self.owe((left > 0).then(|| self.clock.monotonic()));
+    }
+
+    /// Gives the sink's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Counts a record that the sink's receiver will never take, and which is set aside.
+    pub fn refused(&self, reason: Reason) {
+        let mut labels = self.labels.clone();
+        labels.push(Label::new("reason", reason.name()));
+        counter!(names::DEAD_LETTERS, labels).increment(1);
     }
 
     /// How long the sink has confirmed nothing though it has something to confirm.

@@ -117,6 +117,9 @@ pub struct Run {
     /// How many worker threads [default: one less than the cores, at least one]
     #[arg(short, long)]
     pub threads: Option<usize>,
+    /// Give up the state of this transform, whose document has changed too much for it
+    #[arg(long, value_name = "ID")]
+    pub drop_state: Vec<String>,
 }
 
 /// `azud validate`.

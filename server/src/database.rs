@@ -38,9 +38,11 @@ pub fn location(instance: &Instance) -> Result<Location, Outcome> {
 ///
 /// # Errors
 /// Said on standard error: what failed, and what to do.
-pub async fn open(instance: &Instance) -> Result<Store, Outcome> {
+pub async fn open(instance: &Instance, incarnation: [u8; 16]) -> Result<Store, Outcome> {
     let location = location(instance)?;
-    Store::open(&location).await.map_err(|error| explain(&location, &error))
+    // Without a log nothing is repeated after a restart: each begins anew.
+    let kept = instance.log.as_ref().map(|_| incarnation);
+    Store::open(&location, kept).await.map_err(|error| explain(&location, &error))
 }
 
 /// Says why a database cannot be opened, and what to do.

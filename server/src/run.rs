@@ -6,7 +6,7 @@ use crate::database;
 use crate::documents::{self, Loaded};
 use crate::outcome::Outcome;
 use crate::wiring::{self, NotBuilt};
-use azud_engine::{Engine, EngineError, Settings};
+use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
 use azud_plan::component::{Resource, Services};
 use azud_plan::plan::Plan;
@@ -72,7 +72,10 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
                 None => None,
             };
             let greeting = greeting(&plan, instance);
-            let engine = Arc::new(Engine::start(plan, built, settings));
+            let engine = match Engine::start(plan, built, settings) {
+                Ok(engine) => Arc::new(engine),
+                Err(error) => return refuse(&error.to_string()),
+            };
             tokio::spawn(recorder_upkeep(recorder.clone()));
             if let Some(listener) = listener {
                 let api = Api { engine: Arc::clone(&engine), recorder, clock };
@@ -99,10 +102,11 @@ async fn prepare(
             data_dir.display()
         )));
     }
-    let secret = partition_secret(data_dir).map_err(|error| refuse(&error))?;
+    let secret = random_file(&data_dir.join("partition.key")).map_err(|error| refuse(&error))?;
+    let incarnation = random_file(&data_dir.join("incarnation")).map_err(|error| refuse(&error))?;
     let mut services = Services::default();
     if needs_store(plan) {
-        let store = Arc::new(database::open(instance).await?);
+        let store = Arc::new(database::open(instance, incarnation).await?);
         tokio::spawn(database::watch(Arc::clone(&store)));
         services.add(store);
     }
@@ -112,6 +116,7 @@ async fn prepare(
         threads: arguments.threads.or(instance.threads).unwrap_or_else(default_threads).max(1),
         credit_bytes: instance.credit_bytes,
         intake_bytes: instance.intake_bytes,
+        durability: durability(instance, arguments, incarnation),
         dead_letters: data_dir.join("dead_letters"),
         dead_letter_bytes: instance.dead_letter_bytes,
         partition_secret: secret,
@@ -142,11 +147,26 @@ fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get() - 1).max(1)
 }
 
-/// Reads the secret by which keys are spread over key groups, or makes it at the first start.
-fn partition_secret(data_dir: &Path) -> Result<[u8; 16], String> {
-    let path = data_dir.join("partition.key");
+/// Says how what is taken in is kept, if it is.
+fn durability(instance: &Instance, arguments: &Run, incarnation: [u8; 16]) -> Option<Durability> {
+    let log = instance.log.as_ref()?;
+    let delivered = instance.acknowledge_delivered;
+    Some(Durability {
+        folder: instance.data_dir.clone(),
+        incarnation,
+        max_bytes: log.max_bytes,
+        retain: log.retain,
+        acknowledge: if delivered { Acknowledge::Delivered } else { Acknowledge::Logged },
+        checkpoint_interval: instance.checkpoint_interval,
+        drop_state: arguments.drop_state.clone(),
+    })
+}
+
+/// Reads 16 random bytes that were made at the first start, or makes them: the secret by which keys
+/// are spread over key groups, the life of the data folder.
+fn random_file(path: &Path) -> Result<[u8; 16], String> {
     let describe = |error: std::io::Error| format!("{}: {error}", path.display());
-    match fs::read(&path) {
+    match fs::read(path) {
         Ok(bytes) => bytes.try_into().map_err(|bytes: Vec<u8>| {
             format!("{} has {} bytes instead of 16; restore it", path.display(), bytes.len())
         }),
@@ -154,7 +174,7 @@ fn partition_secret(data_dir: &Path) -> Result<[u8; 16], String> {
             let mut secret = [0; 16];
             let random = fs::File::open("/dev/urandom");
             random.and_then(|mut random| random.read_exact(&mut secret)).map_err(describe)?;
-            fs::write(&path, secret).map_err(describe)?;
+            fs::write(path, secret).map_err(describe)?;
             Ok(secret)
         }
         Err(error) => Err(describe(error)),

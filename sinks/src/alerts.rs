@@ -171,7 +171,7 @@ mod tests {
     }
 
     async fn store(folder: &Path) -> Arc<Store> {
-        Arc::new(Store::open(&Location::file(&folder.join("azud.db"))).await.unwrap())
+        Arc::new(Store::open(&Location::file(&folder.join("azud.db")), None).await.unwrap())
     }
 
     fn task(folder: &Path, store: &Arc<Store>) -> Box<dyn SinkTask> {

@@ -45,6 +45,7 @@ pub(crate) fn queue() -> (mpsc::Sender<Batch>, Batches) {
 pub(crate) fn batch(partition: &str, text: &str) -> (Batch, Confirmed) {
     let confirmed = Confirmed::default();
     let batch = Batch {
+        epoch: 0,
         bytes: text.as_bytes().to_vec(),
         records: text.lines().count(),
         partition: Arc::from(partition),

@@ -60,21 +60,29 @@ struct Writer {
 
 impl Store {
     /// Opens the database for reading and writing, and brings its schema up to date; a file is made
-    /// when there is none. Each opening is a new incarnation.
+    /// when there is none. `incarnation` is that of the data folder, whose epochs are repeated after
+    /// a restart; without one each opening is a new incarnation.
     ///
     /// # Errors
     /// [`StoreError::Locked`] when another process writes it, [`StoreError::NewerSchema`] when a
     /// later version made it, [`StoreError::Unreachable`] or [`StoreError::Refused`] of a server;
     /// else what the disk or the file answers.
-    pub async fn open(location: &Location) -> Result<Self, StoreError> {
-        Store::open_at(location, Clock::system()).await
+    pub async fn open(
+        location: &Location,
+        incarnation: Option<[u8; 16]>,
+    ) -> Result<Self, StoreError> {
+        Store::open_at(location, incarnation, Clock::system()).await
     }
 
     /// As [`Store::open`], with the times of rows by `clock`.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub async fn open_at(location: &Location, clock: Clock) -> Result<Self, StoreError> {
+    pub async fn open_at(
+        location: &Location,
+        incarnation: Option<[u8; 16]>,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
         let (pool, lock) = match &location.0 {
             Place::File(path) => {
                 let (pool, lock) = sqlite::open(path).await?;
@@ -82,7 +90,8 @@ impl Store {
             }
             Place::Server(options) => (postgres::open(options, location).await?, None),
         };
-        let (instance, incarnation) = statements::begin_incarnation(&pool, clock.now()).await?;
+        let (instance, incarnation) =
+            statements::begin_incarnation(&pool, incarnation, clock.now()).await?;
         let readers = match &location.0 {
             Place::File(path) => sqlite::readers(path).await?,
             Place::Server(options) => postgres::readers(options).await?,

@@ -72,7 +72,7 @@ impl Place {
     }
 
     pub async fn open(&self) -> Store {
-        Store::open_at(&self.location(), Clock::manual(EventTime::EPOCH)).await.unwrap()
+        Store::open_at(&self.location(), None, Clock::manual(EventTime::EPOCH)).await.unwrap()
     }
 }
 

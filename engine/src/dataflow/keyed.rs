@@ -155,8 +155,7 @@ impl KeyedStep {
             self.capabilities = Some(capabilities);
             return Progress::More;
         }
-        for StepEpoch { epoch, clock, snapshot } in
-            self.feed.epochs(self.step, self.next, frontier)
+        for StepEpoch { epoch, clock, snapshot } in self.feed.epochs(self.step, self.next, frontier)
         {
             self.next = epoch + 1;
             let rows = self.stash.remove(&epoch).unwrap_or_default();

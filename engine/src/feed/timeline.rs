@@ -50,7 +50,8 @@ impl Timeline {
         if self.reopen_at.is_none() {
             return watermarks;
         }
-        let reopened = |over: &EventTime| if *over == EventTime::MAX { EventTime::MIN } else { *over };
+        let reopened =
+            |over: &EventTime| if *over == EventTime::MAX { EventTime::MIN } else { *over };
         watermarks.iter().map(reopened).collect()
     }
 

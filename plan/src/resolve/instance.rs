@@ -31,12 +31,28 @@ pub struct Instance {
     pub shutdown_timeout: Duration,
     /// The environment variables that `${…}` may read.
     pub environment: Vec<String>,
-    /// The budget of each source's ring, in bytes.
+    /// How many bytes of each source are kept in memory.
     pub intake_bytes: usize,
+    /// How what is taken in is kept on disk; `None` keeps it in memory only.
+    pub log: Option<LogSettings>,
+    /// Whether senders are answered when every sink has their records, and not when they are on
+    /// disk.
+    pub acknowledge_delivered: bool,
+    /// How often a pipeline makes a checkpoint.
+    pub checkpoint_interval: Duration,
     /// How much a pipeline may have taken and not yet delivered, in bytes.
     pub credit_bytes: usize,
     /// The budget of each pipeline's dead letters, in bytes.
     pub dead_letter_bytes: u64,
+}
+
+/// How the log is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// How many bytes it may have.
+    pub max_bytes: u64,
+    /// How long it is kept behind what is delivered.
+    pub retain: Duration,
 }
 
 /// Where the database is, as it was written. Its text may hold a password, so it shows nothing.
@@ -80,6 +96,17 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
         summary: "The HTTP API: `/health`, `/ready`, `/metrics`.",
     },
     OptionSpec {
+        name: "checkpoint",
+        kind: OptionKind::Table(&[OptionSpec {
+            name: "interval",
+            kind: OptionKind::Duration,
+            default: OptionDefault::Value("\"10s\""),
+            summary: "How often each pipeline makes one. A restart repeats at most about so much.",
+        }]),
+        default: OptionDefault::Value("{}"),
+        summary: "What a restart goes on from.",
+    },
+    OptionSpec {
         name: "credit_bytes",
         kind: OptionKind::Bytes { min: 1 << 20, max: 1 << 36 },
         default: OptionDefault::Value("\"16MiB\""),
@@ -90,8 +117,8 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
         name: "data_dir",
         kind: OptionKind::Path,
         default: OptionDefault::Value("\".azud/data\""),
-        summary: "The folder of everything that outlives the process: dead letters, the store, \
-                  keys.",
+        summary: "The folder of everything that outlives the process: the log, checkpoints, dead \
+                  letters, the store, keys.",
     },
     OptionSpec {
         name: "database",
@@ -131,14 +158,53 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         name: "intake",
-        kind: OptionKind::Table(&[OptionSpec {
-            name: "max_bytes",
-            kind: OptionKind::Bytes { min: 1 << 20, max: 1 << 36 },
-            default: OptionDefault::Value("\"8MiB\""),
-            summary: "How much of each source may wait to be taken; then its `when_full` applies.",
-        }]),
+        kind: OptionKind::Table(&[
+            OptionSpec {
+                name: "acknowledge",
+                kind: OptionKind::OneOf(&[
+                    ("logged", "when its records are on this machine's disk"),
+                    ("delivered", "when every sink has confirmed them"),
+                ]),
+                default: OptionDefault::Value("\"logged\""),
+                summary: "When a sender that can be answered is told that its records are safe.",
+            },
+            OptionSpec {
+                name: "durability",
+                kind: OptionKind::OneOf(&[
+                    ("disk", "what is taken in is written to a log before anything comes of it"),
+                    (
+                        "memory",
+                        "there is no log: a crash loses what was not delivered, and the \
+                                state of windows and alerts; senders are answered on delivery",
+                    ),
+                ]),
+                default: OptionDefault::Value("\"disk\""),
+                summary: "Whether what is taken in survives a crash.",
+            },
+            OptionSpec {
+                name: "max_bytes",
+                kind: OptionKind::Bytes { min: 1 << 26, max: 1 << 50 },
+                default: OptionDefault::Value("\"8GiB\""),
+                summary: "How large the log may be. When so much waits to be delivered, the \
+                          `when_full` of the sources applies.",
+            },
+            OptionSpec {
+                name: "memory_bytes",
+                kind: OptionKind::Bytes { min: 1 << 20, max: 1 << 36 },
+                default: OptionDefault::Value("\"8MiB\""),
+                summary: "How much of each source is kept in memory. What a pipeline is farther \
+                          behind it reads from the log; without a log its `when_full` applies.",
+            },
+            OptionSpec {
+                name: "retain",
+                kind: OptionKind::Duration,
+                default: OptionDefault::Value("\"24h\""),
+                summary: "How long the log is kept, compressed, behind what is delivered, within \
+                          `max_bytes`.",
+            },
+        ]),
         default: OptionDefault::Value("{}"),
-        summary: "The way in.",
+        summary: "The way in: the log of what was taken in, below `log` in `data_dir`.",
     },
     OptionSpec {
         name: "limits",
@@ -280,6 +346,10 @@ fn read(options: &Options<'_>) -> Option<Instance> {
     let api_address =
         if api.boolean("enabled")? { Some(api.socket_address("address")?) } else { None };
     let size = |bytes: u64| usize::try_from(bytes).ok();
+    let intake = options.table("intake")?;
+    let on_disk = intake.one_of("durability")? == "disk";
+    let log =
+        LogSettings { max_bytes: intake.bytes("max_bytes")?, retain: intake.duration("retain")? };
     let threads = match options.has("threads") {
         true => Some(usize::try_from(options.integer("threads")?).ok()?),
         false => None,
@@ -294,7 +364,10 @@ fn read(options: &Options<'_>) -> Option<Instance> {
         threads,
         shutdown_timeout: options.duration("shutdown_timeout")?,
         environment: options.table("limits")?.strings("environment"),
-        intake_bytes: size(options.table("intake")?.bytes("max_bytes")?)?,
+        intake_bytes: size(intake.bytes("memory_bytes")?)?,
+        log: on_disk.then_some(log),
+        acknowledge_delivered: intake.one_of("acknowledge")? == "delivered",
+        checkpoint_interval: options.table("checkpoint")?.duration("interval")?,
         credit_bytes: size(options.bytes("credit_bytes")?)?,
         dead_letter_bytes: options.table("dead_letters")?.bytes("max_bytes")?,
     })

@@ -33,7 +33,7 @@ mod vector;
 
 pub use cases::{Repeat, TEST_OPTIONS, Tap, TestCase, TestEvent, TestInput, TestOutput};
 pub use environment::environment;
-pub use instance::{DATA_DIR, DatabaseAddress, INSTANCE_OPTIONS, Instance};
+pub use instance::{DATA_DIR, DatabaseAddress, INSTANCE_OPTIONS, Instance, LogSettings};
 
 use crate::diagnostic::{Checker, Diagnostic, Severity, codes};
 use crate::document::Sources;

@@ -5,25 +5,34 @@ use crate::{StoreError, Writer};
 use azud_event::time::EventTime;
 use uuid::Uuid;
 
-/// Finds or makes the instance's row, and gives its id and a new incarnation.
+/// Finds or makes the instance's row, and gives its id and its incarnation: the one given, or a new
+/// one.
 pub(crate) async fn begin_incarnation(
     pool: &Pool,
+    incarnation: Option<[u8; 16]>,
     now: EventTime,
 ) -> Result<(Uuid, Uuid), StoreError> {
+    let incarnation = match incarnation {
+        Some(bytes) => Uuid::from_bytes(bytes),
+        None => new_uuid(now)?,
+    };
     let mut connection = pool.acquire().await?;
-    let begun = within(pool.patience(), begin(&mut connection, now)).await;
+    let begun = within(pool.patience(), begin(&mut connection, incarnation, now)).await;
     connection.release(&begun);
     begun
 }
 
-async fn begin(connection: &mut Connection, now: EventTime) -> Result<(Uuid, Uuid), StoreError> {
+async fn begin(
+    connection: &mut Connection,
+    incarnation: Uuid,
+    now: EventTime,
+) -> Result<(Uuid, Uuid), StoreError> {
     let mut transaction = connection.begin().await?;
     let known = transaction.rows("SELECT id FROM instances", &[]).await?;
     let instance = match known.first() {
         Some(row) => row.uuid("id")?,
         None => new_uuid(now)?,
     };
-    let incarnation = new_uuid(now)?;
     let values = [
         Value::Uuid(instance),
         Value::Uuid(incarnation),

@@ -1,0 +1,137 @@
+//! Runs that go on from earlier ones: ended in good order, or cut off at any moment.
+
+use crate::flow_tests::{Flow, PATIENCE, last_counts, of_stream, open, runtime};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::watch;
+
+fn lines(stream: usize, range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|n| format!("{}{n}@{stream}", ["a", "b", "c"][n % 3])).collect()
+}
+
+/// Copies the folder of a running instance, as a crash would leave it: the log last, since what it
+/// lacks at its end was promised to nobody.
+fn crash_image(from: &Path, to: &Path) {
+    for part in ["checkpoints", "log"] {
+        copy(&from.join(part), &to.join(part));
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else if let Ok(bytes) = fs::read(entry.path()) {
+            // A file that is gone by now was not needed any more.
+            fs::write(to, bytes).unwrap();
+        }
+    }
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let mut timer = tokio::time::interval(Duration::from_millis(5));
+    let waiting = async {
+        while !holds() {
+            timer.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+#[test]
+fn a_run_that_ended_in_good_order_is_gone_on_from_and_nothing_is_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    for (threads, range) in [(1, 0..300), (4, 300..600), (2, 600..900)] {
+        let end = range.end;
+        let (kept, counts) = runtime().block_on(async {
+            let streams = vec![lines(0, range.clone())];
+            let flow = Flow::start_in(folder.path(), streams, vec![7], threads, open());
+            flow.ended().await;
+            (flow.kept(0), last_counts(&flow.kept(2)))
+        });
+        assert_eq!(of_stream(&kept, 0), lines(0, range));
+        assert_eq!(counts.values().sum::<u64>() as usize, end, "{counts:?}");
+    }
+}
+
+#[test]
+fn what_was_logged_and_not_delivered_is_delivered_by_the_next_run() {
+    for (first, second) in [(1, 1), (2, 4), (4, 1)] {
+        let (folder, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let streams: Vec<_> = (0..3).map(|stream| lines(stream, 0..400)).collect();
+        runtime().block_on(async {
+            // Nothing is ever confirmed, so nothing but the first checkpoint, of nothing, is there.
+            let gates = [0; 3].map(|_| watch::channel(false));
+            let closed = gates.each_ref().map(|(_, gate)| gate.clone());
+            let flow = Flow::start_in(folder.path(), streams.clone(), vec![9], first, closed);
+            let total = streams.iter().flatten().map(|line| line.len() + 1).sum();
+            until("all is taken in", || flow.submitted() == total).await;
+            until("all is logged", || log_holds(folder.path(), total)).await;
+            crash_image(folder.path(), image.path());
+            let next = Flow::start_in(image.path(), Vec::new(), vec![1], second, open());
+            next.ended().await;
+            for (stream, lines) in streams.iter().enumerate() {
+                assert_eq!(&of_stream(&next.kept(0), stream), lines);
+                assert_eq!(&of_stream(&next.kept(1), stream), lines);
+            }
+            assert_eq!(last_counts(&next.kept(2)).values().sum::<u64>(), 1_200);
+        });
+    }
+}
+
+/// Whether the log has so many bytes of blocks, about.
+fn log_holds(folder: &Path, bytes: usize) -> bool {
+    let files = fs::read_dir(folder.join("log")).unwrap().map(Result::unwrap);
+    let sizes = files.filter(|file| file.path().extension().is_some_and(|it| it == "log"));
+    sizes.map(|file| file.metadata().unwrap().len()).sum::<u64>() as usize > bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    /// The same log gives the same results, record by record, whenever the run before was cut off.
+    #[test]
+    fn a_run_that_was_cut_off_anywhere_tells_the_same(
+        delay_ms in 0u64..120,
+        threads in vec(prop::sample::select(vec![1usize, 2, 4]), 2),
+        cuts in vec(1usize..30, 1..5),
+    ) {
+        let (folder, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let streams: Vec<_> = (0..4).map(|stream| lines(stream, 0..3_000)).collect();
+        runtime().block_on(async {
+            let flow =
+                Flow::start_in(folder.path(), streams.clone(), cuts.clone(), threads[0], open());
+            // The moment does not matter; that it differs from case to case does.
+            let _ = tokio::time::timeout(Duration::from_millis(delay_ms), flow.ended()).await;
+            crash_image(folder.path(), image.path());
+            flow.ended().await;
+            let whole = flow.kept(2);
+            let next = Flow::start_in(image.path(), Vec::new(), vec![1], threads[1], open());
+            next.ended().await;
+            // What the second run told, the first one told, too, or told as the continuation of the
+            // same count: no count is told with another last record.
+            for told in next.kept(2) {
+                let known = whole.iter().find(|known| {
+                    known["key"] == told["key"] && known["count"] == told["count"]
+                });
+                if let Some(known) = known {
+                    prop_assert_eq!(known, &told);
+                }
+            }
+            // No line is lost that the image had: each stream goes on without a gap.
+            for (stream, lines) in streams.iter().enumerate() {
+                let again = of_stream(&next.kept(0), stream);
+                if let Some(first) = again.first() {
+                    let from = lines.iter().position(|line| line == first).unwrap();
+                    prop_assert_eq!(&again[..], &lines[from..from + again.len()]);
+                }
+            }
+            Ok(())
+        })?;
+    }
+}
