@@ -11,9 +11,10 @@
 //! ```
 
 use azud_event::record::Record;
+use chrono::DateTime;
 use std::collections::BTreeMap;
 use vrl::path::OwnedValuePath;
-use vrl::value::Value;
+use vrl::value::{ObjectMap, Value};
 
 /// A field of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,69 @@ pub fn describe(fields: &[KeyField], record: &Record) -> BTreeMap<String, serde_
     present.collect()
 }
 
-fn push(value: Option<&Value>, out: &mut Vec<u8>) {
+/// Gives the values of a key in the order of its fields; `None` for a field that was absent.
+///
+/// Nothing if the bytes are no key. Both zeros come back as the positive one.
+pub fn decode(mut key: &[u8]) -> Option<Vec<Option<Value>>> {
+    let mut values = Vec::new();
+    while !key.is_empty() {
+        values.push(take(&mut key, NESTED_MAX)?);
+    }
+    Some(values)
+}
+
+/// How deep the values of a key may nest; no deeper than the records that they come from.
+const NESTED_MAX: usize = azud_event::limits::JSON_DEPTH_MAX + 1;
+
+fn take(bytes: &mut &[u8], depth: usize) -> Option<Option<Value>> {
+    let (tag, part) = take_part(bytes)?;
+    let depth = depth.checked_sub(1)?;
+    Some(Some(match tag {
+        0 if part.is_empty() => return Some(None),
+        1 if part.is_empty() => Value::Null,
+        2 => Value::Boolean(part == [1]),
+        3 => Value::Integer(i64::from_le_bytes(part.try_into().ok()?)),
+        4 => Value::from_f64_or_zero(f64::from_bits(u64::from_le_bytes(part.try_into().ok()?))),
+        5 => Value::Bytes(part.to_vec().into()),
+        6 => {
+            let (seconds, nanoseconds) = part.split_first_chunk()?;
+            let nanoseconds = u32::from_le_bytes(nanoseconds.try_into().ok()?);
+            DateTime::from_timestamp(i64::from_le_bytes(*seconds), nanoseconds)?.into()
+        }
+        7 => {
+            let pattern = std::str::from_utf8(part).ok()?;
+            Value::Regex(regex::Regex::new(pattern).ok()?.into())
+        }
+        8 => {
+            let (mut part, mut items) = (part, Vec::new());
+            while !part.is_empty() {
+                items.push(take(&mut part, depth)??);
+            }
+            Value::Array(items)
+        }
+        9 => {
+            let (mut part, mut members) = (part, ObjectMap::new());
+            while !part.is_empty() {
+                let (5, name) = take_part(&mut part)? else { return None };
+                let name = std::str::from_utf8(name).ok()?.into();
+                members.insert(name, take(&mut part, depth)??);
+            }
+            Value::Object(members)
+        }
+        _ => return None,
+    }))
+}
+
+fn take_part<'a>(bytes: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
+    let (tag, rest) = bytes.split_first()?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *bytes = rest;
+    Some((*tag, part))
+}
+
+/// Appends the canonical bytes of a value, as one part of a key.
+pub fn push(value: Option<&Value>, out: &mut Vec<u8>) {
     let Some(value) = value else { return push_part(0, &[], out) };
     match value {
         Value::Null => push_part(1, &[], out),
@@ -114,7 +177,48 @@ mod tests {
         assert_eq!(key_of(Some(&zeros[0])), key_of(Some(&zeros[1])));
     }
 
+    /// Values of every type that a record may have.
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (-1e9..1e9_f64).prop_map(Value::from_f64_or_zero),
+            "[a-c]{0,3}".prop_map(Value::from),
+            any::<i32>()
+                .prop_map(|time| DateTime::from_timestamp(i64::from(time), 7).unwrap().into()),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
+                prop::collection::btree_map("[a-c]{0,3}", inner, 0..3).prop_map(|members| {
+                    let members = members.into_iter().map(|(name, item)| (name.into(), item));
+                    Value::Object(members.collect())
+                }),
+            ]
+        })
+    }
+
+    #[test]
+    fn what_is_no_key_is_none() {
+        assert_eq!(decode(&[]), Some(Vec::new()));
+        for bytes in [&[5][..], &[5, 1, 0, 0, 0], &[3, 0, 0, 0, 0], &[77, 0, 0, 0, 0]] {
+            assert_eq!(decode(bytes), None, "{bytes:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_key_is_read_back(
+            values in prop::collection::vec(prop::option::of(values()), 0..4),
+            noise in any::<Vec<u8>>(),
+        ) {
+            let mut key = Vec::new();
+            values.iter().for_each(|value| push(value.as_ref(), &mut key));
+            prop_assert_eq!(decode(&key), Some(values));
+            _ = decode(&noise);
+        }
+
         #[test]
         fn two_parts_never_run_together(
             a in "[ab\0]{0,4}", b in "[ab\0]{0,4}", c in "[ab\0]{0,4}", d in "[ab\0]{0,4}",
