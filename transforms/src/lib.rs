@@ -11,12 +11,14 @@ mod filter;
 mod key;
 mod remap;
 mod route;
+mod summarize;
 #[cfg(test)]
 mod testing;
 pub mod vrl;
+mod window;
 
 use azud_plan::component::TransformFactory;
 
 /// Every transform, sorted by name.
 pub const TRANSFORMS: &[&TransformFactory] =
-    &[&alert::ALERT, &filter::FILTER, &remap::REMAP, &route::ROUTE];
+    &[&alert::ALERT, &filter::FILTER, &remap::REMAP, &route::ROUTE, &summarize::SUMMARIZE];

@@ -114,18 +114,23 @@ pub(crate) fn rows_of(maker: &mut dyn RowMaker, input: &str) -> Vec<Row> {
     rows
 }
 
-/// Applies rows as one epoch, as the engine does: by group, in canonical order.
+/// Applies rows as one epoch, as the engine does, by group and in canonical order; then ends the
+/// input, so that everything is told.
 fn apply(mut rows: Vec<Row>, make: &dyn Fn() -> Box<dyn KeyedState>) -> Vec<Value> {
     rows.sort_by_key(|row| (row.group, row.place));
     let mut emitted = Vec::new();
     let missing = Arc::new([]);
-    let end = EventTime::from_nanoseconds(i64::MIN);
-    let clock = EpochClock { now: RECEIVED_AT, watermark: RECEIVED_AT, late_before: end, missing };
+    let late_before = EventTime::from_nanoseconds(i64::MIN);
+    let first = EpochClock { now: RECEIVED_AT, watermark: RECEIVED_AT, late_before, missing };
+    let end = EpochClock { watermark: EventTime::from_nanoseconds(i64::MAX), ..first.clone() };
     for rows in rows.chunk_by(|a, b| a.group == b.group) {
-        let (mut state, mut rows) = (make(), rows);
+        let mut state = make();
         let mut tell = |told: Told| emitted.push(told.value);
-        while state.on_epoch(rows, &clock, &mut tell) == Progress::More {
-            rows = &[];
+        for (rows, clock) in [(rows, &first), (&[], &end)] {
+            let mut rows = rows;
+            while state.on_epoch(rows, clock, &mut tell) == Progress::More {
+                rows = &[];
+            }
         }
     }
     emitted

@@ -1,0 +1,306 @@
+//! `summarize` gathers records by key and window of event time, and tells what each window comes to.
+//!
+//! Keyed and stateful. [`rows`] folds records where they are, [`crate::window`] merges and tells
+//! where the keys live, [`result`] makes records of it. What it holds is bounded by `max_keys` and
+//! `max_bytes`, each divided over the key groups.
+
+mod check;
+mod evidence;
+mod having;
+mod result;
+mod rows;
+
+use crate::aggregate::FIELD_OPTIONS;
+use crate::key::KeyField;
+use crate::vrl::Program;
+use crate::window::{Bounds, Fields, PanesMaker, SessionsMaker, State, Windows};
+use azud_plan::component::{
+    Change, Default, Example, Kind, OptionKind, OptionSpec, Port, Running, TransformFactory,
+    TransformSpec,
+};
+use having::Having;
+use result::{Results, Shape};
+use rows::{Maker, RowField, Rows};
+use std::sync::Arc;
+use vrl::path::OwnedValuePath;
+
+/// The registry's entry.
+pub const SUMMARIZE: TransformFactory = TransformFactory {
+    name: "summarize",
+    summary: "Aggregate records by key and window of event time.",
+    description: DESCRIPTION,
+    options: OPTIONS,
+    check: check::check,
+    examples: EXAMPLES,
+};
+
+const DESCRIPTION: &str = "\
+Gathers records by the fields of `group_by` and by window, and tells what each window comes to as
+soon as the watermark has passed its end: nothing older is expected then. (What Vector calls
+`window` counts events, and its `aggregate` adds up metrics by the clock on the wall; this goes by
+when events happened.)
+
+A *tumbling* window begins where the one before ended. *Hopping* ones begin every `slide` and
+overlap. A *session* lasts until nothing came for `gap`; one that is longer than `max` is cut where
+the clock reaches a multiple of `max`. Tumbling and hopping windows are aligned to midnight in
+`timezone`, whole weeks to Mondays. Windows that begin every hour or more often run evenly over
+changes of the clock; longer ones follow the clock on the wall, so that a day may have 23 or 25
+hours.
+
+A record that comes after its window was told corrects it, until `allowed_lateness` after the
+window's end: the result is told again under the same `id` as the next `revision`, but only if
+something changed. `change` says what a revision does: it is `new`, `revised`, or `withdrawn` when
+`having` held before and does not any more, or when a late record made one session of two
+(`superseded_by` then names the one that goes on). Records that are later still go to the output
+`late`. So what a window ends as does not depend on the order in which records arrived.
+
+A result has the fields of the key at their places, those of `fields`, `window.start` and
+`window.end`, `event_count`, `first_event_at`, `last_event_at`, and `completeness`: up to when
+everything is in it (`complete_to`), the sources that were not waited for (`missing`), how many
+records of the key came too late (`late_events`), how many keys of the same key group had to be
+forgotten (`keys_evicted`), and whether some bound was hit, so that it is not exact (`approximate`).
+When it happened is the window's end.
+
+A key that is spelled otherwise is another key: `1` and `\"1\"` differ, and so do a field that is
+absent and one that is null. A record on which a condition of a field fails is set aside as a dead
+letter.";
+
+/// How many keys are held, by default: some 300 bytes each with few aggregates.
+const MAX_KEYS: &str = "100_000";
+/// How much is held, by default: keys do not fall into groups evenly, and one group takes 4 MiB of
+/// it, a hundred times what its share of the default keys usually needs.
+const MAX_BYTES: &str = "\"1GiB\"";
+/// How much a key group may hold however little all may: one key with some aggregates that keep
+/// values.
+const MAX_BYTES_LEAST: u64 = 16 * 1024 * 1024;
+/// How many keys a key group may hold however few all may: keys do not fall into groups evenly.
+const KEYS_PER_GROUP_MIN: usize = 16;
+/// How many records a result carries of each end: they are up to 4 KiB each.
+const EVIDENCE_MAX: i64 = 10;
+
+const EVIDENCE: &[OptionSpec] = &[
+    OptionSpec {
+        name: "first",
+        kind: OptionKind::Integer { min: 0, max: EVIDENCE_MAX },
+        default: Default::Value("0"),
+        summary: "How many of the first.",
+    },
+    OptionSpec {
+        name: "last",
+        kind: OptionKind::Integer { min: 0, max: EVIDENCE_MAX },
+        default: Default::Value("0"),
+        summary: "How many of the last.",
+    },
+];
+
+const WINDOW: &[OptionSpec] = &[
+    OptionSpec {
+        name: "allowed_lateness",
+        kind: OptionKind::Duration,
+        default: Default::Value("\"1h\""),
+        summary: "How long after its end a window is still corrected.",
+    },
+    OptionSpec {
+        name: "gap",
+        kind: OptionKind::Duration,
+        default: Default::None,
+        summary: "Of sessions: how long a pause ends one.",
+    },
+    OptionSpec {
+        name: "max",
+        kind: OptionKind::Duration,
+        default: Default::Value("\"1d\""),
+        summary: "Of sessions: how long one may be.",
+    },
+    OptionSpec {
+        name: "offset",
+        kind: OptionKind::Duration,
+        default: Default::Value("\"0s\""),
+        summary: "How much later than at midnight windows begin: `\"8h\"` for days that begin at \
+                  eight. Shorter than what they begin every.",
+    },
+    OptionSpec {
+        name: "size",
+        kind: OptionKind::Duration,
+        default: Default::None,
+        summary: "How long a tumbling or hopping window is.",
+    },
+    OptionSpec {
+        name: "slide",
+        kind: OptionKind::Duration,
+        default: Default::None,
+        summary: "Of hopping windows: one begins every so often. `size` is a multiple of it.",
+    },
+    OptionSpec {
+        name: "timezone",
+        kind: OptionKind::TimeZone,
+        default: Default::Value("\"UTC\""),
+        summary: "Whose midnight tumbling and hopping windows are aligned to.",
+    },
+    OptionSpec {
+        name: "type",
+        kind: OptionKind::OneOf(&[
+            ("tumbling", "each begins where the one before ended"),
+            ("hopping", "one begins every `slide`, and they overlap"),
+            ("session", "each lasts until nothing came for `gap`"),
+        ]),
+        default: Default::Required,
+        summary: "Which windows.",
+    },
+];
+
+const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "empty",
+        kind: OptionKind::Boolean,
+        default: Default::Value("false"),
+        summary: "Whether tumbling and hopping windows without a record are told too, of keys that \
+                  had one before: up to 1,440 in a row.",
+    },
+    OptionSpec {
+        name: "evidence",
+        kind: OptionKind::Table(EVIDENCE),
+        default: Default::None,
+        summary: "Which records a result carries as they came, as its `evidence`.",
+    },
+    OptionSpec {
+        name: "fields",
+        kind: OptionKind::Map(&OptionKind::Table(FIELD_OPTIONS)),
+        default: Default::None,
+        summary: "The fields of the result by name, each with its aggregate. A name may be a path: \
+                  `\"user.count\"`.",
+    },
+    OptionSpec {
+        name: "fire",
+        kind: OptionKind::OneOf(&[
+            ("on_close", "when the watermark has passed its end"),
+            ("early", "at once when something changed, and again when it closes if it did"),
+        ]),
+        default: Default::Value("\"on_close\""),
+        summary: "When a window is told first.",
+    },
+    OptionSpec {
+        name: "group_by",
+        kind: OptionKind::List(&OptionKind::Field),
+        default: Default::None,
+        summary: "The fields that tell groups apart. Without them there is one.",
+    },
+    OptionSpec {
+        name: "having",
+        kind: OptionKind::Condition,
+        default: Default::None,
+        summary: "What must hold of a result for it to be told. Its fields have the types of their \
+                  aggregates.",
+    },
+    OptionSpec {
+        name: "max_bytes",
+        kind: OptionKind::Bytes { min: MAX_BYTES_LEAST, max: 1 << 42 },
+        default: Default::Value(MAX_BYTES),
+        summary: "How much may be held, about; each of 256 groups of keys has its part. Beyond it \
+                  the keys with the oldest last event are forgotten.",
+    },
+    OptionSpec {
+        name: "max_keys",
+        kind: OptionKind::Integer { min: 1, max: 100_000_000 },
+        default: Default::Value(MAX_KEYS),
+        summary: "How many keys may be held; with few, up to 16 for each of 256 groups of keys. \
+                  Beyond it those with the oldest last event are forgotten.",
+    },
+    OptionSpec {
+        name: "window",
+        kind: OptionKind::Table(WINDOW),
+        default: Default::Required,
+        summary: "The stretches of event time by which records are gathered.",
+    },
+];
+
+const EXAMPLES: &[Example] = &[
+    Example {
+        title: "Failures by attacker in every five minutes",
+        toml: r#"
+type = "summarize"
+inputs = ["in"]
+group_by = ["source.ip"]
+window = { type = "tumbling", size = "5m" }
+[fields]
+failures = { aggregate = "count", condition = '.event.outcome == "failure"' }
+successes = { aggregate = "count", condition = '.event.outcome == "success"' }
+"#,
+        input: include_str!("summarize/logins.jsonl"),
+        output: include_str!("summarize/by_attacker.jsonl"),
+    },
+    Example {
+        title: "Only windows with enough of them, and what is in them",
+        toml: r#"
+type = "summarize"
+inputs = ["in"]
+group_by = ["source.ip"]
+window = { type = "hopping", size = "10m", slide = "5m" }
+having = ".failures >= 2"
+evidence = { first = 1 }
+[fields]
+failures = { aggregate = "count", condition = '.event.outcome == "failure"' }
+"#,
+        input: include_str!("summarize/logins.jsonl"),
+        output: include_str!("summarize/having.jsonl"),
+    },
+    Example {
+        title: "Sessions end with a pause",
+        toml: r#"
+type = "summarize"
+inputs = ["in"]
+window = { type = "session", gap = "2m" }
+"#,
+        input: include_str!("summarize/logins.jsonl"),
+        output: include_str!("summarize/sessions.jsonl"),
+    },
+];
+
+/// A checked `summarize`.
+struct SummarizeSpec {
+    group_by: Vec<KeyField>,
+    /// By field, what it takes of a record.
+    takes: Vec<(Option<Program>, Option<OwnedValuePath>)>,
+    having: Option<Having>,
+    windows: Arc<Windows>,
+    gathers: Arc<Fields>,
+    shape: Arc<Shape>,
+    bounds: Bounds,
+}
+
+impl TransformSpec for SummarizeSpec {
+    fn outputs(&self, _input: &Port) -> Vec<Port> {
+        let late = Port { name: Some("late".to_owned()), optional: true, ..Port::logs() };
+        vec![Port { kind: Kind::Log, change: Change::Revised, ..Port::logs() }, late]
+    }
+
+    fn late_port(&self) -> Option<usize> {
+        Some(1)
+    }
+
+    fn build(&self) -> Running {
+        let fields = self.takes.iter().map(|(condition, field)| RowField {
+            condition: condition.as_ref().map(Program::runner),
+            field: field.clone(),
+        });
+        let maker = match self.windows.as_ref() {
+            Windows::Panes(panes) => Maker::Panes(PanesMaker::new(panes.clone())),
+            Windows::Sessions(sessions) => Maker::Sessions(SessionsMaker::new(sessions.clone())),
+        };
+        let gathers = Arc::clone(&self.gathers);
+        let rows = Rows::new(self.group_by.clone(), fields.collect(), gathers, maker);
+        let (windows, gathers) = (Arc::clone(&self.windows), Arc::clone(&self.gathers));
+        let (shape, having, bounds) = (Arc::clone(&self.shape), self.having.clone(), self.bounds);
+        let state = move || {
+            let having = having.as_ref().map(Having::judge);
+            let results = Results::new(Arc::clone(&shape), having);
+            let (windows, gathers) = (Arc::clone(&windows), Arc::clone(&gathers));
+            Box::new(State::new(windows, gathers, bounds, results)) as _
+        };
+        Running::Keyed { rows: Box::new(rows), state: Box::new(state) }
+    }
+}
+
+#[cfg(test)]
+#[path = "summarize/tests.rs"]
+mod tests;

@@ -1,0 +1,214 @@
+//! What has been gathered of a set of records: merged in any order with the same result.
+
+use super::code::{self, Damaged};
+use crate::aggregate::{Aggregate, Partial};
+use azud_event::id::StreamId;
+use azud_event::row::Place;
+use azud_event::time::EventTime;
+use std::collections::BTreeMap;
+
+/// What is gathered of records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fields {
+    /// What becomes of them, by field of the result.
+    pub fields: Vec<Field>,
+    /// Which of them are kept as they came.
+    pub evidence: Evidence,
+}
+
+/// A field of a result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// What it is made by.
+    pub aggregate: Aggregate,
+}
+
+/// How many records are kept as they came: the first and the last in the canonical order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// From the beginning.
+    pub first: usize,
+    /// From the end.
+    pub last: usize,
+}
+
+/// What has been gathered of a set of records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gathered {
+    /// How many records.
+    pub count: u64,
+    /// Event time of the first.
+    pub first: EventTime,
+    /// Event time of the last.
+    pub last: EventTime,
+    /// By field, what its aggregate has of them.
+    pub partials: Vec<Partial>,
+    kept: Kept,
+}
+
+/// Records as they came, each in the form that a result shows it in.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Kept {
+    first: BTreeMap<Place, Vec<u8>>,
+    last: BTreeMap<Place, Vec<u8>>,
+}
+
+impl Gathered {
+    /// Makes what is gathered of no record at all.
+    pub fn new(fields: &Fields) -> Self {
+        Gathered {
+            count: 0,
+            first: EventTime::from_nanoseconds(i64::MAX),
+            last: EventTime::from_nanoseconds(i64::MIN),
+            partials: fields.fields.iter().map(|field| field.aggregate.partial()).collect(),
+            kept: Kept::default(),
+        }
+    }
+
+    /// Counts a record; what its fields make of it is for the caller to add to `partials`.
+    pub fn count(&mut self, time: EventTime) {
+        self.count = self.count.saturating_add(1);
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+    }
+
+    /// Whether a record of this place would be kept as it came.
+    pub fn keeps(&self, place: &Place, evidence: Evidence) -> bool {
+        let Kept { first, last } = &self.kept;
+        let early = first.len() < evidence.first
+            || first.last_key_value().is_some_and(|(greatest, _)| place < greatest);
+        let late = last.len() < evidence.last
+            || last.first_key_value().is_some_and(|(least, _)| place > least);
+        (early && evidence.first > 0) || (late && evidence.last > 0)
+    }
+
+    /// Keeps a record as it came, as far as it is among the first or the last.
+    pub fn keep(&mut self, place: Place, record: &[u8], evidence: Evidence) {
+        if evidence.first > 0 {
+            self.kept.first.insert(place, record.to_vec());
+        }
+        if evidence.last > 0 {
+            self.kept.last.insert(place, record.to_vec());
+        }
+        self.cut(evidence);
+    }
+
+    /// Adds what was gathered of other records.
+    pub fn merge(&mut self, other: &Gathered, evidence: Evidence) {
+        self.count = self.count.saturating_add(other.count);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        for (partial, other) in self.partials.iter_mut().zip(&other.partials) {
+            partial.merge(other);
+        }
+        let copy = |(place, record): (&Place, &Vec<u8>)| (*place, record.clone());
+        self.kept.first.extend(other.kept.first.iter().map(copy));
+        self.kept.last.extend(other.kept.last.iter().map(copy));
+        self.cut(evidence);
+    }
+
+    fn cut(&mut self, evidence: Evidence) {
+        while self.kept.first.len() > evidence.first {
+            self.kept.first.pop_last();
+        }
+        while self.kept.last.len() > evidence.last {
+            self.kept.last.pop_first();
+        }
+    }
+
+    /// Gives the records that are kept, in the canonical order, each once.
+    pub fn evidence(&self) -> impl Iterator<Item = &[u8]> {
+        let mut all: BTreeMap<&Place, &[u8]> = BTreeMap::new();
+        for (place, record) in self.kept.first.iter().chain(&self.kept.last) {
+            all.insert(place, record);
+        }
+        all.into_values()
+    }
+
+    /// Whether a bound was hit, so that some field is not exact.
+    pub fn is_approximate(&self) -> bool {
+        self.partials.iter().any(Partial::is_approximate)
+    }
+
+    /// Gives about how much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let records = self.kept.first.values().chain(self.kept.last.values());
+        size_of::<Self>()
+            + self.partials.iter().map(Partial::bytes).sum::<usize>()
+            + records.map(|record| size_of::<(Place, Vec<u8>)>() + record.len()).sum::<usize>()
+    }
+
+    /// Appends its canonical form.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        code::push_number(self.count, out);
+        if self.count == 0 {
+            return;
+        }
+        code::push_signed(self.first.nanoseconds(), out);
+        // The span may be longer than an `i64` says; as a number without sign it never is.
+        let span = self.last.nanoseconds().wrapping_sub(self.first.nanoseconds()) as u64;
+        code::push_number(span, out);
+        self.partials.iter().for_each(|partial| partial.encode(out));
+        for kept in [&self.kept.first, &self.kept.last] {
+            code::push_number(kept.len() as u64, out);
+            for (place, record) in kept {
+                push_place(place, out);
+                code::push_bytes(record, out);
+            }
+        }
+    }
+
+    /// Reads what [`Gathered::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`Damaged`] when the bytes are not of something gathered for `fields`.
+    pub fn decode(fields: &Fields, bytes: &mut &[u8]) -> Result<Self, Damaged> {
+        let mut gathered = Gathered::new(fields);
+        gathered.count = code::take_number(bytes)?;
+        if gathered.count == 0 {
+            return Ok(gathered);
+        }
+        let first = code::take_signed(bytes)?;
+        let last = first.checked_add_unsigned(code::take_number(bytes)?);
+        gathered.first = EventTime::from_nanoseconds(first);
+        gathered.last = EventTime::from_nanoseconds(last.ok_or(Damaged("a span is too long"))?);
+        for (partial, field) in gathered.partials.iter_mut().zip(&fields.fields) {
+            *partial = Partial::decode(&field.aggregate, bytes)?;
+        }
+        let Evidence { first, last } = fields.evidence;
+        gathered.kept.first = take_kept(first, bytes)?;
+        gathered.kept.last = take_kept(last, bytes)?;
+        Ok(gathered)
+    }
+}
+
+fn take_kept(most: usize, bytes: &mut &[u8]) -> Result<BTreeMap<Place, Vec<u8>>, Damaged> {
+    let count = code::take_number(bytes)?;
+    if count > most as u64 {
+        return Err(Damaged("it keeps more records than it may"));
+    }
+    let mut kept = BTreeMap::new();
+    for _ in 0..count {
+        let place = take_place(bytes)?;
+        kept.insert(place, code::take_bytes(bytes)?.to_vec());
+    }
+    Ok(kept)
+}
+
+fn push_place(place: &Place, out: &mut Vec<u8>) {
+    code::push_signed(place.event_time.nanoseconds(), out);
+    out.extend(place.source.to_le_bytes());
+    out.extend(place.stream.0.to_le_bytes());
+    code::push_number(place.position, out);
+    code::push_number(place.index, out);
+}
+
+fn take_place(bytes: &mut &[u8]) -> Result<Place, Damaged> {
+    Ok(Place {
+        event_time: EventTime::from_nanoseconds(code::take_signed(bytes)?),
+        source: u64::from_le_bytes(code::take_array(bytes)?),
+        stream: StreamId(u64::from_le_bytes(code::take_array(bytes)?)),
+        position: code::take_number(bytes)?,
+        index: code::take_number(bytes)?,
+    })
+}
