@@ -1,4 +1,5 @@
-//! `summarize` gathers records by key and window of event time, and tells what each window comes to.
+//! `summarize` gathers records by key and window of event time, and tells what each window comes
+//! to.
 //!
 //! Keyed and stateful. [`rows`] folds records where they are, [`crate::window`] merges and tells
 //! where the keys live, [`result`] makes records of it. What it holds is bounded by `max_keys` and
@@ -57,18 +58,18 @@ something changed. `change` says what a revision does: it is `new`, `revised`, o
 A result has the fields of the key at their places, those of `fields`, `window.start` and
 `window.end`, `event_count`, `first_event_at`, `last_event_at`, and `completeness`: up to when
 everything is in it (`complete_to`), the sources that were not waited for (`missing`), how many
-records of the key came too late (`late_events`), how many keys of the same key group had to be
-forgotten (`keys_evicted`), and whether some bound was hit, so that it is not exact (`approximate`).
-When it happened is the window's end.
+records of the key came too late since it is known (`late_events`), how many keys of the same key
+group, or oldest parts of one, had to be forgotten so far (`keys_evicted`), and whether some bound
+was hit, so that it is not exact (`approximate`). When it happened is the window's end.
 
 A key that is spelled otherwise is another key: `1` and `\"1\"` differ, and so do a field that is
 absent and one that is null. A record on which a condition of a field fails is set aside as a dead
 letter.";
 
-/// How many keys are held, by default: some 300 bytes each with few aggregates.
+/// How many keys are held, by default: with few aggregates each takes about 1 KiB.
 const MAX_KEYS: &str = "100_000";
-/// How much is held, by default: keys do not fall into groups evenly, and one group takes 4 MiB of
-/// it, a hundred times what its share of the default keys usually needs.
+/// How much is held, by default. A key group has 4 MiB of it, ten times what its share of the
+/// default keys needs with few aggregates: keys do not fall into groups evenly, and some are heavy.
 const MAX_BYTES: &str = "\"1GiB\"";
 /// How much a key group may hold however little all may: one key with some aggregates that keep
 /// values.

@@ -1,6 +1,6 @@
-//! `summarize` against naive models: all records at once, sorted, grouped by the plain definition of
-//! each kind of window. What is fed is cut at random: into workers, drains, epochs and lives of the
-//! state; within allowed lateness none of it may show in what windows end as.
+//! `summarize` against naive models: all records at once, sorted, grouped by the plain definition
+//! of each kind of window. What is fed is cut at random: into workers, drains, epochs and lives of
+//! the state; within allowed lateness none of it may show in what windows end as.
 
 use super::*;
 use crate::testing::{check, checked};
@@ -378,7 +378,9 @@ proptest! {
     ) {
         let spec = spec("window = { type = \"session\", gap = \"5s\", allowed_lateness = \"5s\" }");
         let feeding = Feeding {
-            steps: (0..events.len()).map(|event| (event, true, false, event % 3 == 0, 59)).collect(),
+            steps: (0..events.len())
+                .map(|event| (event, true, false, event % 3 == 0, 59))
+                .collect(),
             restores: u64::MAX,
         };
         feed(&*spec, &events, &feeding);
@@ -535,6 +537,31 @@ fn the_least_recent_keys_leave_and_that_is_told() {
     assert_eq!(kept, (0..16).collect::<Vec<_>>());
     let evicted = owned_value_path!("completeness", "keys_evicted");
     assert!(told.iter().all(|value| integer(value, &evicted) == 4));
+}
+
+#[test]
+fn one_heavy_key_loses_its_oldest_parts_and_that_is_told() {
+    for window in ["type = \"tumbling\", size = \"2s\"", "type = \"session\", gap = \"2s\""] {
+        let spec = checked(
+            &SUMMARIZE,
+            &format!("max_bytes = \"16MiB\"\nwindow = {{ {window} }}\n{FIELDS}"),
+        );
+        let events: Vec<Event> = (0..1_000).map(|number| event(number * 2, 0)).collect();
+        let (rows, clock) = rows_at(&*spec, &events);
+        let Running::Keyed { state, .. } = spec.build() else { panic!("it is stateless") };
+        let mut state = state();
+        state.on_epoch(&rows, &clock, &mut |_| {});
+        // A key group has 64 KiB of 16 MiB, and what is held is no larger when it is written.
+        assert!(state.snapshot().len() < 64 * 1024);
+        let mut told = Vec::new();
+        let clock = EpochClock { watermark: END, ..clock };
+        state.on_epoch(&[], &clock, &mut |one| told.push(one.value));
+        assert!((10..900).contains(&told.len()), "{}", told.len());
+        let last = told.last().unwrap();
+        assert_eq!(second(last, &owned_value_path!("last_event_at")), 1_998);
+        let evicted = integer(last, &owned_value_path!("completeness", "keys_evicted"));
+        assert_eq!(evicted, 1_000 - told.len() as i64);
+    }
 }
 
 fn faults(toml: &str) -> Vec<Diagnostic> {

@@ -1,29 +1,30 @@
 //! Windows over event time: which records belong together, when that is told, and how it is
 //! corrected.
 //!
-//! A record is folded into the *pane* or *segment* that its event time falls into, by key, where the
-//! record is; what crosses to the worker that owns the key is one row for each of them. There they
-//! are merged, and once the watermark has passed the end of a window its panes are merged once more
-//! into the answer.
+//! A record is folded into the *pane* or *segment* that its event time falls into, by key, where
+//! the record is; what crosses to the worker that owns the key is one row for each of them. There
+//! they are merged, and once the watermark has passed the end of a window its panes are merged once
+//! more into the answer.
 //!
 //! ```text
 //!  panes of a slide    │ 10:00 │ 10:01 │ 10:02 │ 10:03 │ 10:04 │      each record is in one pane
-//!  hopping windows     ├───────────────────────┤                      each window is size/slide panes
+//!  hopping windows     ├───────────────────────┤                      each is size/slide panes
 //!                              ├───────────────────────┤
 //!                                      ├───────────────────────┤
 //!                                            ▲ watermark              the first two are told
 //!
-//!  segments            ●──●●───●     ●──●            ●●●              runs of records nearer than `gap`
+//!  segments            ●──●●───●     ●──●            ●●●              runs of near records
 //!  sessions            ├─────────┤                                    end `gap` behind the last
 //!                                      ▲ a late record here bridges two: they become one
 //! ```
 //!
 //! # Invariants
 //!
-//! - What a window has gathered is a function of the *set* of its records ([`Gathered`]), so neither
-//!   drains, epochs nor workers show in its last answer (the model in `summarize/tests.rs`).
-//! - A record that is taken finds everything that it belongs to still there: a maker refuses as late
-//!   what ends, with the allowed lateness, at or before the bound that the state forgets by.
+//! - What a window has gathered is a function of the *set* of its records ([`Gathered`]), so
+//!   neither drains, epochs nor workers show in its last answer (the model in
+//!   `summarize/tests.rs`).
+//! - A record that is taken finds everything that it belongs to still there: a maker refuses as
+//!   late what ends, with the allowed lateness, at or before the bound that the state forgets by.
 //! - A window is told again only if something visible changed, as the next revision ([`told`]).
 //! - Everything is bounded: keys and bytes for each key group, panes, segments and images for each
 //!   key, answers for each call.

@@ -1,8 +1,9 @@
 //! The panes of one key, and which of its windows are to be looked at.
 //!
 //! Windows are counted along the grid. `next` parts them: those before it are closed, their end was
-//! behind the watermark, and only a late record makes them be looked at again; those from it on wait
-//! for the watermark. Windows that hold no pane are stepped over, unless empty ones are asked for.
+//! behind the watermark, and only a late record makes them be looked at again; those from it on
+//! wait for the watermark. Windows that hold no pane are stepped over, unless empty ones are asked
+//! for.
 
 use super::code::{self, Damaged};
 use super::gathered::{Fields, Gathered};
@@ -14,8 +15,8 @@ use azud_event::time::EventTime;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-/// How many panes, and how many images of windows, a key may have: three days of lateness by windows
-/// of a minute are 4,320. Of further ones the oldest are let go.
+/// How many panes, and how many images of windows, a key may have: three days of lateness by
+/// windows of a minute are 4,320. Of further ones the oldest are let go.
 pub const PANES_PER_KEY_MAX: usize = 16_384;
 
 /// How many empty windows in a row are told of a key that has fallen silent: a day by minutes.

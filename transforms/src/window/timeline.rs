@@ -1,16 +1,16 @@
 //! The timeline that windows are laid on: a clock that never goes back.
 //!
-//! Windows shorter than the changes of a zone's clocks are laid on *even* time, shifted so that they
-//! begin at whole hours of the zone. Longer ones follow the *clock on the wall*, so that a day begins
-//! at midnight however long the day before was. Twice a year that clock jumps:
+//! Windows shorter than the changes of a zone's clocks are laid on *even* time, shifted so that
+//! they begin at whole hours of the zone. Longer ones follow the *clock on the wall*, so that a day
+//! begins at midnight however long the day before was. Twice a year that clock jumps:
 //!
 //! ```text
 //!  spring   01:59 ─▶ 03:00          a boundary that falls between is where the clock jumps
-//!  autumn   02:59 ─▶ 02:00          until 03:00 comes for good, the timeline stands at the end of 02:59
+//!  autumn   02:59 ─▶ 02:00          until 03:00 comes for good, it stands at the end of 02:59
 //! ```
 //!
-//! So the timeline never goes back, and windows are whole stretches of event time: in autumn the day
-//! is 25 hours long.
+//! So the timeline never goes back, and windows are whole stretches of event time: in autumn the
+//! day is 25 hours long.
 
 use azud_event::time::EventTime;
 use chrono::{DateTime, FixedOffset, MappedLocalTime, NaiveDateTime, Offset, TimeZone};
@@ -23,8 +23,8 @@ const NANOSECONDS: i128 = 1_000_000_000;
 /// windows that divide an hour need not follow them.
 const EVEN_MAX: Duration = Duration::from_secs(3600);
 
-/// When a zone's offset is read for even time: 2000-01-01. Changes by parts of an hour are rare, and
-/// any fixed moment will do as long as it is always the same.
+/// When a zone's offset is read for even time: 2000-01-01. Changes by parts of an hour are rare,
+/// and any fixed moment will do as long as it is always the same.
 const OFFSET_OF: i64 = 946_684_800;
 
 /// How far from a boundary the clock may jump over it: Samoa left out a whole day in 2011.
@@ -68,7 +68,7 @@ pub enum Timeline {
 impl Timeline {
     /// Gives the timeline for windows of a zone that begin every `slide`.
     pub fn new(zone: Zone, slide: Duration) -> Self {
-        let follows = slide > EVEN_MAX && slide.as_nanos() % EVEN_MAX.as_nanos() == 0;
+        let follows = slide > EVEN_MAX && slide.as_nanos().is_multiple_of(EVEN_MAX.as_nanos());
         match zone {
             Zone::Named(zone) if follows && zone != Tz::UTC => Timeline::Wall(zone),
             zone => Timeline::Even(zone.offset_at(naive(i128::from(OFFSET_OF) * NANOSECONDS))),
@@ -233,7 +233,8 @@ mod tests {
     proptest! {
         #[test]
         fn the_clock_never_goes_back_and_is_read_backwards(
-            zone in 0..ZONES.len(), time in any::<i64>(), near in 0..200_i64, later in 0..90_000_i64,
+            zone in 0..ZONES.len(), time in any::<i64>(), near in 0..200_i64,
+            later in 0..90_000_i64,
         ) {
             let timeline = timeline(ZONES[zone]);
             // Half of the times are of this century, where clocks are changed.
