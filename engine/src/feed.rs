@@ -756,7 +756,9 @@ impl Feed {
                 if account.ring.peek(account.reader).is_none_or(|next| next >= to.position) {
                     break;
                 }
-                if state.in_flight_bytes >= self.credit_bytes {
+                // An epoch that is alone under way is never short of credit: what it makes could
+                // use up what it still has to take, and it would wait for itself.
+                if state.in_flight_bytes >= self.credit_bytes && state.epochs.len() > 1 {
                     state.starved = true;
                     return false;
                 }

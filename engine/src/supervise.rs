@@ -27,7 +27,8 @@ use azud_plan::component::{
 };
 use azud_plan::plan::{Pipeline, Plan, Source, Timing, TransformNode};
 use azud_plan::telemetry::{
-    CREDIT_AVAILABLE_BYTES, EPOCH_AGE_SECONDS, INTAKE_BYTES, SOURCE_STREAMS, SourceMeter,
+    CREDIT_AVAILABLE_BYTES, EPOCH_AGE_SECONDS, INTAKE_BYTES, LOG_BYTES, LOG_DAMAGED_BYTES,
+    LOG_FILE_BYTES, LOG_MAX_BYTES, LOG_SYNC_SECONDS, SOURCE_STREAMS, SourceMeter,
     WATERMARK_LAG_SECONDS, component_labels,
 };
 use futures_channel::mpsc;
@@ -88,6 +89,7 @@ struct State {
     feeds: Vec<Arc<Feed>>,
     sinks: Vec<(String, Arc<SinkMeter>)>,
     log: Option<Arc<Log>>,
+    clock: Clock,
     /// What has gone wrong and not come right again.
     troubles: Mutex<Vec<String>>,
 }
@@ -136,7 +138,8 @@ impl Engine {
             // What was durable before anybody listened.
             recovery.bells.durable(recovery.log.durable());
         }
-        let state = State { plan, feeds, sinks: meters, log, troubles: Mutex::default() };
+        let clock = settings.clock.clone();
+        let state = State { plan, feeds, sinks: meters, log, clock, troubles: Mutex::default() };
         let state = Arc::new(state);
         let sources = run_sources(built.sources, contexts, rings, &state);
         let (report, ended) = watch::channel(None);
@@ -607,11 +610,29 @@ impl Running {
     }
 }
 
+/// Packs and lets go of what the log need not keep as it is, and says how full it is.
+async fn look_after(log: &Arc<Log>, now: EventTime) {
+    let (kept, cleared) = (Arc::clone(log), Arc::clone(log));
+    let maintained = tokio::task::spawn_blocking(move || cleared.maintain(now)).await;
+    if let Ok(Err(error)) = maintained {
+        tracing::warn!("the log could not be looked after, and is tried again: {error}");
+    }
+    let stats = kept.stats();
+    gauge!(LOG_BYTES).set(stats.held_bytes as f64);
+    gauge!(LOG_MAX_BYTES).set(stats.max_bytes as f64);
+    gauge!(LOG_FILE_BYTES).set(stats.file_bytes as f64);
+    gauge!(LOG_SYNC_SECONDS).set(stats.last_sync.as_secs_f64());
+    gauge!(LOG_DAMAGED_BYTES).set(stats.damaged_bytes as f64);
+}
+
 /// Sets the gauges until the plan has ended.
 async fn upkeep(state: Arc<State>, mut ended: watch::Receiver<Option<Result<(), EngineError>>>) {
     let mut timer = tokio::time::interval(UPKEEP);
     while tokio::time::timeout(Duration::ZERO, ended.wait_for(Option::is_some)).await.is_err() {
         timer.tick().await;
+        if let Some(log) = &state.log {
+            look_after(log, state.clock.now()).await;
+        }
         for (pipeline, feed) in state.plan.pipelines.iter().zip(&state.feeds) {
             let (credit_bytes, age) = feed.gauge();
             let name = pipeline.name.clone();

@@ -56,7 +56,14 @@ metrics_table! {
     Counter DEAD_LETTERS "azud_dead_letters_total" "Records set aside, by component and reason.";
     Gauge EPOCH_AGE_SECONDS "azud_epoch_age_seconds"
         "How long the oldest epoch of a pipeline has been under way.";
-    Gauge INTAKE_BYTES "azud_intake_bytes" "Bytes of a source that wait to be taken by a pipeline.";
+    Gauge INTAKE_BYTES "azud_intake_bytes" "Bytes of a source that wait in memory to be taken by a pipeline.";
+    Gauge LOG_BYTES "azud_intake_log_bytes"
+        "Bytes of the log that a restart would need: what waits to be delivered and checkpointed.";
+    Gauge LOG_DAMAGED_BYTES "azud_intake_log_damaged_bytes"
+        "Bytes of the log that were found damaged and set aside.";
+    Gauge LOG_FILE_BYTES "azud_intake_log_file_bytes" "Bytes of the log's files, what is retained included.";
+    Gauge LOG_MAX_BYTES "azud_intake_log_max_bytes" "How large the log may be.";
+    Gauge LOG_SYNC_SECONDS "azud_intake_log_sync_seconds" "How long the log's last sync took.";
     Gauge OPEN_CONNECTIONS "azud_open_connections" "Connections that a source has open.";
     Counter SINK_ATTEMPTS "azud_sink_attempts_total"
         "Requests of a sink over the network, by what came of them.";

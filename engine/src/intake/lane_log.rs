@@ -171,6 +171,11 @@ impl LaneReader {
                 }
                 Ok(Some(_)) if reader.position() <= ticket.position => {}
                 Ok(_) => {
+                    let position = ticket.position.0;
+                    tracing::error!(
+                        position,
+                        "a block of the log cannot be read, and is passed over"
+                    );
                     self.0 = None;
                     return Ok(None);
                 }

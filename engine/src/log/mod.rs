@@ -150,7 +150,8 @@ pub struct Log {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Given back when the thread has ended; readers may live on.
-    _lock: Box<dyn Any + Send + Sync>,
+    /// What keeps other processes out, until the log is closed.
+    lock: Mutex<Option<Box<dyn Any + Send + Sync>>>,
 }
 
 /// The name of the lock's file.
@@ -206,7 +207,8 @@ impl Log {
         let shared = Arc::new(Shared::new(parts, state));
         let writer = Writer::new(Arc::clone(&shared), previous_end);
         let committer = Committer::new(Arc::clone(&shared), writer);
-        Ok((Log { shared, thread: Mutex::new(None), _lock: lock }, committer, found.report))
+        let lock = Mutex::new(Some(lock));
+        Ok((Log { shared, thread: Mutex::new(None), lock }, committer, found.report))
     }
 
     /// Appends an entry behind all others, without waiting for the disk.
@@ -329,7 +331,8 @@ impl Log {
         self.shared.damage.listed()
     }
 
-    /// Takes no more entries, makes durable what was taken, and ends the thread.
+    /// Takes no more entries, makes durable what was taken, ends the thread, and lets another
+    /// process have the folder. Reading goes on.
     ///
     /// # Errors
     /// [`LogError::Unwritten`] when there was no room for all of it, or the log had failed.
@@ -342,6 +345,10 @@ impl Log {
             // A panic there has told itself; what it did not make durable is told below.
             let _ = thread.join();
         }
+        // A maintenance that runs ends first; none begins after this.
+        let quiet = self.shared.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(quiet);
         let state = self.shared.lock();
         match state.appended.0.saturating_sub(state.durable.0) {
             0 => Ok(()),

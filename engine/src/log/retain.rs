@@ -36,6 +36,9 @@ const RESERVE_UNFINISHED: &str = "reserve.unfinished";
 /// Does what is to be done at this time.
 pub(super) fn maintain(shared: &Shared, now: EventTime) -> Result<Maintained, LogError> {
     let _one = shared.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+    if shared.lock().closing {
+        return Ok(Maintained::default());
+    }
     ask_for_roll(shared, now);
     let mut done = Maintained { removed: remove_old(shared, now)?, ..Maintained::default() };
     let candidates = packable(shared);
