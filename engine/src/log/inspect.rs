@@ -9,6 +9,7 @@ use super::limits::DAMAGED_LISTED_MAX;
 use super::scan::{Depth, Piece, SegmentReader};
 use super::segment::{Segment, name_of, parse_name};
 use std::collections::BTreeMap;
+use std::io;
 
 /// What a log on disk holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,7 +82,24 @@ pub fn verify(disk: &dyn Disk) -> Result<Inspection, LogError> {
     look(disk, Depth::Payloads)
 }
 
+/// How often segments may be packed or let go under our eyes before we give up.
+const TRIES: usize = 3;
+
 fn look(disk: &dyn Disk, depth: Depth) -> Result<Inspection, LogError> {
+    let mut tries = 1;
+    loop {
+        match look_once(disk, depth) {
+            Err(LogError::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && tries < TRIES =>
+            {
+                tries += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
+fn look_once(disk: &dyn Disk, depth: Depth) -> Result<Inspection, LogError> {
     let files = disk.list("").trying("list", ".")?;
     let mut found: BTreeMap<LogPosition, (SegmentKind, u64)> = BTreeMap::new();
     for (name, length) in files {

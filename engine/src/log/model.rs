@@ -3,7 +3,7 @@
 
 use super::commit::{Committer, Step};
 use super::forgetful::{Dice, Forgetful};
-use super::limits::SEGMENT_AGE;
+use super::limits::{FULL_RETRY, SEGMENT_AGE};
 use super::state::{Observer, Phase, Settings};
 use super::{Entry, EpochRecord, Log, LogError, LogPosition, LoggedBlock, Mark, Options, Read};
 use azud_event::block::{Layout, Peer};
@@ -136,7 +136,7 @@ impl Rig {
         let opened = open(&disk, &self.settings, &self.clock, self.lives).unwrap();
         (self.log, self.committer, self.told) = opened;
         self.disk = disk;
-        self.check();
+        self.compare(true);
         let released = self.released;
         self.log.release(released);
     }
@@ -145,9 +145,15 @@ impl Rig {
         self.durable = self.durable.max(self.told.0.lock().unwrap().durable);
     }
 
-    /// Compares the log with the model: what is there is a run of it without a hole, that lacks in
-    /// front only what was released, and behind only what was never told durable.
+    /// Compares the log with the model, while it runs.
     pub fn check(&mut self) {
+        self.compare(false);
+    }
+
+    /// Compares the log with the model: what is there is a run of it without a hole, that lacks in
+    /// front only what was released, and behind only what was never told durable. After a crash
+    /// that is gone for good.
+    fn compare(&mut self, crashed: bool) {
         let found = read_all(&self.log);
         let entries: Vec<_> = found
             .into_iter()
@@ -167,12 +173,14 @@ impl Rig {
         assert_eq!(entries, self.placed[first..last], "the entries differ");
         let safe = |(_, end, _): &(_, LogPosition, _)| *end <= self.durable;
         assert!(!self.placed[last..].iter().any(safe), "what was told durable is missing");
-        self.placed.truncate(last);
+        if crashed {
+            self.placed.truncate(last);
+        }
         self.placed.drain(..first);
         // Any of them is found by its position.
         let mut dice = Dice(self.given.0);
-        for _ in 0..self.placed.len().min(4) {
-            let (position, end, entry) = &self.placed[dice.below(self.placed.len())];
+        for _ in 0..entries.len().min(4) {
+            let (position, end, entry) = &entries[dice.below(entries.len())];
             let read = self.log.reader(*position).read_next().unwrap();
             let wanted = Read::Entry { position: *position, end: *end, entry: entry.clone() };
             assert_eq!(read, Some(wanted));
@@ -267,6 +275,9 @@ enum Act {
     Release(usize),
     Maintain(u64),
     Check,
+    /// Leaves room for so many bytes more.
+    Squeeze(usize),
+    Widen,
     Kill,
     Crash(u64),
     /// Dies at a point soon, works on until then, and loses power.
@@ -282,6 +293,8 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (0usize..=100).prop_map(Act::Release),
         3 => (0u64..500).prop_map(Act::Maintain),
         1 => Just(Act::Check),
+        1 => (0usize..2_000).prop_map(Act::Squeeze),
+        2 => Just(Act::Widen),
         1 => Just(Act::Kill),
         2 => any::<u64>().prop_map(Act::Crash),
         1 => (1u64..12, any::<u64>()).prop_map(|(point, seed)| Act::Die(point, seed)),
@@ -308,6 +321,11 @@ fn apply(rig: &mut Rig, act: Act) {
             rig.drain();
             rig.note_durable();
             rig.check();
+        }
+        Act::Squeeze(room) => rig.disk.set_capacity(Some(rig.disk.used() + room)),
+        Act::Widen => {
+            rig.disk.set_capacity(None);
+            rig.clock.advance(FULL_RETRY.1);
         }
         Act::Kill => rig.reopen(rig.disk.kill()),
         Act::Crash(seed) => rig.reopen(rig.disk.crash(seed)),

@@ -409,6 +409,8 @@ fn attest(
         }
         Err(error) if no_room(&error) => {
             file.truncate(offset)?;
+            // Else a crash could bring back the half that was written.
+            file.sync()?;
             Ok(position)
         }
         Err(error) => Err(error),
