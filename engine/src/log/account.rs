@@ -113,7 +113,8 @@ mod tests {
                 accounts.release(LogPosition(released));
                 for source in 0..4 {
                     let sum = |least: u64| -> u64 {
-                        let kept = entries.iter().filter(|(of, _, end)| *of == source && *end > least);
+                        let held = |(of, _, end): &&(u64, u64, u64)| *of == source && *end > least;
+                        let kept = entries.iter().filter(held);
                         kept.map(|(_, start, end)| end - start).sum()
                     };
                     let slack = ACCOUNT_BYTES.max(400_000);

@@ -67,7 +67,7 @@ impl Forgetful {
         Forgetful(Arc::default())
     }
 
-    /// Gives the disk as it is after the power went: the process, if it still runs, has the old one.
+    /// Gives the disk as it is after the power went; a process that still runs has the old one.
     pub fn crash(&self, seed: u64) -> Forgetful {
         let mut inner = self.inner().clone();
         let mut dice = Dice(seed);
@@ -120,7 +120,7 @@ impl Forgetful {
         self.inner().used()
     }
 
-    /// Lets every sync fail, and forget what it should have kept while saying afterwards that all is
+    /// Lets every sync fail, and forget what it should have kept while later ones say that all is
     /// well, as file systems do.
     pub fn fail_syncs(&self) {
         self.inner().syncs_fail = true;

@@ -5,8 +5,8 @@
 //! or a mark. What was told durable is there after a crash, in order, bit for bit.
 //!
 //! ```text
-//!  append ──▶ [ queue, bounded ] ──▶ write ──▶ sync ──▶ durable(position) ──▶ senders are answered,
-//!             position is known      │         │                              results may leave
+//!  append ──▶ [ queue, bounded ] ──▶ write ──▶ sync ──▶ durable(up to) ──▶ senders answered,
+//!             position is known      │         │                            results may leave
 //!                                    ▼         ▼
 //!  …0000.packed   …4000.log   …8000.log ▏open segment      ◀── Reader, up to what is durable
 //!  └─ retained ─┘ └────── held for recovery ─────────┘
@@ -18,10 +18,11 @@
 //!
 //! A [`LogPosition`] counts the bytes of all entries since the log began, headers of segments left
 //! out. So where a segment ends does not show in it, and it can be told when an entry is appended,
-//! before it is written. It never goes back, and none is given twice, not even of what was lost: each
-//! start goes on [`limits::POSITION_GAP`] behind the place at which the one before began or the log
-//! ends, and makes its first segment's name durable before it gives a position. A segment's header
-//! says where the one before it ended, so that such a gap and a file that is missing are two things.
+//! before it is written. It never goes back, and none is given twice, not even of what was lost:
+//! each start goes on [`limits::POSITION_GAP`] behind the place at which the one before began or
+//! the log ends, and makes its first segment's name durable before it gives a position. A segment's
+//! header says where the one before it ended, so that such a gap and a file that is missing are two
+//! things.
 //!
 //! # What a crash leaves
 //!

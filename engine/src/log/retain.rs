@@ -2,8 +2,8 @@
 //!
 //! A segment has two holds. The *recovery* holds it until [`super::Log::release`] says that
 //! no restart needs it; *retention* holds it after that, by age and by size. Only segments without
-//! either go, always the oldest first, so that the log has no holes. The last one stays in any case:
-//! it is what remembers how far positions have come.
+//! either go, always the oldest first, so that the log has no holes. The last one stays in any
+//! case: it is what remembers how far positions have come.
 
 use super::LogPosition;
 use super::disk::DiskFile;

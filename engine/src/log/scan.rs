@@ -2,8 +2,8 @@
 //!
 //! [`Scan`] goes over the entries of a file, [`SegmentReader`] over the raw entries that it holds,
 //! unpacking frames on the way. Both give [`Piece`]s without a hole: what is no entry is a gap. A
-//! header that does not fit its checksum tells nothing, not even its length; then the next marker is
-//! looked for whose header fits both its checksum and its place.
+//! header that does not fit its checksum tells nothing, not even its length; then the next marker
+//! is looked for whose header fits both its checksum and its place.
 
 use super::LogPosition;
 use super::disk::{Access, Disk, DiskFile};

@@ -1,7 +1,7 @@
 //! The whole log, with its thread, in a real folder.
 
 use super::model::{Told, block, small_settings};
-use super::{Folder, Log, LogError, Options, Read, Recovered, Refused, Settings, verify};
+use super::{Entry, Folder, Log, LogError, Options, Read, Recovered, Refused, Settings, verify};
 use azud_event::clock::Clock;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ fn many_append_and_one_follows() {
     });
     for source in 0..4 {
         let wanted = (0..EACH).map(|number| block(source, number, 900));
-        let of = |entry: &&super::Entry| matches!(entry, super::Entry::Block(block) if block.source == source);
+        let of = |entry: &&Entry| matches!(entry, Entry::Block(block) if block.source == source);
         assert!(found.iter().filter(of).cloned().eq(wanted), "source {source} is out of order");
     }
     log.release(log.next());

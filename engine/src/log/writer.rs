@@ -43,8 +43,6 @@ struct Active {
     end: LogPosition,
     /// Everything before it is durable.
     synced: LogPosition,
-    /// What was cut off behind `end` may still be on disk.
-    cut: bool,
 }
 
 impl Active {
@@ -112,7 +110,6 @@ impl Writer {
         // USENIX ATC 2020.)
         active.file.sync().map_err(|error| fatal("sync", &active.name, error))?;
         active.synced = active.end;
-        active.cut = false;
         let mut state = self.shared.lock();
         state.durable = active.end;
         state.counts.syncs += 1;
@@ -132,7 +129,7 @@ impl Writer {
     ///
     /// So every segment but the last is durable, which the recovery relies on.
     pub fn close_segment(&mut self) -> Result<(), Failure> {
-        if self.unsynced_bytes() > 0 || self.active.as_ref().is_some_and(|active| active.cut) {
+        if self.unsynced_bytes() > 0 {
             let up_to = self.sync()?;
             self.shared.tell();
             self.shared.observer.durable(up_to);
@@ -218,13 +215,13 @@ fn create(
     let marker = segment.header.marker();
     shared.lock().catalogue.insert(segment);
     let (start, end, synced) = (position, position, position);
-    Ok(Active { file, name, start, marker, made_at, end, synced, cut: false })
+    Ok(Active { file, name, start, marker, made_at, end, synced })
 }
 
 /// Writes entries that follow one another behind the last, and gives their end. After a failure the
 /// file ends where it did.
 fn write_run<'a>(
-    active: &mut Active,
+    active: &Active,
     run: impl Iterator<Item = &'a Waiting> + Clone,
 ) -> Result<LogPosition, Failure> {
     let mut end = active.end;
@@ -242,7 +239,8 @@ fn write_run<'a>(
     match active.file.write_at(offset, &parts) {
         Ok(()) => Ok(end),
         Err(error) if no_room(&error) => {
-            active.cut = true;
+            // Not synced: should a crash bring back what is cut off here, the recovery cuts it
+            // again; and the same entries are written over it before another segment begins.
             let cut = active.file.truncate(offset);
             cut.map_err(|error| fatal("truncate", &active.name, error))?;
             Err(Failure::NoRoom)
