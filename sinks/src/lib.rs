@@ -2,8 +2,8 @@
 //!
 //! A sink is checked and run as `azud_plan::component` says. What they share stands in `deliver.rs`
 //! (groups of batches, trying again, requests over the network) and `encoding.rs` (records to
-//! bytes). None holds more than a bounded group of batches beside its queue; what it cannot deliver now it keeps trying, so that
-//! nothing is confirmed that was not delivered.
+//! bytes). None holds more than a bounded group of batches beside its queue; what it cannot deliver
+//! now it keeps trying, so that nothing is confirmed that was not delivered.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod alerts;
