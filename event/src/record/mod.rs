@@ -50,7 +50,9 @@ mod write;
 pub(crate) mod model;
 
 pub use journal::Mark;
+pub use read::{Look, TextRange};
 pub use target::ProgramTarget;
+pub use write::Taken;
 
 use crate::block::{Block, Frame, Peer};
 use crate::codec::json::{Flaw, check_end, scan_value};

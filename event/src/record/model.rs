@@ -2,7 +2,7 @@
 //! VRL's own functions.
 
 use super::tree::NODES_LAZY_MAX;
-use super::{Mark, Record};
+use super::{Look, Mark, Record, Taken};
 use crate::block::{Block, Frame, Layout, Peer};
 use crate::codec::json::{encode_json, encode_value};
 use crate::id::{SourceIndex, StreamId};
@@ -165,6 +165,9 @@ enum Step {
     GetMut(OwnedTargetPath, Value),
     Insert(OwnedTargetPath, Value),
     Remove(OwnedTargetPath, bool),
+    Look(OwnedTargetPath),
+    /// What is at the first path goes to the second; `None` copies it.
+    Move(OwnedTargetPath, OwnedTargetPath, Option<bool>),
     Encode,
     Mark,
     Undo(usize),
@@ -176,6 +179,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (path(), value()).prop_map(|(path, value)| Step::GetMut(path, value)),
         4 => (path(), value()).prop_map(|(path, value)| Step::Insert(path, value)),
         4 => (path(), any::<bool>()).prop_map(|(path, compact)| Step::Remove(path, compact)),
+        2 => path().prop_map(Step::Look),
+        4 => (path(), path(), any::<Option<bool>>())
+            .prop_map(|(from, to, compact)| Step::Move(from, to, compact)),
         1 => Just(Step::Encode),
         2 => Just(Step::Mark),
         1 => any::<usize>().prop_map(Step::Undo),
@@ -188,6 +194,20 @@ type Model = [Value; 2];
 
 fn part<'a>(model: &'a mut Model, path: &OwnedTargetPath) -> &'a mut Value {
     &mut model[usize::from(path.prefix == PathPrefix::Metadata)]
+}
+
+/// Gives what a look tells, as a value.
+fn looked(record: &Record, path: &OwnedTargetPath) -> Option<Value> {
+    match record.look(path) {
+        Look::Nothing => None,
+        Look::Text(text) => {
+            let value = record.text_value(text);
+            assert_eq!(value.as_bytes().map(|bytes| &bytes[..]), Some(record.text(text)));
+            Some(value)
+        }
+        Look::Scalar(value) => Some(value),
+        Look::Value(value) => Some(value.clone()),
+    }
 }
 
 /// Takes the same step with both and compares what it gives.
@@ -229,6 +249,33 @@ fn take(
         Step::Remove(path, compact) => {
             let expected = part(model, &path).remove(&path.path, compact);
             prop_assert_eq!(record.remove_target(&path, compact), expected);
+        }
+        Step::Look(path) => {
+            let expected = part(model, &path).get(&path.path).cloned();
+            prop_assert_eq!(record.has_target(&path), expected.is_some());
+            prop_assert_eq!(looked(record, &path), expected);
+        }
+        Step::Move(from, to, compact) => {
+            let expected = match compact {
+                Some(compact) => part(model, &from).remove(&from.path, compact),
+                None => part(model, &from).get(&from.path).cloned(),
+            };
+            let taken = match (compact, record.look(&from)) {
+                (Some(compact), _) => record.take(&from, compact),
+                (None, Look::Nothing) => None,
+                (None, Look::Text(text)) => Some(Taken::Text(text)),
+                (None, Look::Scalar(value)) => Some(Taken::Value(value)),
+                (None, Look::Value(value)) => Some(Taken::Value(value.clone())),
+            };
+            prop_assert_eq!(taken.is_some(), expected.is_some());
+            match taken {
+                Some(Taken::Text(text)) => record.insert_text(&to, text),
+                Some(Taken::Value(value)) => record.insert_target(&to, value),
+                None => {}
+            }
+            if let Some(expected) = expected {
+                part(model, &to).insert(&to.path, expected);
+            }
         }
         Step::Encode => {
             let text = encoded(record);

@@ -15,7 +15,85 @@ pub(super) enum Found {
     Within(u32, usize),
 }
 
+/// What is at a path, told without making more of it than is there: by [`Record::look`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Look<'a> {
+    /// Nothing.
+    Nothing,
+    /// A string that stands as it is in the block, UTF-8 or not; [`Record::text`] gives its bytes.
+    Text(TextRange),
+    /// A number, a truth value or `null` that was read from text.
+    Scalar(Value),
+    /// Any other value, which the record holds.
+    Value(&'a Value),
+}
+
+/// Where a string stands in the block that a record lies over. It is good until the record begins
+/// anew, whatever happens to the field it was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextRange {
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+impl TextRange {
+    /// Gives the part of it from byte `start` to byte `end`, both counted from its own beginning.
+    ///
+    /// # Panics
+    /// When the part reaches beyond its end.
+    pub fn part(self, start: usize, end: usize) -> Self {
+        let whole = (self.end - self.start) as usize;
+        assert!(start <= end && end <= whole, "a part lies within its text");
+        TextRange { start: self.start + start as u32, end: self.start + end as u32 }
+    }
+}
+
 impl Record {
+    /// Tells what is at `path` of the event or its metadata; no value is made of plain text.
+    pub fn look(&self, path: &OwnedTargetPath) -> Look<'_> {
+        let segments = &path.path.segments;
+        match self.find(root_of(path), segments) {
+            None => Look::Nothing,
+            Some(Found::Within(node, depth)) => {
+                self.value(node).get(&segments[depth..]).map_or(Look::Nothing, Look::Value)
+            }
+            Some(Found::Node(index)) => self.look_at(index),
+        }
+    }
+
+    fn look_at(&self, index: u32) -> Look<'_> {
+        let node = self.tree.node(index);
+        match node.kind {
+            Kind::String | Kind::Text => Look::Text(TextRange { start: node.start, end: node.end }),
+            Kind::Integer | Kind::Float | Kind::True | Kind::False | Kind::Null => {
+                let (start, end) = (node.start as usize, node.end as usize);
+                Look::Scalar(value_of(&self.bytes, node.kind, start, end))
+            }
+            _ => Look::Value(self.value(index)),
+        }
+    }
+
+    /// Tells whether anything, be it `null`, is at `path` of the event or its metadata.
+    pub fn has_target(&self, path: &OwnedTargetPath) -> bool {
+        let segments = &path.path.segments;
+        match self.find(root_of(path), segments) {
+            None => false,
+            Some(Found::Node(_)) => true,
+            Some(Found::Within(node, depth)) => self.value(node).get(&segments[depth..]).is_some(),
+        }
+    }
+
+    /// Gives the bytes of a text of the block.
+    #[inline]
+    pub fn text(&self, range: TextRange) -> &[u8] {
+        &self.bytes[range.start as usize..range.end as usize]
+    }
+
+    /// Gives a text of the block as a value that shares the block's bytes.
+    pub fn text_value(&self, range: TextRange) -> Value {
+        Value::Bytes(self.bytes.slice(range.start as usize..range.end as usize))
+    }
+
     /// Gives what is at `path` of the event, or `None`. The value is made when first asked for and
     /// kept until it changes; asking changes nothing in what is written out.
     pub fn get(&self, path: &OwnedValuePath) -> Option<&Value> {

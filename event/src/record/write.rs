@@ -1,7 +1,7 @@
 //! Changing a record: builders for decoders, insertion and removal by path for programs.
 
 use super::Record;
-use super::read::{Found, root_of};
+use super::read::{Found, TextRange, root_of};
 use super::tree::{Kind, NODES_FULL, NODES_LAZY_MAX, NONE, Node, ROOT};
 use crate::limits::OBJECT_FIELDS_LAZY_MAX;
 use crate::time::EventTime;
@@ -75,6 +75,15 @@ impl Record {
     }
 }
 
+/// What [`Record::take`] took away.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Taken {
+    /// A string that still stands in the block.
+    Text(TextRange),
+    /// Any other value.
+    Value(Value),
+}
+
 /// For programs: the event and its metadata, changed by path. Each means what the function of the
 /// same name of [`Value`] means, and can be undone.
 impl Record {
@@ -101,6 +110,47 @@ impl Record {
         self.remove_within(root_of(path), &path.path.segments, compact)
     }
 
+    /// Takes away what is at `path` of the event or its metadata, as [`Record::remove`] does, but
+    /// makes no value of a string that stands in the block.
+    pub fn take(&mut self, path: &OwnedTargetPath, compact: bool) -> Option<Taken> {
+        let (root, segments) = (root_of(path), &path.path.segments);
+        if let Some(Found::Node(index)) = self.find(root, segments)
+            && index != root
+        {
+            let node = self.tree.node(index);
+            if let Kind::String | Kind::Text = node.kind {
+                let text = TextRange { start: node.start, end: node.end };
+                self.remove_node(root, index, compact);
+                return Some(Taken::Text(text));
+            }
+        }
+        self.remove_within(root, segments, compact).map(Taken::Value)
+    }
+
+    /// Sets what is at `path` of the event or its metadata to a string that stands in the block, as
+    /// [`Record::insert`] does.
+    pub fn insert_text(&mut self, path: &OwnedTargetPath, text: TextRange) {
+        let segments = &path.path.segments;
+        let index = match self.open_path(root_of(path), segments) {
+            Ok(index) => index,
+            Err((node, depth)) => {
+                let value = self.text_value(text);
+                return self.insert_into_value(node, &segments[depth..], value);
+            }
+        };
+        self.save_moved(index);
+        let node = self.tree.node_mut(index);
+        // Never `Kind::String`: the text does not stand behind the node's name, and whether it may
+        // be written without escapes is not known of every text.
+        node.kind = Kind::Text;
+        node.start = text.start;
+        node.end = text.end;
+        node.absent = false;
+        node.first_child = NONE;
+        node.last_child = NONE;
+        self.changed(index);
+    }
+
     /// Takes the elements when the event is an array, and leaves an empty one: a program made many
     /// events of one.
     pub fn take_root_array(&mut self) -> Option<Vec<Value>> {
@@ -119,18 +169,27 @@ impl Record {
     }
 
     pub(super) fn insert_within(&mut self, root: u32, segments: &[OwnedSegment], value: Value) {
+        match self.open_path(root, segments) {
+            Ok(node) => {
+                self.save_moved(node);
+                self.hold(node, value);
+                self.changed(node);
+            }
+            Err((node, depth)) => self.insert_into_value(node, &segments[depth..], value),
+        }
+    }
+
+    /// Makes nodes of what `segments` lead through and gives the last. An `Err` is the node that
+    /// must be changed as a value, and how many segments lead to it.
+    fn open_path(&mut self, root: u32, segments: &[OwnedSegment]) -> Result<u32, (u32, usize)> {
         let mut node = root;
         for (depth, segment) in segments.iter().enumerate() {
-            match segment {
-                OwnedSegment::Field(name) if self.open_object(node) => {
-                    node = self.child_for(node, name);
-                }
-                _ => return self.insert_into_value(node, &segments[depth..], value),
-            }
+            node = match segment {
+                OwnedSegment::Field(name) if self.open_object(node) => self.child_for(node, name),
+                _ => return Err((node, depth)),
+            };
         }
-        self.save_moved(node);
-        self.hold(node, value);
-        self.changed(node);
+        Ok(node)
     }
 
     /// Makes the node an object of child nodes, whatever it was. Gives `false` when it is an object
