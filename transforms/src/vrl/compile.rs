@@ -6,7 +6,9 @@
 //! is read only), and its last expression is the answer.
 
 use super::functions::{self, AskedForMoment};
+use super::lower::{Effects, lower};
 use super::moment::{self, Salt};
+use super::native::Native;
 use super::run::Runner;
 use super::source::Source;
 use azud_event::id::Id;
@@ -33,6 +35,8 @@ pub struct Program(Arc<Compiled>);
 #[derive(Debug)]
 pub(super) struct Compiled {
     pub(super) program: vrl::compiler::Program,
+    /// The same, where all of it could be lowered.
+    pub(super) native: Option<Native>,
     pub(super) zone: TimeZone,
     pub(super) salt: Salt,
 }
@@ -91,7 +95,8 @@ impl<'a> Compiler<'a> {
         // is known) runs as it is.
         let ended = self.compile(&format!("{}\nnull", source.text()), self.remap_config());
         let program = ended.map_or(written.program, |ended| ended.program);
-        Some(self.program(program, "remap"))
+        let native = lower(source.text(), Effects::Change).map(Native::without_result);
+        Some(self.program(program, native, "remap"))
     }
 
     /// Compiles a condition. `name` tells random values of several conditions of one component
@@ -112,7 +117,8 @@ impl<'a> Compiler<'a> {
             return None;
         }
         let asked = compiled.config.get_custom::<AskedForMoment>().is_some_and(|asked| asked.0);
-        let program = self.program(compiled.program, name);
+        let native = lower(&text.text, Effects::None);
+        let program = self.program(compiled.program, native, name);
         if !asked {
             warn_if_constant(&program, text.span, checker);
         }
@@ -141,9 +147,14 @@ impl<'a> Compiler<'a> {
         config
     }
 
-    fn program(&self, program: vrl::compiler::Program, name: &str) -> Program {
+    fn program(
+        &self,
+        program: vrl::compiler::Program,
+        native: Option<Native>,
+        name: &str,
+    ) -> Program {
         let salt = *Id::of(&[b"program", self.id.as_bytes(), name.as_bytes()]).as_bytes();
-        Program(Arc::new(Compiled { program, zone: self.zone, salt }))
+        Program(Arc::new(Compiled { program, native, zone: self.zone, salt }))
     }
 }
 
@@ -222,7 +233,7 @@ impl Assertion {
         if !result.is_boolean() {
             return Err(format!("a condition must give a boolean, this gives {}", result.kind()));
         }
-        Ok(Assertion(compiler.program(compiled.program, "assertion")))
+        Ok(Assertion(compiler.program(compiled.program, None, "assertion")))
     }
 
     /// Holds it against a record that was received at `received_at`.

@@ -2,6 +2,7 @@
 
 use super::compile::Compiled;
 use super::moment::{self, Salt};
+use super::native::{Ground, Memory, Native};
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::record::Record;
 use std::cell::Cell;
@@ -24,6 +25,8 @@ pub struct Runner {
     zone: TimeZone,
     salt: Salt,
     runtime: Runtime,
+    /// The same program lowered, and its memory; it is run instead, if there is one.
+    native: Option<(Native, Memory)>,
 }
 
 /// How a run ended.
@@ -40,6 +43,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Gives the end that an error which nobody handled brings about.
+    fn of_error(error: ExpressionError) -> Self {
+        match error {
+            ExpressionError::Abort { message, .. } => {
+                Outcome::Aborted(message.unwrap_or_else(|| "aborted".to_owned()))
+            }
+            other => Outcome::Failed(other.to_string()),
+        }
+    }
+
     /// Gives the fault of a run that did not come to its end.
     pub fn fault(self) -> Option<Fault> {
         match self {
@@ -63,12 +76,31 @@ impl Runner {
             zone: compiled.zone,
             salt: compiled.salt,
             runtime: Runtime::default(),
+            native: compiled.native.as_ref().map(|native| (native.clone(), native.memory())),
         }
+    }
+
+    /// Makes it leave the native program aside.
+    #[cfg(test)]
+    pub(super) fn walk(&mut self) {
+        self.native = None;
+    }
+
+    /// Tells whether it runs a native program.
+    #[cfg(test)]
+    pub(super) fn is_native(&self) -> bool {
+        self.native.is_some()
     }
 
     /// Runs the program on a record. What it changed before it ended early is for the caller to
     /// undo.
     pub fn run(&mut self, record: &mut Record) -> Outcome {
+        if let Some((native, memory)) = &mut self.native {
+            return match native.run(Ground::Write(record), memory, &self.zone) {
+                Ok(value) => Outcome::Done(value),
+                Err(failure) => Outcome::of_error(*failure),
+            };
+        }
         moment::begin(record.origin(), &self.salt);
         self.resolve(&mut record.as_program_target())
     }
@@ -78,8 +110,18 @@ impl Runner {
     /// # Errors
     /// A [`Fault`] when it ended early.
     pub fn holds(&mut self, record: &Record) -> Result<bool, Fault> {
-        moment::begin(record.origin(), &self.salt);
-        match self.resolve(&mut ReadTarget::new(record)) {
+        let outcome = match &mut self.native {
+            Some((native, memory)) => match native.run(Ground::Read(record), memory, &self.zone) {
+                Ok(Value::Boolean(truth)) => return Ok(truth),
+                Ok(value) => Outcome::Done(value),
+                Err(failure) => Outcome::of_error(*failure),
+            },
+            None => {
+                moment::begin(record.origin(), &self.salt);
+                self.resolve(&mut ReadTarget::new(record))
+            }
+        };
+        match outcome {
             Outcome::Done(value) => Ok(value == Value::Boolean(true)),
             other => Err(other.fault().unwrap_or_else(|| {
                 Fault::new(Reason::ProgramFailed, "the condition gave no boolean")
@@ -100,12 +142,7 @@ impl Runner {
         match ended {
             Ok(value) => Outcome::Done(value),
             Err(Terminate::Interrupted) => Outcome::TimedOut,
-            Err(Terminate::Abort(ExpressionError::Abort { message, .. })) => {
-                Outcome::Aborted(message.unwrap_or_else(|| "aborted".to_owned()))
-            }
-            Err(Terminate::Abort(error) | Terminate::Error(error)) => {
-                Outcome::Failed(error.to_string())
-            }
+            Err(Terminate::Abort(error) | Terminate::Error(error)) => Outcome::of_error(error),
         }
     }
 }

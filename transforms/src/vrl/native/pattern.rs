@@ -1,0 +1,125 @@
+//! `parse_regex` without a map: the groups stay ranges of the text that was searched.
+
+use super::operand::{Operand, Peek};
+use azud_event::record::{Record, TextRange};
+use regex::{CaptureLocations, Regex};
+use vrl::path::{OwnedSegment, OwnedValuePath};
+use vrl::prelude::Bytes;
+use vrl::value::{KeyString, ObjectMap, Value};
+
+/// A regular expression of a program, and the names of its groups.
+#[derive(Clone, Debug)]
+pub(in crate::vrl) struct Pattern {
+    regex: Regex,
+    groups: Vec<(KeyString, usize)>,
+}
+
+/// What a pattern matched last.
+#[derive(Debug)]
+pub(super) struct Match {
+    searched: Searched,
+    locations: CaptureLocations,
+}
+
+/// The text that was searched.
+#[derive(Debug)]
+enum Searched {
+    Block(TextRange),
+    Apart(Bytes),
+}
+
+/// Gives a part of the text that was searched.
+fn part_of(bytes: &Bytes, start: usize, end: usize) -> Value {
+    Value::Bytes(bytes.slice(start..end))
+}
+
+impl Pattern {
+    /// Compiles it; `None` when VRL would not.
+    pub(in crate::vrl) fn new(text: &str) -> Option<Self> {
+        let regex = Regex::new(text).ok()?;
+        let names = regex.capture_names().enumerate();
+        let groups = names.filter_map(|(number, name)| Some((KeyString::from(name?), number)));
+        Some(Pattern { groups: groups.collect(), regex })
+    }
+
+    /// Makes the memory of a match.
+    pub(super) fn scratch(&self) -> Match {
+        let locations = self.regex.capture_locations();
+        Match { searched: Searched::Apart(Bytes::new()), locations }
+    }
+
+    /// Searches a text; says whether it matched, and where, in `found`.
+    ///
+    /// What is no UTF-8 is searched as VRL does: with U+FFFD in its place.
+    pub(super) fn find(&self, text: &Operand, record: &Record, found: &mut Match) -> Option<bool> {
+        let peek = text.peek(record);
+        let bytes = peek.bytes()?;
+        let locations = &mut found.locations;
+        let Ok(valid) = std::str::from_utf8(bytes) else {
+            let lossy = String::from_utf8_lossy(bytes).into_owned();
+            let matched = self.regex.captures_read(locations, &lossy).is_some();
+            found.searched = Searched::Apart(Bytes::from(lossy));
+            return Some(matched);
+        };
+        if self.regex.captures_read(locations, valid).is_none() {
+            return Some(false);
+        }
+        found.searched = match text {
+            Operand::Text(text) => Searched::Block(*text),
+            Operand::Value(Value::Bytes(bytes)) => Searched::Apart(bytes.clone()),
+            Operand::Value(_) => Searched::Apart(Bytes::copy_from_slice(bytes)),
+        };
+        Some(true)
+    }
+
+    /// Gives the number of the group that a path leads to, if it leads to one.
+    fn group(&self, path: &OwnedValuePath) -> Option<usize> {
+        let [OwnedSegment::Field(name)] = path.segments.as_slice() else { return None };
+        let (_, number) = self.groups.iter().find(|(group, _)| group == name)?;
+        Some(*number)
+    }
+
+    /// Gives what is at a path of the object that VRL makes of a match.
+    pub(super) fn member(&self, found: &Match, path: &OwnedValuePath) -> Operand {
+        let place = self.group(path).and_then(|number| found.locations.get(number));
+        match (place, &found.searched) {
+            (None, _) => Operand::NULL,
+            (Some((start, end)), Searched::Block(text)) => Operand::Text(text.part(start, end)),
+            (Some((start, end)), Searched::Apart(bytes)) => {
+                Operand::Value(part_of(bytes, start, end))
+            }
+        }
+    }
+
+    /// Gives the same, only to be looked at. Not to be called with the path of the whole.
+    pub(super) fn peek<'a>(
+        &self,
+        found: &'a Match,
+        path: &OwnedValuePath,
+        record: &'a Record,
+    ) -> Peek<'a> {
+        let place = self.group(path).and_then(|number| found.locations.get(number));
+        match (place, &found.searched) {
+            (None, _) => Peek::NULL,
+            (Some((start, end)), Searched::Block(text)) => {
+                Peek::Text(record.text(text.part(start, end)))
+            }
+            (Some((start, end)), Searched::Apart(bytes)) => Peek::Text(&bytes[start..end]),
+        }
+    }
+
+    /// Gives the object that VRL makes of a match: groups without a place hold `null`.
+    pub(super) fn object(&self, found: &Match, record: &Record) -> Value {
+        let groups = self.groups.iter().map(|(name, number)| {
+            let value = match (found.locations.get(*number), &found.searched) {
+                (None, _) => Value::Null,
+                (Some((start, end)), Searched::Block(text)) => {
+                    record.text_value(text.part(start, end))
+                }
+                (Some((start, end)), Searched::Apart(bytes)) => part_of(bytes, start, end),
+            };
+            (name.clone(), value)
+        });
+        Value::Object(groups.collect::<ObjectMap>())
+    }
+}
