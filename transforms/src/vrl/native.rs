@@ -18,6 +18,7 @@
 //!   property tests hold the two against each other.
 
 mod function;
+mod matcher;
 mod operand;
 mod pattern;
 mod slow;
