@@ -97,6 +97,8 @@ impl Record {
         }
         self.tree.truncate(mark.nodes);
         self.tree.names.truncate(mark.names);
+        // Nodes are children again that were none.
+        self.tree.forget_places();
     }
 
     fn undo(&mut self, Entry { index, node, cell }: Entry) {

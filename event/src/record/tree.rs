@@ -1,7 +1,7 @@
 //! The arena in which a record keeps its fields: plain nodes, and beside each a cell for its value.
 
 use crate::codec::json::{short_word, word_at};
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use vrl::value::Value;
 
 /// The root of the event, `.` in programs.
@@ -97,9 +97,15 @@ impl Name {
     /// Gives one of 64 bits, by a multiplicative hash of the prefix and the length.
     #[inline]
     pub(crate) fn bit(self) -> u64 {
-        let mixed = self.prefix.wrapping_add(self.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        1 << (mixed >> 58)
+        1 << hash(self.prefix, self.len())
     }
+}
+
+/// Gives a number below 64 for a name.
+#[inline]
+fn hash(prefix: u64, length: usize) -> u32 {
+    let mixed = prefix.wrapping_add(length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 58) as u32
 }
 
 /// Gives the first eight bytes of a name as a word, zeros behind a shorter one.
@@ -153,14 +159,24 @@ impl Node {
     pub(crate) fn range(&self) -> std::ops::Range<usize> {
         self.start as usize..self.end as usize
     }
+}
 
-    /// Makes it an object without members that has no text.
-    pub(crate) fn become_empty_object(&mut self) {
-        self.kind = Kind::Object;
-        self.first_child = NONE;
-        self.last_child = NONE;
-        self.dirty = true;
-        self.scattered = false;
+/// Where names were found, so that they are found sooner the next time: programs ask for the same
+/// few names again and again, and for many that are not there.
+///
+/// It must be forgotten whenever a node stops being the child of its parent, or becomes one again:
+/// [`Tree::forget_places`].
+#[derive(Debug)]
+struct Places {
+    /// For a name of each [`hash`], halved, the child that was found last.
+    recent: [Cell<u32>; 32],
+    /// The bits ([`Name::bit`]) of all children of the event's root, or 0 when nobody knows.
+    root: Cell<u64>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Places { recent: [const { Cell::new(NONE) }; 32], root: Cell::new(0) }
     }
 }
 
@@ -175,6 +191,7 @@ pub(crate) struct Tree {
     pub(crate) names: Vec<u8>,
     /// Whether JSON text in this record has line breaks between its tokens.
     pub(crate) newline: bool,
+    places: Places,
 }
 
 impl Tree {
@@ -185,8 +202,34 @@ impl Tree {
         self.newline = false;
         for _ in [ROOT, METADATA] {
             let index = self.push(Node::new(Name::EMPTY, NONE));
-            self.nodes[index as usize].become_empty_object();
+            self.become_empty_object(index);
         }
+        self.forget_places();
+    }
+
+    /// Makes a node an object without members that has no text.
+    pub(crate) fn become_empty_object(&mut self, index: u32) {
+        self.unlink_children(index);
+        let node = self.node_mut(index);
+        node.kind = Kind::Object;
+        node.dirty = true;
+        node.scattered = false;
+    }
+
+    /// Leaves a node without children.
+    #[inline]
+    pub(crate) fn unlink_children(&mut self, index: u32) {
+        let node = self.node_mut(index);
+        if node.first_child != NONE {
+            node.first_child = NONE;
+            node.last_child = NONE;
+            self.forget_places();
+        }
+    }
+
+    /// Forgets where names were found.
+    pub(crate) fn forget_places(&mut self) {
+        self.places = Places::default();
     }
 
     /// Drops the nodes from `count` on.
@@ -229,6 +272,10 @@ impl Tree {
             last => self.nodes[last as usize].next = child,
         }
         self.nodes[parent as usize].last_child = child;
+        let known = self.places.root.get_mut();
+        if parent == ROOT && *known != 0 {
+            *known |= self.nodes[child as usize].name.bit();
+        }
     }
 
     /// Keeps `name` beside the block.
@@ -262,18 +309,62 @@ impl Tree {
     #[inline]
     pub(crate) fn child(&self, block: &[u8], parent: u32, name: &[u8]) -> Option<u32> {
         let prefix = prefix_of(name);
+        let hash = hash(prefix, name.len());
+        if parent == ROOT && self.places.root.get() != 0 && self.places.root.get() >> hash & 1 == 0
+        {
+            return None;
+        }
+        let recent = &self.places.recent[hash as usize / 2];
+        let found = recent.get();
+        if let Some(node) = self.nodes.get(found as usize)
+            && node.parent == parent
+            && self.is_named(block, node, prefix, name)
+        {
+            return Some(found);
+        }
+        let found = self.search(block, parent, prefix, name);
+        match found {
+            Some(found) => recent.set(found),
+            None if parent == ROOT => self.note_root(),
+            None => {}
+        }
+        found
+    }
+
+    /// Finds the child of that name without noting the place: for those who unlink nodes.
+    pub(crate) fn child_unnoted(&self, block: &[u8], parent: u32, name: &[u8]) -> Option<u32> {
+        self.search(block, parent, prefix_of(name), name)
+    }
+
+    fn search(&self, block: &[u8], parent: u32, prefix: u64, name: &[u8]) -> Option<u32> {
         let mut index = self.node(parent).first_child;
         while index != NONE {
             let node = self.node(index);
-            if node.name.prefix == prefix
-                && node.name.len() == name.len()
-                && (name.len() <= 8 || self.name(block, node.name) == name)
-            {
+            if self.is_named(block, node, prefix, name) {
                 return Some(index);
             }
             index = node.next;
         }
         None
+    }
+
+    #[inline]
+    fn is_named(&self, block: &[u8], node: &Node, prefix: u64, name: &[u8]) -> bool {
+        node.name.prefix == prefix
+            && node.name.len() == name.len()
+            && (name.len() <= 8 || self.name(block, node.name) == name)
+    }
+
+    /// Notes the names of the root's children, so that other names need not be looked for.
+    fn note_root(&self) {
+        let mut bits = 0;
+        let mut index = self.node(ROOT).first_child;
+        while index != NONE {
+            let node = self.node(index);
+            bits |= node.name.bit();
+            index = node.next;
+        }
+        self.places.root.set(bits);
     }
 
     /// Lists the children that are there, in order.

@@ -146,8 +146,7 @@ impl Record {
         node.start = text.start;
         node.end = text.end;
         node.absent = false;
-        node.first_child = NONE;
-        node.last_child = NONE;
+        self.tree.unlink_children(index);
         self.changed(index);
     }
 
@@ -218,9 +217,8 @@ impl Record {
             return false;
         }
         self.save_moved(index);
-        let node = self.tree.node_mut(index);
-        node.become_empty_object();
-        node.absent = false;
+        self.tree.become_empty_object(index);
+        self.tree.node_mut(index).absent = false;
         true
     }
 
@@ -228,7 +226,7 @@ impl Record {
     fn take_apart(&mut self, index: u32, count: usize) {
         let (value, generation) = self.save_taken_apart(index, count);
         let Some(Value::Object(members)) = value else { return };
-        self.tree.node_mut(index).become_empty_object();
+        self.tree.become_empty_object(index);
         for (name, value) in members {
             let child = self.append_child(index, name.as_bytes());
             self.hold(child, value);
@@ -288,8 +286,7 @@ impl Record {
         let node = self.tree.node_mut(index);
         node.kind = Kind::Owned;
         node.absent = false;
-        node.first_child = NONE;
-        node.last_child = NONE;
+        self.tree.unlink_children(index);
     }
 
     /// Marks all nodes above one that changed: their text and their cached values are out of date.
@@ -343,7 +340,7 @@ impl Record {
         match value {
             Value::Object(_) => {
                 self.cell_mut(root).take();
-                self.tree.node_mut(root).become_empty_object();
+                self.tree.become_empty_object(root);
             }
             Value::Array(_) => self.hold(root, Value::Array(Vec::new())),
             _ => self.hold(root, Value::Null),

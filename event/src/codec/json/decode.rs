@@ -27,6 +27,7 @@ pub(crate) fn scan_value(
         return Err(lexer.flaw());
     }
     tree.newline |= lexer.newline;
+    tree.forget_places();
     Ok(lexer.at)
 }
 
@@ -180,7 +181,8 @@ impl Builder<'_> {
     /// is the one that counts.
     fn repeated(&mut self, name: Name) -> Option<u32> {
         let block = self.lexer.whole();
-        let child = self.tree.child(block, self.here.node, self.tree.name(block, name))?;
+        let tree = &*self.tree;
+        let child = tree.child_unnoted(block, self.here.node, tree.name(block, name))?;
         self.tree.node_mut(self.here.node).scattered = true;
         let node = self.tree.node_mut(child);
         *node = Node { next: node.next, ..Node::new(node.name, node.parent) };
