@@ -1,9 +1,12 @@
 //! What a program costs a record: `cargo bench -p azud-transforms`.
 //!
 //! Decodes a JSON line into the reused record and runs one `remap` on it, as a worker does; prints
-//! the least and the median time of a record over some repeats, with and without the program.
+//! the least and the median time of a record over some repeats: decoded only, with the program, and
+//! with the program and written as JSON again. Under callgrind, divide the inclusive count of
+//! `Remapping::apply` by its calls; `-- 500` takes fewer records than usual for it.
 
 use azud_event::block::{Block, Frame, Layout};
+use azud_event::codec::json::encode_json;
 use azud_event::dead_letter::Fault;
 use azud_event::id::{SourceIndex, StreamId};
 use azud_event::record::Record;
@@ -66,15 +69,23 @@ const JSON_LINE: &str = concat!(
     r#""message":"the request took too long"}"#,
 );
 
+/// How many records a repeat has, unless the command line says how many.
 const RECORDS: u32 = 20_000;
 const REPEATS: usize = 9;
 
-/// Takes records and forgets them.
-struct Nowhere;
+/// Takes records and forgets them, or writes them over and over into the same memory.
+struct Nowhere {
+    out: Vec<u8>,
+    writes: bool,
+}
 
 impl Next for Nowhere {
     fn emit(&mut self, _port: usize, record: &mut Record, _last: bool) {
-        black_box(record);
+        if self.writes {
+            self.out.clear();
+            encode_json(record, &mut self.out);
+        }
+        black_box((record, &self.out));
     }
 
     fn connected(&self, _port: usize) -> bool {
@@ -102,7 +113,14 @@ fn spec_of(toml: &str) -> Box<dyn TransformSpec> {
 }
 
 /// Gives the nanoseconds of a record, repeat by repeat, in ascending order.
-fn time(line: &str, journal: bool, mut transform: Option<Box<dyn Transform>>) -> Vec<f64> {
+fn time(
+    line: &str,
+    records: u32,
+    journal: bool,
+    transform: Option<&mut Box<dyn Transform>>,
+    writes: bool,
+) -> Vec<f64> {
+    let (mut transform, mut next) = (transform, Nowhere { out: Vec::new(), writes });
     let block = Block {
         source: SourceIndex(0),
         stream: StreamId(0),
@@ -118,17 +136,17 @@ fn time(line: &str, journal: bool, mut transform: Option<Box<dyn Transform>>) ->
     record.set_journaling(journal);
     let mut repeat = || {
         let start = Instant::now();
-        for _ in 0..RECORDS {
+        for _ in 0..records {
             record.begin(&block, &frame);
             record.decode_json(0..line.len()).expect("it is JSON");
             match &mut transform {
-                Some(transform) => transform.apply(&mut record, &mut Nowhere).expect("it goes on"),
+                Some(transform) => transform.apply(&mut record, &mut next).expect("it goes on"),
                 None => {
                     black_box(&mut record);
                 }
             }
         }
-        start.elapsed().as_nanos() as f64 / f64::from(RECORDS)
+        start.elapsed().as_nanos() as f64 / f64::from(records)
     };
     let mut times: Vec<f64> = (0..REPEATS).map(|_| repeat()).collect();
     times.sort_by(f64::total_cmp);
@@ -136,13 +154,20 @@ fn time(line: &str, journal: bool, mut transform: Option<Box<dyn Transform>>) ->
 }
 
 fn main() {
+    let records = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(RECORDS);
     for (name, toml, line) in [("syslog", SYSLOG, SYSLOG_LINE), ("json", JSON, JSON_LINE)] {
         let spec = spec_of(toml);
-        let Running::Stateless(transform) = spec.build() else { panic!("remap is stateless") };
-        for (what, transform) in [("decode", None), ("decode and remap", Some(transform))] {
-            let times = time(line, spec.rolls_back(), transform);
+        let Running::Stateless(mut transform) = spec.build() else { panic!("remap is stateless") };
+        let journal = spec.rolls_back();
+        for (what, runs, writes) in [
+            ("decode", false, false),
+            ("decode and remap", true, false),
+            ("decode, remap, encode", true, true),
+        ] {
+            let transform = runs.then_some(&mut transform);
+            let times = time(line, records, journal, transform, writes);
             let (least, median) = (times[0], times[REPEATS / 2]);
-            println!("{name:<8} {what:<18} {least:>8.0} ns least {median:>8.0} ns median");
+            println!("{name:<8} {what:<22} {least:>8.0} ns least {median:>8.0} ns median");
         }
     }
 }

@@ -255,28 +255,7 @@ fn take(
             prop_assert_eq!(record.has_target(&path), expected.is_some());
             prop_assert_eq!(looked(record, &path), expected);
         }
-        Step::Move(from, to, compact) => {
-            let expected = match compact {
-                Some(compact) => part(model, &from).remove(&from.path, compact),
-                None => part(model, &from).get(&from.path).cloned(),
-            };
-            let taken = match (compact, record.look(&from)) {
-                (Some(compact), _) => record.take(&from, compact),
-                (None, Look::Nothing) => None,
-                (None, Look::Text(text)) => Some(Taken::Text(text)),
-                (None, Look::Scalar(value)) => Some(Taken::Value(value)),
-                (None, Look::Value(value)) => Some(Taken::Value(value.clone())),
-            };
-            prop_assert_eq!(taken.is_some(), expected.is_some());
-            match taken {
-                Some(Taken::Text(text)) => record.insert_text(&to, text),
-                Some(Taken::Value(value)) => record.insert_target(&to, value),
-                None => {}
-            }
-            if let Some(expected) = expected {
-                part(model, &to).insert(&to.path, expected);
-            }
-        }
+        Step::Move(from, to, compact) => move_both(&from, &to, compact, record, model)?,
         Step::Encode => {
             let text = encoded(record);
             prop_assert!(!text.contains(['\n', '\r']));
@@ -295,6 +274,37 @@ fn take(
             compare(record, model)?;
         }
         Step::Undo(_) => {}
+    }
+    Ok(())
+}
+
+/// Moves what is at `from` to `to` in both, or copies it, as native programs do.
+fn move_both(
+    from: &OwnedTargetPath,
+    to: &OwnedTargetPath,
+    compact: Option<bool>,
+    record: &mut Record,
+    model: &mut Model,
+) -> Result<(), TestCaseError> {
+    let expected = match compact {
+        Some(compact) => part(model, from).remove(&from.path, compact),
+        None => part(model, from).get(&from.path).cloned(),
+    };
+    let taken = match (compact, record.look(from)) {
+        (Some(compact), _) => record.take(from, compact),
+        (None, Look::Nothing) => None,
+        (None, Look::Text(text)) => Some(Taken::Text(text)),
+        (None, Look::Scalar(value)) => Some(Taken::Value(value)),
+        (None, Look::Value(value)) => Some(Taken::Value(value.clone())),
+    };
+    prop_assert_eq!(taken.is_some(), expected.is_some());
+    match taken {
+        Some(Taken::Text(text)) => record.insert_text(to, text),
+        Some(Taken::Value(value)) => record.insert_target(to, value),
+        None => {}
+    }
+    if let Some(expected) = expected {
+        part(model, to).insert(&to.path, expected);
     }
     Ok(())
 }

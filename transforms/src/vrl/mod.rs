@@ -2,8 +2,8 @@
 //!
 //! [`compile`] turns what an author wrote into a [`Program`], or into diagnostics at the place in
 //! the document. [`functions`] are what programs may call: nothing that a replay could answer
-//! otherwise. [`run`] runs them on records, within bounds: by VRL's own runtime, or, where every part
-//! of a program is known to it, by [`native`], to which [`lower`] brings it.
+//! otherwise. [`run`] runs them on records, within bounds: by VRL's own runtime, or, where every
+//! part of a program is known to it, by [`native`], to which [`lower`] brings it.
 
 pub mod compile;
 pub mod functions;

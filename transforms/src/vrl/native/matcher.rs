@@ -179,24 +179,18 @@ impl Matcher {
                     at += run;
                     run >= *min
                 }
-                Step::Run { set, min, max, greedy: true } => {
+                Step::Run { set, min, max, greedy } => {
                     let run = run_of(rest, *set, *max);
                     *left = left.checked_sub(run)?;
+                    let (least, most) = (at + min, at + run);
+                    let (first, other) = match greedy {
+                        true => (most, Back::Shorter { step: step + 1, at: most, least }),
+                        false => (least, Back::Longer { step: step + 1, at: least, most }),
+                    };
                     if run > *min {
-                        let least = at + min;
-                        back.push(Back::Shorter { step: step + 1, at: at + run, least });
+                        back.push(other);
                     }
-                    at += run;
-                    run >= *min
-                }
-                Step::Run { set, min, max, greedy: false } => {
-                    let run = run_of(rest, *set, *max);
-                    *left = left.checked_sub(run)?;
-                    if run > *min {
-                        let most = at + run;
-                        back.push(Back::Longer { step: step + 1, at: at + min, most });
-                    }
-                    at += min;
+                    at = first;
                     run >= *min
                 }
                 Step::Save(slot) => {

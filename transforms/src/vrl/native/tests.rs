@@ -151,91 +151,113 @@ enum Gives {
     Truth,
 }
 
-fn expression(gives: Gives, depth: u32) -> BoxedStrategy<String> {
-    let next = move |gives| expression(gives, depth.saturating_sub(1));
-    let leaf = prop_oneof![
+fn leaf() -> BoxedStrategy<String> {
+    let locals = ["v", "w", "m", "m.first", "m.second", "m.number", "err", "v.x", "m.no.x"];
+    prop_oneof![
         2 => literal(),
         4 => field(),
-        1 => select(vec!["v", "w", "m", "m.first", "m.second", "m.number", "err", "v.x", "m.no.x"])
-            .prop_map(str::to_owned),
+        1 => select(locals.to_vec()).prop_map(str::to_owned),
     ]
-    .boxed();
-    if depth == 0 {
-        return match gives {
-            Gives::Any => leaf,
-            Gives::Text => leaf.prop_map(|leaf| format!("to_string!({leaf})")).boxed(),
-            Gives::Number => leaf.prop_map(|leaf| format!("to_int!({leaf})")).boxed(),
-            Gives::Truth => leaf.prop_map(|leaf| format!("is_string({leaf})")).boxed(),
-        };
+    .boxed()
+}
+
+fn call(names: &[&'static str], inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
+    (select(names.to_vec()), inner).prop_map(|(name, inner)| format!("{name}({inner})")).boxed()
+}
+
+fn pair(
+    operators: &[&'static str],
+    one: BoxedStrategy<String>,
+    other: BoxedStrategy<String>,
+) -> BoxedStrategy<String> {
+    (one, select(operators.to_vec()), other)
+        .prop_map(|(one, operator, other)| format!("({one} {operator} {other})"))
+        .boxed()
+}
+
+fn expression(gives: Gives, depth: u32) -> BoxedStrategy<String> {
+    match (gives, depth) {
+        (Gives::Any, 0) => leaf(),
+        (Gives::Text, 0) => call(&["to_string!"], leaf()),
+        (Gives::Number, 0) => call(&["to_int!"], leaf()),
+        (Gives::Truth, 0) => call(&["is_string"], leaf()),
+        (Gives::Any, _) => any_expression(depth - 1),
+        (Gives::Text, _) => text_expression(depth - 1),
+        (Gives::Number, _) => number_expression(depth - 1),
+        (Gives::Truth, _) => truth_expression(depth - 1),
     }
-    let call = |names: &[&'static str], inner: BoxedStrategy<String>| {
-        (select(names.to_vec()), inner).prop_map(|(name, inner)| format!("{name}({inner})")).boxed()
-    };
-    let pair = |operators: &[&'static str], one: BoxedStrategy<String>, other| {
-        (one, select(operators.to_vec()), other)
-            .prop_map(|(one, operator, other): (_, _, String)| {
-                format!("({one} {operator} {other})")
-            })
-            .boxed()
-    };
-    match gives {
-        Gives::Any => prop_oneof![
-            4 => leaf,
-            1 => next(Gives::Text),
-            1 => next(Gives::Number),
-            1 => next(Gives::Truth),
-            2 => (field(), any::<bool>()).prop_map(|(field, compact)| match compact {
-                true => format!("del({field}, true)"),
-                false => format!("del({field})"),
-            }),
-            1 => pair(&["??"], call(&["to_int", "string", "downcase", "to_float", "object"], next(Gives::Any)), next(Gives::Any)),
-            1 => pair(&["??"], pair(&["+", "-", "*", "/", "<"], next(Gives::Any), next(Gives::Any)), next(Gives::Any)),
-            1 => pair(&["||"], next(Gives::Any), next(Gives::Any)),
-            1 => (next(Gives::Any), next(Gives::Any)).prop_map(|(a, b)| format!("[{a}, {b}]")),
-            1 => (next(Gives::Any), next(Gives::Any))
-                .prop_map(|(a, b)| format!("{{ \"y\": {a}, \"x\": {b} }}")),
-            1 => (next(Gives::Truth), next(Gives::Any), next(Gives::Any))
-                .prop_map(|(a, b, c)| format!("(if {a} {{ {b} }} else {{ {c} }})")),
-            1 => (next(Gives::Truth), next(Gives::Any))
-                .prop_map(|(a, b)| format!("(if {a} {{ v = 1; {b} }})")),
-            1 => (field(), next(Gives::Any)).prop_map(|(a, b)| format!("({a} = {b})")),
-            1 => (next(Gives::Any), pattern())
-                .prop_map(|(a, b)| format!("parse_regex!({a}, {b}).first")),
-            1 => (next(Gives::Any), pattern()).prop_map(|(a, b)| format!("parse_regex!({a}, {b})")),
-            1 => next(Gives::Text).prop_map(|a| format!("{{ \"x\": {a} }}.x")),
-        ]
-        .boxed(),
-        Gives::Text => prop_oneof![
-            2 => call(&["string!", "to_string!", "to_string"], next(Gives::Any)),
-            2 => call(&["downcase!", "upcase!", "strip_whitespace!"], next(Gives::Any)),
-            1 => call(&["downcase", "upcase"], next(Gives::Text)),
-            1 => pair(&["+"], next(Gives::Text), next(Gives::Text)),
-        ]
-        .boxed(),
-        Gives::Number => prop_oneof![
-            3 => call(&["to_int!", "to_int", "int!", "length!"], next(Gives::Any)),
-            1 => pair(&["+", "-", "*"], next(Gives::Number), next(Gives::Number)),
-        ]
-        .boxed(),
-        Gives::Truth => prop_oneof![
-            2 => call(&["is_null", "is_string", "is_nullish"], next(Gives::Any)),
-            1 => call(&["exists"], field().boxed()),
-            1 => call(&["!"], next(Gives::Truth)),
-            4 => pair(&["==", "!="], next(Gives::Any), next(Gives::Any)),
-            1 => pair(&["<", "<=", ">", ">="], next(Gives::Number), next(Gives::Number)),
-            1 => pair(&["<", ">="], next(Gives::Text), next(Gives::Text)),
-            2 => pair(&["&&", "||"], next(Gives::Truth), next(Gives::Truth)),
-            2 => (
-                select(vec!["contains", "starts_with", "ends_with"]),
-                next(Gives::Any),
-                select(vec!["\"a\"", "\"\"", "\"é\"", "\"sshd\"", "s'\u{fffd}'"]),
-            )
-                .prop_map(|(name, a, b)| format!("{name}!({a}, {b})")),
-            1 => (vec(literal(), 0..4), next(Gives::Any))
-                .prop_map(|(list, a)| format!("includes([{}], {a})", list.join(", "))),
-        ]
-        .boxed(),
-    }
+}
+
+fn any_expression(depth: u32) -> BoxedStrategy<String> {
+    let next = |gives| expression(gives, depth);
+    let any = || next(Gives::Any);
+    let may_fail = ["to_int", "string", "downcase", "to_float", "object"];
+    let arithmetic = pair(&["+", "-", "*", "/", "<"], any(), any());
+    prop_oneof![
+        4 => leaf(),
+        1 => next(Gives::Text),
+        1 => next(Gives::Number),
+        1 => next(Gives::Truth),
+        2 => (field(), select(vec!["", ", true"]))
+            .prop_map(|(field, compact)| format!("del({field}{compact})")),
+        1 => pair(&["??"], call(&may_fail, any()), any()),
+        1 => pair(&["??"], arithmetic, any()),
+        1 => pair(&["||"], any(), any()),
+        1 => (any(), any()).prop_map(|(a, b)| format!("[{a}, {b}]")),
+        1 => (any(), any()).prop_map(|(a, b)| format!("{{ \"y\": {a}, \"x\": {b} }}")),
+        1 => (next(Gives::Truth), any(), any())
+            .prop_map(|(a, b, c)| format!("(if {a} {{ {b} }} else {{ {c} }})")),
+        1 => (next(Gives::Truth), any())
+            .prop_map(|(a, b)| format!("(if {a} {{ v = 1; {b} }})")),
+        1 => (field(), any()).prop_map(|(a, b)| format!("({a} = {b})")),
+        1 => (any(), pattern()).prop_map(|(a, b)| format!("parse_regex!({a}, {b}).first")),
+        1 => (any(), pattern()).prop_map(|(a, b)| format!("parse_regex!({a}, {b})")),
+        1 => next(Gives::Text).prop_map(|a| format!("{{ \"x\": {a} }}.x")),
+    ]
+    .boxed()
+}
+
+fn text_expression(depth: u32) -> BoxedStrategy<String> {
+    let next = |gives| expression(gives, depth);
+    prop_oneof![
+        2 => call(&["string!", "to_string!", "to_string"], next(Gives::Any)),
+        2 => call(&["downcase!", "upcase!", "strip_whitespace!"], next(Gives::Any)),
+        1 => call(&["downcase", "upcase"], next(Gives::Text)),
+        1 => pair(&["+"], next(Gives::Text), next(Gives::Text)),
+    ]
+    .boxed()
+}
+
+fn number_expression(depth: u32) -> BoxedStrategy<String> {
+    let next = |gives| expression(gives, depth);
+    prop_oneof![
+        3 => call(&["to_int!", "to_int", "int!", "length!"], next(Gives::Any)),
+        1 => pair(&["+", "-", "*"], next(Gives::Number), next(Gives::Number)),
+    ]
+    .boxed()
+}
+
+fn truth_expression(depth: u32) -> BoxedStrategy<String> {
+    let next = |gives| expression(gives, depth);
+    let parts = ["\"a\"", "\"\"", "\"é\"", "\"sshd\"", "s'\u{fffd}'"];
+    prop_oneof![
+        2 => call(&["is_null", "is_string", "is_nullish"], next(Gives::Any)),
+        1 => call(&["exists"], field().boxed()),
+        1 => call(&["!"], next(Gives::Truth)),
+        4 => pair(&["==", "!="], next(Gives::Any), next(Gives::Any)),
+        1 => pair(&["<", "<=", ">", ">="], next(Gives::Number), next(Gives::Number)),
+        1 => pair(&["<", ">="], next(Gives::Text), next(Gives::Text)),
+        2 => pair(&["&&", "||"], next(Gives::Truth), next(Gives::Truth)),
+        2 => (
+            select(vec!["contains", "starts_with", "ends_with"]),
+            next(Gives::Any),
+            select(parts.to_vec()),
+        )
+            .prop_map(|(name, a, b)| format!("{name}!({a}, {b})")),
+        1 => (vec(literal(), 0..4), next(Gives::Any))
+            .prop_map(|(list, a)| format!("includes([{}], {a})", list.join(", "))),
+    ]
+    .boxed()
 }
 
 fn statement() -> BoxedStrategy<String> {
