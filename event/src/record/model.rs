@@ -33,11 +33,16 @@ pub(crate) fn block_of(text: &[u8]) -> (Block, Frame) {
 
 /// Makes a record of a JSON document.
 pub(crate) fn record_of(text: &[u8]) -> Record {
-    let (block, frame) = block_of(text);
     let mut record = Record::new();
+    fill(&mut record, text);
+    record
+}
+
+/// Makes a record that was used before one of a JSON document.
+fn fill(record: &mut Record, text: &[u8]) {
+    let (block, frame) = block_of(text);
     record.begin(&block, &frame);
     record.decode_json(frame.range).unwrap();
-    record
 }
 
 fn encoded(record: &Record) -> String {
@@ -430,6 +435,23 @@ proptest! {
         while let Some((mark, before)) = marks.pop() {
             record.undo_to(mark);
             compare(&record, &before)?;
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_used_again_knows_nothing_of_the_one_before(
+        uses in vec((document(), steps()), 2..5),
+    ) {
+        let mut record = Record::new();
+        for (text, steps) in uses {
+            fill(&mut record, text.as_bytes());
+            let mut model =
+                [serde_json::from_str(&text).unwrap(), Value::Object(Default::default())];
+            let mut marks = Vec::new();
+            for step in steps {
+                take(step, &mut record, &mut model, &mut marks)?;
+            }
+            compare(&record, &model)?;
         }
     }
 

@@ -164,20 +164,28 @@ impl Node {
 /// Where names were found, so that they are found sooner the next time: programs ask for the same
 /// few names again and again, and for many that are not there.
 ///
-/// It must be forgotten whenever a node stops being the child of its parent, or becomes one again:
-/// [`Tree::forget_places`].
+/// The recent places outlive a record, for the next mostly has the same shape. So a place is only a
+/// guess, and good if the node there has that name and that parent: every node is made as a child
+/// of its parent. What unlinks nodes, or links them again, must forget all: [`Tree::forget_places`].
 #[derive(Debug)]
 struct Places {
-    /// For a name of each [`hash`], halved, the child that was found last.
-    recent: [Cell<u32>; 32],
+    /// For each [`place_of`] the child that was found last.
+    recent: [Cell<u32>; 64],
     /// The bits ([`Name::bit`]) of all children of the event's root, or 0 when nobody knows.
     root: Cell<u64>,
 }
 
 impl Default for Places {
     fn default() -> Self {
-        Places { recent: [const { Cell::new(NONE) }; 32], root: Cell::new(0) }
+        Places { recent: [const { Cell::new(NONE) }; 64], root: Cell::new(0) }
     }
+}
+
+/// Gives where in [`Places::recent`] a child of that name is noted. Many parents have a child
+/// `name`, so the parent counts.
+#[inline]
+fn place_of(parent: u32, hash: u32) -> usize {
+    ((parent.wrapping_mul(7) ^ hash) % 64) as usize
 }
 
 /// The nodes of one record, reused for the next.
@@ -204,7 +212,7 @@ impl Tree {
             let index = self.push(Node::new(Name::EMPTY, NONE));
             self.become_empty_object(index);
         }
-        self.forget_places();
+        self.forget_root();
     }
 
     /// Makes a node an object without members that has no text.
@@ -228,8 +236,15 @@ impl Tree {
     }
 
     /// Forgets where names were found.
+    #[cold]
     pub(crate) fn forget_places(&mut self) {
         self.places = Places::default();
+    }
+
+    /// Forgets which names the root has, where children came without [`Tree::link`] being told.
+    #[inline]
+    pub(crate) fn forget_root(&mut self) {
+        self.places.root.set(0);
     }
 
     /// Drops the nodes from `count` on.
@@ -310,25 +325,20 @@ impl Tree {
     pub(crate) fn child(&self, block: &[u8], parent: u32, name: &[u8]) -> Option<u32> {
         let prefix = prefix_of(name);
         let hash = hash(prefix, name.len());
-        if parent == ROOT && self.places.root.get() != 0 && self.places.root.get() >> hash & 1 == 0
-        {
-            return None;
-        }
-        let recent = &self.places.recent[hash as usize / 2];
-        let found = recent.get();
-        if let Some(node) = self.nodes.get(found as usize)
+        let recent = &self.places.recent[place_of(parent, hash)];
+        let guess = recent.get();
+        if let Some(node) = self.nodes.get(guess as usize)
             && node.parent == parent
             && self.is_named(block, node, prefix, name)
         {
-            return Some(found);
+            return Some(guess);
         }
-        let found = self.search(block, parent, prefix, name);
-        match found {
-            Some(found) => recent.set(found),
-            None if parent == ROOT => self.note_root(),
-            None => {}
+        if parent == ROOT && self.root_bits() >> hash & 1 == 0 {
+            return None;
         }
-        found
+        let found = self.search(block, parent, prefix, name)?;
+        recent.set(found);
+        Some(found)
     }
 
     /// Finds the child of that name without noting the place: for those who unlink nodes.
@@ -355,16 +365,21 @@ impl Tree {
             && (name.len() <= 8 || self.name(block, node.name) == name)
     }
 
-    /// Notes the names of the root's children, so that other names need not be looked for.
-    fn note_root(&self) {
-        let mut bits = 0;
-        let mut index = self.node(ROOT).first_child;
-        while index != NONE {
-            let node = self.node(index);
-            bits |= node.name.bit();
-            index = node.next;
+    /// Gives the bits of the names of the root's children, noted for the names that will be asked
+    /// for.
+    #[inline]
+    fn root_bits(&self) -> u64 {
+        let mut bits = self.places.root.get();
+        if bits == 0 {
+            let mut index = self.node(ROOT).first_child;
+            while index != NONE {
+                let node = self.node(index);
+                bits |= node.name.bit();
+                index = node.next;
+            }
+            self.places.root.set(bits);
         }
-        self.places.root.set(bits);
+        bits
     }
 
     /// Lists the children that are there, in order.

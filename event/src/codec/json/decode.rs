@@ -27,7 +27,7 @@ pub(crate) fn scan_value(
         return Err(lexer.flaw());
     }
     tree.newline |= lexer.newline;
-    tree.forget_places();
+    tree.forget_root();
     Ok(lexer.at)
 }
 
@@ -184,6 +184,7 @@ impl Builder<'_> {
         let tree = &*self.tree;
         let child = tree.child_unnoted(block, self.here.node, tree.name(block, name))?;
         self.tree.node_mut(self.here.node).scattered = true;
+        self.tree.forget_places();
         let node = self.tree.node_mut(child);
         *node = Node { next: node.next, ..Node::new(node.name, node.parent) };
         Some(child)
@@ -200,6 +201,7 @@ impl Builder<'_> {
         // Its members and theirs are the last nodes: nothing else was scanned since its first. None
         // has a cell yet.
         self.tree.nodes.truncate(first as usize);
+        self.tree.forget_places();
         self.lexer.skip_value(depth)?;
         self.lexer.skip_members(depth)?;
         Ok(self.close())
