@@ -3,7 +3,7 @@
 //! ```text
 //! checkpoints/<pipeline>/00000000000000001234.checkpoint
 //!
-//! magic (8) · length of the manifest (8) · manifest (JSON) · groups, one after the other · BLAKE3 of all before (32)
+//! magic (8) · length of the manifest (8) · manifest (JSON) · groups · BLAKE3 of all before (32)
 //! ```
 //!
 //! The manifest says where each source stands in the log, the event clock, the marks by which

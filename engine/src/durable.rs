@@ -22,7 +22,7 @@ pub struct LogBells {
 impl LogBells {
     /// Says whom to tell; once, before anything is appended.
     pub fn connect(&self, rings: Vec<Arc<Ring>>, feeds: Vec<Arc<Feed>>) {
-        // A second call could only come from starting one plan twice on one log, which nothing does.
+        // A second call could only come from starting two plans on one log, which nothing does.
         let _ = (self.rings.set(rings), self.feeds.set(feeds));
     }
 

@@ -5,7 +5,8 @@
 //! Sources and steps are named by hashes of their ids, because their places change with the plan.
 //!
 //! ```text
-//! version (1) · now (8) · sources (2) · { key (8) · taken to (8) · closed (1) }* · steps (2) · { key (8) · over (8) }*
+//! version (1) · now (8) · sources (2) · { key (8) · taken to (8) · closed (1) }*
+//!                        · steps (2) · { key (8) · over (8) }*
 //! ```
 //!
 //! All numbers are little endian.
@@ -114,7 +115,11 @@ mod tests {
         }
 
         #[test]
-        fn anything_else_is_refused(decision in decision(), at: prop::sample::Index, junk: Vec<u8>) {
+        fn anything_else_is_refused(
+            decision in decision(),
+            at: prop::sample::Index,
+            junk: Vec<u8>,
+        ) {
             let bytes = decision.encode();
             prop_assert_eq!(EpochDecision::decode(&bytes[..at.index(bytes.len())]), None);
             // Whatever it is, it is no reason to panic.

@@ -25,11 +25,13 @@
 
 mod draft;
 mod journal;
+mod keeping;
+mod repeat;
 mod timeline;
 
 pub use journal::{Gate, Replayed};
 
-use crate::checkpoint::{Checkpoint, GroupState, SourcePosition};
+use crate::checkpoint::GroupState;
 use crate::doorbell::Doorbell;
 use crate::durable::Door;
 use crate::epoch_record::{EpochDecision, TakenTo};
@@ -43,8 +45,8 @@ use azud_event::block::Block;
 use azud_event::clock::Clock;
 use azud_event::time::EventTime;
 use azud_plan::component::{Due, EpochClock};
-use draft::Draft;
 use journal::Journal;
+use keeping::Checkpoints;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -137,20 +139,6 @@ struct State {
     checkpoints: Option<Checkpoints>,
     /// Rung when more results may leave.
     listeners: Vec<Doorbell>,
-}
-
-/// When checkpoints are made, and the one in the making.
-struct Checkpoints {
-    interval: Duration,
-    keep: Door,
-    /// How many keyed steps there are, counted on each worker.
-    parts: usize,
-    made_at: Duration,
-    draft: Option<Draft>,
-    /// One that nobody has taken yet.
-    made: Option<Checkpoint>,
-    /// The last epoch that was in one.
-    last: Option<Epoch>,
 }
 
 /// A source as this pipeline takes from it.
@@ -635,28 +623,6 @@ impl Feed {
         self.bells.iter().for_each(Doorbell::ring);
     }
 
-    /// Closes the last epoch, once every source has ended, and begins a checkpoint of it: the next
-    /// run begins where this one ends. Says whether that is done; one that is in the making is
-    /// waited for.
-    fn close_last(&self, state: &mut State) -> bool {
-        if state.checkpoints.as_ref().is_some_and(|it| it.draft.is_some() || it.made.is_some()) {
-            let last = state.checkpoints.as_ref().and_then(|it| it.draft.as_ref());
-            return state.opened_at.is_none() && last.is_some_and(|it| it.epoch + 1 == state.open);
-        }
-        let last = state.open.checked_sub(1);
-        if state.opened_at.is_none() && state.checkpoints.as_ref().is_none_or(|it| it.last >= last)
-        {
-            return true;
-        }
-        if state.opened_at.is_none() {
-            self.open(state);
-        }
-        let epoch = state.open;
-        self.close(state);
-        self.begin_checkpoint(state, epoch, true);
-        true
-    }
-
     /// Puts the decision over an epoch into the log, unless it is there already.
     fn record(&self, state: &mut State, epoch: Epoch) {
         let State { journal, epochs, lanes, .. } = state;
@@ -677,102 +643,6 @@ impl Feed {
         };
         journal.record(epoch, &decision);
     }
-
-    /// Begins a checkpoint at an epoch that is being closed, if it is time for one.
-    fn begin_checkpoint(&self, state: &mut State, epoch: Epoch, at_once: bool) {
-        let State { checkpoints, lanes, epochs, timeline, .. } = state;
-        let Some(checkpoints) = checkpoints else { return };
-        let monotonic = self.clock.monotonic();
-        let due = monotonic.saturating_sub(checkpoints.made_at) >= checkpoints.interval;
-        let busy = checkpoints.draft.is_some() || checkpoints.made.is_some();
-        let Some(known) = epochs.back().filter(|_| (due || at_once) && !busy) else { return };
-        let sources = lanes.iter().map(|lane| SourcePosition {
-            id: lane.id.clone(),
-            position: lane.position,
-            marks: lane.ring.marks(),
-        });
-        let parts = checkpoints.parts;
-        let draft = Draft::new(epoch, known.now, sources.collect(), parts);
-        debug_assert!(parts == 0 || timeline.is_some(), "keyed steps have a timeline");
-        checkpoints.draft = Some(draft);
-        checkpoints.made_at = monotonic;
-    }
-
-    /// Repeats the epochs of an earlier run, as far as credit and this worker's inbox allow.
-    fn repeat(&self, state: &mut State, worker: usize) {
-        while let Some(replayed) = state.journal.as_ref().and_then(Journal::replayed).cloned() {
-            if state.opened_at.is_none() {
-                if state.epochs.len() >= EPOCHS_IN_FLIGHT_MAX {
-                    state.starved = true;
-                    return;
-                }
-                state.open = replayed.epoch;
-                self.open(state);
-                self.decide_again(state, &replayed.decision);
-            }
-            if !self.take_again(state, &replayed.decision, worker) {
-                return;
-            }
-            if let Some(open) = state.epochs.back_mut() {
-                open.now = replayed.decision.now;
-                state.now = open.now;
-            }
-            self.close(state);
-            if state.is_repeating() {
-                continue;
-            }
-            if let Some(timeline) = &mut state.timeline {
-                timeline.reopen_at(replayed.epoch + 1);
-            }
-        }
-    }
-
-    /// Fills in what an earlier run decided when it opened an epoch.
-    fn decide_again(&self, state: &mut State, decision: &EpochDecision) {
-        let State { epochs, lanes, .. } = state;
-        let Some(open) = epochs.back_mut() else { return };
-        let over = |step: &u64| {
-            let found = decision.late_before.iter().find(|(known, _)| known == step);
-            found.map_or(EventTime::MIN, |(_, over)| *over)
-        };
-        if !open.late_before.is_empty() {
-            open.late_before = self.steps.iter().map(over).collect();
-        }
-        let closed = |lane: &Lane| {
-            decision.sources.iter().any(|taken| taken.source == lane.key && taken.closed)
-        };
-        open.closed = (0..lanes.len()).filter(|number| closed(&lanes[*number])).collect();
-    }
-
-    /// Takes what an earlier run took; says whether all of it is taken.
-    fn take_again(&self, state: &mut State, decision: &EpochDecision, worker: usize) -> bool {
-        for lane in 0..state.lanes.len() {
-            let key = state.lanes[lane].key;
-            let Some(to) = decision.sources.iter().find(|taken| taken.source == key) else {
-                continue;
-            };
-            loop {
-                let account = &state.lanes[lane];
-                if account.ring.peek(account.reader).is_none_or(|next| next >= to.position) {
-                    break;
-                }
-                // An epoch that is alone under way is never short of credit: what it makes could
-                // use up what it still has to take, and it would wait for itself.
-                if state.in_flight_bytes >= self.credit_bytes && state.epochs.len() > 1 {
-                    state.starved = true;
-                    return false;
-                }
-                let account = &state.lanes[lane];
-                // What cannot be read now is tried again; what is damaged was passed over.
-                let Some(taken) = account.ring.take(account.reader) else {
-                    return account.ring.peek(account.reader).is_none_or(|at| at >= to.position);
-                };
-                self.assign(state, lane, taken, worker);
-            }
-            state.lanes[lane].position = state.lanes[lane].position.max(to.position);
-        }
-        true
-    }
 }
 
 impl State {
@@ -792,18 +662,6 @@ impl State {
                 lane.position = lane.position.max(next);
             }
         }
-    }
-
-    /// Hands a checkpoint that is whole to whoever keeps it; says whether it did.
-    fn hand_on(&mut self) -> bool {
-        let Some(checkpoints) = &mut self.checkpoints else { return false };
-        if let Some(draft) = checkpoints.draft.take_if(|draft| draft.is_whole()) {
-            checkpoints.last = Some(draft.epoch);
-            checkpoints.made = Some(draft.finish());
-        }
-        let Some(made) = checkpoints.made.take() else { return false };
-        checkpoints.made = (checkpoints.keep)(made).err();
-        checkpoints.made.is_none()
     }
 }
 

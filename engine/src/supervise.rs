@@ -6,7 +6,7 @@
 //! and end.
 
 use crate::checkpoint::GroupState;
-use crate::dataflow::{Part, worker};
+use crate::dataflow::{Part, Restored, worker};
 use crate::dead_letter;
 use crate::doorbell::Doorbell;
 use crate::durable::{Door, Keeper, Kept};
@@ -22,8 +22,8 @@ use azud_event::clock::Clock;
 use azud_event::id::{Partitioner, SourceIndex, source_key};
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Acknowledged, Batches, Intake, KeyedState, RunError, Running as RunningTransform, SinkTask,
-    SourceContext, SourceTask,
+    Acknowledged, Batches, Intake, RunError, Running as RunningTransform, SinkTask, SourceContext,
+    SourceTask,
 };
 use azud_plan::plan::{Pipeline, Plan, Source, Timing, TransformNode};
 use azud_plan::telemetry::{
@@ -311,7 +311,7 @@ struct Starter<'a> {
     feeds: Vec<Arc<Feed>>,
     bells: Vec<Arc<[Doorbell]>>,
     parts: Vec<Vec<Part>>,
-    /// For each pipeline the states of its keyed steps: step, group, state.
+    /// For each pipeline the states of its keyed steps.
     restored: Vec<Vec<Restored>>,
     tasks: JoinSet<Result<(), EngineError>>,
     meters: Vec<(String, Arc<SinkMeter>)>,
@@ -451,7 +451,7 @@ impl<'a> Starter<'a> {
         counted: Vec<u32>,
     ) -> Part {
         // As rows are exchanged: a group lives on the worker of its number.
-        let mine = |it: &mut Restored| usize::from(it.1) % self.settings.threads == worker;
+        let mine = |it: &mut Restored| usize::from(it.group) % self.settings.threads == worker;
         let restored = self.restored[pipeline].extract_if(.., mine).collect();
         let restored = RefCell::new(restored);
         Part {
@@ -518,9 +518,6 @@ fn run_sources(
     tasks
 }
 
-/// The state of one group of a keyed step: step, group, state.
-type Restored = (usize, u8, Box<dyn KeyedState>);
-
 /// Makes the states of a pipeline's keyed steps again.
 fn restore(
     pipeline: &Pipeline,
@@ -542,7 +539,7 @@ fn restore(
             let mut state = make();
             let read = state.restore(&group.state);
             read.map_err(|reason| StartError::State { id: id(), reason })?;
-            restored.push((index, group.group, state));
+            restored.push(Restored { step: index, group: group.group, state });
         }
     }
     Ok(restored)

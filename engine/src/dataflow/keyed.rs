@@ -7,7 +7,7 @@
 //! what stands behind it never sees an epoch pass that it still has something to tell in. A group
 //! that has much to tell is continued in the next activation, with the right still held.
 
-use super::{Nothing, Outlet, Part, PipelineScope, Rows, row_outputs};
+use super::{Nothing, Outlet, Part, PipelineScope, Restored, Rows, row_outputs};
 use crate::chain::Chain;
 use crate::checkpoint::GroupState;
 use crate::doorbell::Doorbell;
@@ -70,16 +70,7 @@ pub fn build<'s>(
     let feed = Arc::clone(&part.feed);
     let bell = Doorbell::default();
     let egress = Egress::new(part.queues(), bell.clone(), Arc::clone(&feed));
-    let mut groups = Groups {
-        source: source_key(&pipeline.transforms[index].id),
-        shape: pipeline.transforms[index].spec.shape(),
-        make,
-        states: BTreeMap::new(),
-    };
-    for (_, group, state) in part.restored.borrow_mut().extract_if(.., |it| it.0 == index) {
-        let due = state.due();
-        groups.states.insert(group, Group { state, due });
-    }
+    let groups = Groups::of(part, index, make);
     let feeds = chain.feeds();
     let raises = pipeline.transforms[index].spec.rule().is_some();
 
@@ -223,6 +214,16 @@ impl KeyedStep {
 }
 
 impl Groups {
+    /// Makes the groups of a keyed transform on one worker, as the last checkpoint knew them.
+    fn of(part: &Part, index: usize, make: MakeState) -> Self {
+        let transform = &part.plan.pipelines[part.pipeline].transforms[index];
+        let (source, shape) = (source_key(&transform.id), transform.spec.shape());
+        let mut restored = part.restored.borrow_mut();
+        let mine = restored.extract_if(.., |it| it.step == index);
+        let group = |it: Restored| (it.group, Group { due: it.state.due(), state: it.state });
+        Groups { source, shape, make, states: mine.map(group).collect() }
+    }
+
     /// Lists the groups that an epoch concerns, with their rows in canonical order.
     fn concerned(&self, mut rows: Vec<Row>, clock: &EpochClock) -> VecDeque<(u8, Vec<Row>)> {
         rows.sort_unstable_by(|a, b| (a.group, &a.place).cmp(&(b.group, &b.place)));

@@ -61,9 +61,18 @@ pub struct Part {
     pub clock: Clock,
     /// The sources whose events this pipeline counts.
     pub counted: Vec<u32>,
-    /// What keyed steps knew at the last checkpoint, of the groups that this worker owns: step,
-    /// group, state.
-    pub restored: RefCell<Vec<(usize, u8, Box<dyn KeyedState>)>>,
+    /// What keyed steps knew at the last checkpoint, of the groups that this worker owns.
+    pub restored: RefCell<Vec<Restored>>,
+}
+
+/// The state of one key group of a keyed step, from a checkpoint.
+pub struct Restored {
+    /// The step, by its place among the pipeline's transforms.
+    pub step: usize,
+    /// The group.
+    pub group: u8,
+    /// What it knew.
+    pub state: Box<dyn KeyedState>,
 }
 
 impl Part {
