@@ -1,5 +1,5 @@
-//! Back pressure with a real sender: a sink that stops costs disk where there is a log, and holds the
-//! sender where there is none; it never costs memory, and loses nothing.
+//! Back pressure with a real sender: a sink that stops costs disk where there is a log, and holds
+//! the sender where there is none; it never costs memory, and loses nothing.
 
 use crate::support::files::Folder;
 use crate::support::metrics::Metrics;

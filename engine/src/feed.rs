@@ -367,8 +367,8 @@ impl Feed {
         }
     }
 
-    /// Lists what a step must do in the epochs from `from` on that are before `before`, or in all of
-    /// them.
+    /// Lists what a step must do in the epochs from `from` on that are before `before`, or in all
+    /// of them.
     pub fn epochs(&self, step: usize, from: Epoch, before: Option<Epoch>) -> Vec<StepEpoch> {
         let state = self.lock();
         let wanted = |known: &&EpochState| {

@@ -15,9 +15,9 @@
 //! ```
 //!
 //! With a log, the ring is the cache of its tail: every block is appended to the log as it comes,
-//! in the ring's order, and what a slow reader has not taken when memory is short is let go and read
-//! from the log later. So a slow pipeline costs disk, up to the source's budget in the log. Without
-//! a log the ring is all there is, and the source waits for the slowest reader.
+//! in the ring's order, and what a slow reader has not taken when memory is short is let go and
+//! read from the log later. So a slow pipeline costs disk, up to the budget of the log. Without a
+//! log the ring is all there is, and the source waits for the slowest reader.
 
 mod lane_log;
 

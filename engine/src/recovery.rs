@@ -3,9 +3,9 @@
 //!
 //! Each pipeline begins at its newest checkpoint that can be used. What the log has behind it is
 //! read once, for all pipelines: epoch records, which are repeated, and blocks, which go into the
-//! rings of their sources again, those that no epoch took yet as well. A pipeline that is new begins
-//! at the end of the log, and says so with a checkpoint of nothing: from then on every block is
-//! accounted for.
+//! rings of their sources again, those that no epoch took yet as well. A pipeline that is new
+//! begins at the end of the log, and says so with a checkpoint of nothing: from then on every block
+//! is accounted for.
 
 use crate::checkpoint::{Checkpoint, CheckpointError, GroupState, SourcePosition};
 use crate::durable::LogBells;

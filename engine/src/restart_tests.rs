@@ -92,7 +92,11 @@ fn log_holds(folder: &Path, bytes: usize) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 0, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 6,
+        max_shrink_iters: 0,
+        ..ProptestConfig::default()
+    })]
 
     /// The same log gives the same results, record by record, whenever the run before was cut off.
     #[test]

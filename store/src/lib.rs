@@ -60,8 +60,8 @@ struct Writer {
 
 impl Store {
     /// Opens the database for reading and writing, and brings its schema up to date; a file is made
-    /// when there is none. `incarnation` is that of the data folder, whose epochs are repeated after
-    /// a restart; without one each opening is a new incarnation.
+    /// when there is none. `incarnation` is that of the data folder, whose epochs are repeated
+    /// after a restart; without one each opening is a new incarnation.
     ///
     /// # Errors
     /// [`StoreError::Locked`] when another process writes it, [`StoreError::NewerSchema`] when a

@@ -2,8 +2,8 @@
 //! decisions of an earlier run that are to be repeated.
 //!
 //! Nothing of an epoch may leave before the epoch can be repeated: its blocks and its record must
-//! be on disk. Blocks come before the record in the log, so the record's end says it for both. Until
-//! then results wait in the egress, which asks [`Gate`].
+//! be on disk. Blocks come before the record in the log, so the record's end says it for both.
+//! Until then results wait in the egress, which asks [`Gate`].
 
 use super::Epoch;
 use crate::epoch_record::EpochDecision;

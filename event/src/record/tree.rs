@@ -166,7 +166,8 @@ impl Node {
 ///
 /// The recent places outlive a record, for the next mostly has the same shape. So a place is only a
 /// guess, and good if the node there has that name and that parent: every node is made as a child
-/// of its parent. What unlinks nodes, or links them again, must forget all: [`Tree::forget_places`].
+/// of its parent. What unlinks nodes, or links them again, must forget all of them, by
+/// [`Tree::forget_places`].
 #[derive(Debug)]
 struct Places {
     /// For each [`place_of`] the child that was found last.

@@ -16,8 +16,9 @@
 //! - Only texts of ASCII; the caller asks `regex` about any other.
 //! - Only expressions whose repetitions are of one class (or of at most one time): no loop can turn
 //!   without reading, and no group is set twice.
-//! - At most [`STEPS_PER_BYTE_MAX`] steps and bytes of runs for each byte of the text: where backtracking would take long, the
-//!   answer is that there is none, and the caller asks `regex`, whose time is bounded.
+//! - At most [`STEPS_PER_BYTE_MAX`] steps and bytes of runs for each byte of the text: where
+//!   backtracking would take long, the answer is that there is none, and the caller asks `regex`,
+//!   whose time is bounded.
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
@@ -182,14 +183,11 @@ impl Matcher {
                 Step::Run { set, min, max, greedy } => {
                     let run = run_of(rest, *set, *max);
                     *left = left.checked_sub(run)?;
-                    let (least, most) = (at + min, at + run);
-                    let (first, other) = match greedy {
-                        true => (most, Back::Shorter { step: step + 1, at: most, least }),
-                        false => (least, Back::Longer { step: step + 1, at: least, most }),
-                    };
-                    if run > *min {
-                        back.push(other);
-                    }
+                    let (step, least, most) = (step + 1, at + min, at + run);
+                    let shorter = Back::Shorter { step, at: most, least };
+                    let longer = Back::Longer { step, at: least, most };
+                    let (first, other) = if *greedy { (most, shorter) } else { (least, longer) };
+                    back.extend((run > *min).then_some(other));
                     at = first;
                     run >= *min
                 }
