@@ -2,18 +2,18 @@
 //! sinks.
 //!
 //! The same chains and states run here as under timely; only who calls them differs. All records
-//! form one epoch, so what a keyed transform gives is what it would give once that epoch is
-//! complete.
+//! form one epoch, and behind it is the end of all input: what a case is asked about is how things
+//! end.
 
 use crate::chain::Chain;
 use azud_event::id::{Partitioner, StreamId, source_key};
 use azud_event::record::{Origin, Record};
 use azud_event::row::{Place, Row};
 use azud_event::time::EventTime;
-use azud_plan::component::{EpochClock, KeyedState, Progress, Running, Told};
+use azud_plan::component::{Change, EpochClock, KeyedState, Progress, Running, Told};
 use azud_plan::plan::{Pipeline, Reader};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use vrl::value::Value;
@@ -62,14 +62,13 @@ pub fn run(pipeline: &Pipeline, inserts: &[Insert]) -> Vec<Emitted> {
         chain.take_rows(|index, made| rows.entry(index).or_default().append(made));
     }
     let now = inserts.iter().map(|insert| insert.event_time).max().unwrap_or_default();
-    let missing = Arc::new([]);
-    let clock = EpochClock { now, watermark: now, late_before: now, missing };
-    while let Some((index, mut rows_of_index)) = rows.pop_first() {
+    for index in 0..pipeline.transforms.len() {
         let node = &pipeline.transforms[index];
         let Running::Keyed { state, .. } = node.spec.build() else { continue };
         let mut chain = Chain::behind_keyed(pipeline, index, partitioner);
         chain.tap(&taps);
-        apply(&*state, source_key(&node.id), &mut rows_of_index, &clock, |told, origin| {
+        let mine = rows.remove(&index).unwrap_or_default();
+        apply(&*state, source_key(&node.id), mine, now, |told, origin| {
             let Told { port, value, .. } = told;
             let emitted = Emitted { transform: index, port, value: value.clone() };
             taps.borrow_mut().push(emitted);
@@ -78,7 +77,22 @@ pub fn run(pipeline: &Pipeline, inserts: &[Insert]) -> Vec<Emitted> {
         });
         chain.take_rows(|index, made| rows.entry(index).or_default().append(made));
     }
-    taps.take()
+    last_revisions(pipeline, taps.take())
+}
+
+/// Of what is revised, leaves the last revision of each id: what a case is asked about is how things
+/// end.
+fn last_revisions(pipeline: &Pipeline, mut emitted: Vec<Emitted>) -> Vec<Emitted> {
+    let id = |one: &Emitted| {
+        let port = &pipeline.transforms[one.transform].outputs[one.port].port;
+        let id = one.value.as_object()?.get("id")?;
+        (port.change == Change::Revised).then(|| (one.transform, one.port, id.to_string()))
+    };
+    let mut seen = BTreeSet::new();
+    emitted.reverse();
+    emitted.retain(|one| id(one).is_none_or(|id| seen.insert(id)));
+    emitted.reverse();
+    emitted
 }
 
 fn origin(insert: &Insert, number: u64) -> Origin {
@@ -92,23 +106,32 @@ fn origin(insert: &Insert, number: u64) -> Origin {
     Origin::made(place, insert.event_time)
 }
 
-/// Applies the rows of one epoch to fresh states, group by group, each in canonical order.
+/// Applies rows to fresh states, group by group, each in canonical order: as one epoch, and then the
+/// end of all input, which tells what waited for more.
 fn apply(
     make: &dyn Fn() -> Box<dyn KeyedState>,
     source: u64,
-    rows: &mut [Row],
-    clock: &EpochClock,
+    mut rows: Vec<Row>,
+    now: EventTime,
     mut emit: impl FnMut(Told, Origin),
 ) {
     rows.sort_unstable_by_key(|row| (row.group, row.place));
+    let clock = |watermark| {
+        let missing = Arc::new([]);
+        EpochClock { now, watermark, late_before: EventTime::MIN, missing }
+    };
     for rows in rows.chunk_by(|a, b| a.group == b.group) {
-        let (mut state, mut told) = (make(), 0);
-        let (group, mut rows) = (rows[0].group.0, rows);
-        let mut apply = |rows: &[Row]| {
-            crate::dataflow::apply(&mut *state, source, group, rows, clock, &mut told, &mut emit)
-        };
-        while apply(rows) == Progress::More {
-            rows = &[];
+        let mut state = make();
+        let mut told = 0;
+        for (mut rows, clock) in [(rows, clock(now)), (&[][..], clock(EventTime::MAX))] {
+            let group = rows.first().map_or(0, |row| row.group.0);
+            let mut apply = |rows: &[Row]| {
+                let state = &mut *state;
+                crate::dataflow::apply(state, source, group, rows, &clock, &mut told, &mut emit)
+            };
+            while apply(rows) == Progress::More {
+                rows = &[];
+            }
         }
     }
 }

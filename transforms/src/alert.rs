@@ -5,14 +5,17 @@
 //! record where the record is, [`ledger`] gathers it where the key lives.
 
 mod draft;
+mod episodes;
 mod ledger;
 mod rule;
+mod sighting;
 
 use crate::key::{self, KeyField};
 use crate::vrl::{Compiler, Program};
+use crate::wording;
 use azud_event::alert::{Rule, Severity};
 use azud_event::dead_letter::Fault;
-use azud_event::id::{Id, KEY_GROUPS};
+use azud_event::id::KEY_GROUPS;
 use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_plan::component::{
@@ -21,10 +24,11 @@ use azud_plan::component::{
     parse_field,
 };
 use azud_plan::diagnostic::{Checker, Diagnostic, Span, codes};
-use azud_plan::document::Node;
 use draft::{Drafter, place_bytes};
+use episodes::{Episodes, Rules};
 use ledger::{Bounds, Ledger};
 use rule::Head;
+use sighting::Sighter;
 use std::sync::Arc;
 use std::time::Duration;
 use vrl::path::OwnedValuePath;
@@ -43,7 +47,13 @@ const DESCRIPTION: &str = "\
 Raises an alert on records for which the condition holds. `rule` names it for good: it is part of
 every alert's identity, so it outlives moves of files and changes of the text.
 
-Without `every` each record is an alert. With `every` there is one alert for each key and each span
+Fed with the results of a `summarize`, windows for which the condition holds are put in a row, and
+those of one key that touch are one alert, an *episode*: ten windows that overlap do not page ten
+times. It says what its most severe window says, of several the one with the most events. A late
+record that amends a window amends the alert, withdraws it, or makes two of them one; `resolve_after`
+the last window has ended it is resolved.
+
+Fed with records, without `every` each is an alert. With `every` there is one alert for each key and each span
 of that length in event time, and further records amend it: the same `id`, the next `revision`. What
 is gathered (count, first and last event, the first and last three records, the entities that they
 name) does not depend on the order in which records arrive. Title, fields and severity are those of
@@ -123,11 +133,26 @@ const OPTIONS: &[OptionSpec] = &[
         summary: "The fields that tell alerts apart. Without them there is one for each span.",
     },
     OptionSpec {
+        name: "max_episode",
+        kind: OptionKind::Duration,
+        default: Default::Value("\"24h\""),
+        summary: "Over windows: how long one alert may last; then another begins.",
+    },
+    OptionSpec {
         name: "max_keys",
         kind: OptionKind::Integer { min: 1, max: 10_000_000 },
         default: Default::Value(MAX_KEYS),
         summary: "How many alerts may be open at once, of all spans; with few, up to 16 for each \
                   of 256 groups of keys.",
+    },
+    OptionSpec {
+        name: "merge",
+        kind: OptionKind::OneOf(&[
+            ("episode", "windows of one key that touch are one alert"),
+            ("window", "each window is an alert"),
+        ]),
+        default: Default::Value("\"episode\""),
+        summary: "Over windows: what is one alert.",
     },
     OptionSpec {
         name: "mode",
@@ -137,6 +162,13 @@ const OPTIONS: &[OptionSpec] = &[
         ]),
         default: Default::Value("\"active\""),
         summary: "Whether people are told.",
+    },
+    OptionSpec {
+        name: "resolve_after",
+        kind: OptionKind::Duration,
+        default: Default::None,
+        summary: "Over windows: how long after its end an alert is resolved. Without it the size \
+                  of the window.",
     },
     OptionSpec {
         name: "rule",
@@ -208,12 +240,14 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Transfo
     let takes_logs = refuse_alerts(options, checker);
     let rule = rule_name(options, checker);
     let every = every(options, checker);
+    let windows = rules(options, checker);
     let programs = programs(options, checker);
     let title = match options.text("title") {
         Some(text) => Template::parse(text, checker).map(Some),
         None => Some(None),
     };
     let (rule, programs, title, every) = (rule?, programs?, title?, every?);
+    let windows = windows?;
     if !takes_logs {
         return None;
     }
@@ -237,8 +271,10 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Transfo
         escalate: programs.1,
         severity: Severity::named(options.one_of("severity")?)?,
         title,
-        key: key_fields(options),
+        key: key_fields(options, windows.is_some()),
         every,
+        windows,
+        shape: wording::shape(options, &["every", "key", "max_episode", "merge", "rule"]),
         bounds: Bounds {
             alerts: max_keys.div_ceil(KEY_GROUPS).max(ALERTS_PER_GROUP_MIN),
             bytes: LEDGER_BYTES_MAX / KEY_GROUPS,
@@ -306,37 +342,66 @@ fn programs(options: &Options<'_>, checker: &mut Checker) -> Option<Programs> {
     Some((condition?, escalate?))
 }
 
-fn key_fields(options: &Options<'_>) -> Vec<KeyField> {
-    let fields = options.list_of_text("key").into_iter().filter_map(|text| {
-        let name = text.text.trim_start_matches('.').to_owned();
-        Some(KeyField { name, path: parse_field(&text.text)? })
+/// Reads the key. Over windows it is that of the windows unless another one is written.
+fn key_fields(options: &Options<'_>, over_windows: bool) -> Vec<KeyField> {
+    let results = options.inputs.iter().find_map(|port| port.results.as_ref());
+    let names: Vec<String> = match results.filter(|_| over_windows && !options.has("key")) {
+        Some(results) => results.key.clone(),
+        None => options.strings("key"),
+    };
+    let fields = names.iter().filter_map(|text| {
+        let name = text.trim_start_matches('.').to_owned();
+        Some(KeyField { name, path: parse_field(text)? })
     });
     fields.collect()
 }
 
 /// Hashes what the rule says. Where it stands and how it is laid out is not part of it.
 fn version(options: &Options<'_>) -> String {
-    fn said(node: &Node, out: &mut Vec<String>) {
-        match (node.as_table(), node.as_array()) {
-            (Some(table), _) => {
-                for entry in &table.entries {
-                    out.push(entry.key.clone());
-                    said(&entry.node, out);
-                }
+    let names: Vec<&str> = options.specs.iter().map(|spec| spec.name).collect();
+    format!("b3:{}", &wording::hash(options, &names).to_string()[..6])
+}
+
+/// Reads how windows become alerts, where results of windows are what feeds the rule: `Some(None)`
+/// where they are not.
+fn rules(options: &Options<'_>, checker: &mut Checker) -> Option<Option<Rules>> {
+    let revised = |port: &&Port| port.change == Change::Revised;
+    let Some(results) = options.inputs.iter().filter(revised).find_map(|it| it.results.as_ref())
+    else {
+        for name in ["max_episode", "merge", "resolve_after"] {
+            if options.has(name) {
+                let title = format!("`{name}` is for alerts over windows");
+                let found = Diagnostic::error(codes::CONTRADICTION, options.span(name), title, "");
+                checker.report(found.help("feed the rule with a `summarize`, or leave it out"));
+                return None;
             }
-            (None, Some(items)) => items.iter().for_each(|item| said(item, out)),
-            (None, None) => out.push(node.to_record_value().to_string()),
         }
+        return Some(None);
+    };
+    if !options.inputs.iter().all(|port| port.change == Change::Revised) {
+        let title = "`alert` is fed with windows and with single records";
+        let found = Diagnostic::error(codes::CONTRADICTION, options.place, title, "");
+        checker.report(found.help("write a rule for each"));
+        return None;
     }
-    let mut words = Vec::new();
-    for spec in options.specs {
-        if let Some(node) = options.node(spec.name) {
-            words.push(spec.name.to_owned());
-            said(node, &mut words);
-        }
+    if options.has("every") {
+        let title = "`every` does not go with windows, which say it themselves";
+        let found = Diagnostic::error(codes::CONTRADICTION, options.span("every"), title, "");
+        checker.report(found.help("leave it out: windows that touch are one alert"));
+        return None;
     }
-    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-    format!("b3:{}", &Id::of(&words).to_string()[..6])
+    let resolve_after = match options.has("resolve_after") {
+        true => options.duration("resolve_after")?,
+        false => results.size,
+    };
+    let max_keys = usize::try_from(options.integer("max_keys")?).ok()?;
+    Some(Some(Rules {
+        each_window: options.one_of("merge")? == "window",
+        longest: options.duration("max_episode")?,
+        resolve_after,
+        amended_for: results.amended_for,
+        windows_max: max_keys.div_ceil(KEY_GROUPS).max(ALERTS_PER_GROUP_MIN),
+    }))
 }
 
 /// A checked `alert`.
@@ -349,6 +414,8 @@ struct AlertSpec {
     title: Option<Template>,
     key: Vec<KeyField>,
     every: Option<Duration>,
+    windows: Option<Rules>,
+    shape: u64,
     bounds: Bounds,
 }
 
@@ -371,13 +438,20 @@ impl AlertSpec {
 
 impl TransformSpec for AlertSpec {
     fn outputs(&self, _input: &Port) -> Vec<Port> {
-        let change = if self.every.is_some() { Change::Revised } else { Change::Append };
-        vec![Port { name: None, kind: Kind::Alert, change, optional: false }]
+        let keyed = self.every.is_some() || self.windows.is_some();
+        let change = if keyed { Change::Revised } else { Change::Append };
+        vec![Port { kind: Kind::Alert, change, ..Port::logs() }]
     }
 
     fn build(&self) -> Running {
         let drafter = self.drafter();
         let head = Arc::clone(&self.head);
+        if let Some(rules) = self.windows {
+            return Running::Keyed {
+                rows: Box::new(Sighter::new(drafter)),
+                state: Box::new(move || Box::new(Episodes::new(Arc::clone(&head), rules))),
+            };
+        }
         let Some(every) = self.every else {
             return Running::Stateless(Box::new(Single { head, drafter }));
         };
@@ -386,6 +460,10 @@ impl TransformSpec for AlertSpec {
             rows: Box::new(Rows { drafter, rows: Vec::new() }),
             state: Box::new(move || Box::new(Ledger::new(Arc::clone(&head), every, bounds))),
         }
+    }
+
+    fn shape(&self) -> u64 {
+        self.shape
     }
 
     fn rule(&self) -> Option<(&str, Span)> {

@@ -16,6 +16,7 @@ mod summarize;
 mod testing;
 pub mod vrl;
 mod window;
+mod wording;
 
 use azud_plan::component::TransformFactory;
 

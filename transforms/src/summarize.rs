@@ -16,8 +16,8 @@ use crate::key::KeyField;
 use crate::vrl::Program;
 use crate::window::{Bounds, Fields, PanesMaker, SessionsMaker, State, Windows};
 use azud_plan::component::{
-    Change, Default, Example, Kind, OptionKind, OptionSpec, Port, Running, TransformFactory,
-    TransformSpec,
+    Change, Default, Example, OptionKind, OptionSpec, Port, Results as ResultsOf, Running,
+    TransformFactory, TransformSpec,
 };
 use having::Having;
 use result::{Results, Shape};
@@ -265,6 +265,9 @@ struct SummarizeSpec {
     having: Option<Having>,
     windows: Arc<Windows>,
     gathers: Arc<Fields>,
+    results: ResultsOf,
+    /// A hash of what the state hangs on.
+    kept_under: u64,
     shape: Arc<Shape>,
     bounds: Bounds,
 }
@@ -272,7 +275,12 @@ struct SummarizeSpec {
 impl TransformSpec for SummarizeSpec {
     fn outputs(&self, _input: &Port) -> Vec<Port> {
         let late = Port { name: Some("late".to_owned()), optional: true, ..Port::logs() };
-        vec![Port { kind: Kind::Log, change: Change::Revised, ..Port::logs() }, late]
+        let results = Some(self.results.clone());
+        vec![Port { change: Change::Revised, results, ..Port::logs() }, late]
+    }
+
+    fn shape(&self) -> u64 {
+        self.kept_under
     }
 
     fn late_port(&self) -> Option<usize> {

@@ -37,6 +37,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a port carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,12 +83,25 @@ pub struct Port {
     /// Whether it may stay without a reader without a warning: what is not read is set aside or
     /// counted.
     pub optional: bool,
+    /// What is known of its records when they are results of windows.
+    pub results: Option<Results>,
+}
+
+/// Results of windows, as those who read them know them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Results {
+    /// The fields that tell them apart.
+    pub key: Vec<String>,
+    /// How long a window is; of a session, the pause that ends it.
+    pub size: Duration,
+    /// For how long after its end a window may be amended.
+    pub amended_for: Duration,
 }
 
 impl Port {
     /// Makes the unnamed output of append-only logs, the most common one.
     pub fn logs() -> Self {
-        Port { name: None, kind: Kind::Log, change: Change::Append, optional: false }
+        Port { name: None, kind: Kind::Log, change: Change::Append, optional: false, results: None }
     }
 }
 

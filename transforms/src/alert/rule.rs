@@ -3,8 +3,6 @@
 use azud_event::alert::{Alert, Completeness, Rule, SCHEMA, Severity, Triage};
 use azud_event::id::Id;
 use azud_event::time::EventTime;
-use azud_plan::telemetry::ALERTS;
-use metrics::counter;
 use std::collections::BTreeMap;
 use vrl::value::Value;
 
@@ -65,14 +63,14 @@ impl Head {
         }
     }
 
-    /// Gives a revision as the record that it is told as, and counts it.
+    /// Gives the id of the alert of a key that is anchored at a time.
+    pub fn id(&self, key: &[u8], anchor: EventTime) -> Id {
+        let anchor = anchor.nanoseconds().to_le_bytes();
+        Id::of(&[b"alert", self.rule.id.as_bytes(), key, &anchor])
+    }
+
+    /// Gives a revision as the record that it is told as.
     pub fn to_value(&self, alert: &Alert) -> Value {
-        let labels = [
-            ("rule", self.rule.id.clone()),
-            ("severity", alert.severity.name().to_owned()),
-            ("change", alert.change.clone()),
-        ];
-        counter!(ALERTS, &labels).increment(1);
         serde_json::to_value(alert).map_or(Value::Null, Value::from)
     }
 }

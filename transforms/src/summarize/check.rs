@@ -10,8 +10,9 @@ use crate::window::{
     Bounds, Evidence, Field, Fields, Gap, Grid, PANES_PER_WINDOW_MAX, Panes, Sessions, Windows,
     Zone,
 };
+use crate::wording;
 use azud_event::id::KEY_GROUPS;
-use azud_plan::component::{Change, Kind, Options, TransformSpec, parse_field};
+use azud_plan::component::{Change, Kind, Options, Results, TransformSpec, parse_field};
 use azud_plan::diagnostic::{Checker, Diagnostic, Span, codes};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,17 +49,31 @@ pub fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Tra
     let max_keys = usize::try_from(options.integer("max_keys")?).ok()?;
     let max_bytes = usize::try_from(options.bytes("max_bytes")?).ok()?;
     Some(Box::new(SummarizeSpec {
-        group_by: keys,
         gathers: Arc::new(Fields { fields: aggregates.collect(), evidence }),
         takes: fields.into_iter().map(|field| (field.condition, field.field)).collect(),
         having,
         windows: Arc::new(windows),
+        results: results_of(options, &keys)?,
+        kept_under: wording::shape(options, &["fields", "group_by", "window"]),
         shape: Arc::new(shape),
+        group_by: keys,
         bounds: Bounds {
             keys: max_keys.div_ceil(KEY_GROUPS).max(KEYS_PER_GROUP_MIN),
             bytes: max_bytes / KEY_GROUPS,
         },
     }))
+}
+
+/// Says what those who read the results must know of them.
+fn results_of(options: &Options<'_>, keys: &[KeyField]) -> Option<Results> {
+    let window = options.table("window")?;
+    let span = |name: &str| window.has(name).then(|| window.duration(name)).flatten();
+    let gap = span("gap").unwrap_or_default();
+    Some(Results {
+        key: keys.iter().map(|field| field.name.clone()).collect(),
+        size: span("size").unwrap_or(gap),
+        amended_for: window.duration("allowed_lateness")?.saturating_add(gap),
+    })
 }
 
 fn refuse_inputs(options: &Options<'_>, checker: &mut Checker) -> bool {

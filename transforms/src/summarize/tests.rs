@@ -10,7 +10,7 @@ use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    EpochClock, KeyedState, Progress, RowContext, Taken, Told, TransformSpec,
+    EpochClock, KeyedState, Kind, Progress, RowContext, Taken, Told, TransformSpec,
 };
 use azud_plan::diagnostic::{Diagnostic, codes};
 use proptest::prelude::*;

@@ -1,0 +1,505 @@
+//! Episodes: one alert for windows of one key that touch, however many there are.
+//!
+//! A window of ten minutes that hops by one would otherwise page ten times for one attack. Windows
+//! for which the condition holds are put in a row; those that touch are an *episode*, and an
+//! episode is one alert. Its identity is given when it is first told, by the start of its first
+//! window then, and stays with it when later records move that start.
+//!
+//! ```text
+//!  windows   [──────]            told: A raised
+//!              [──────]          A amended
+//!                                [──────]           B raised
+//!                    [──────────────]   (late)      A amended, supersedes B; B withdrawn
+//! ```
+//!
+//! # Invariants
+//!
+//! - Which episodes there are, and what each says, is a function of the last revisions of the
+//!   windows alone. Only ids and the number of revisions depend on what was told when.
+//! - An episode says what its *decisive* window says: the most severe, of several the one with the
+//!   most events, then the last.
+//! - A revision goes out only if something that people see has changed; the first, a worse
+//!   severity, an end and a withdrawal at once, others not within [`SETTLE`] of the last.
+//! - Nothing is forgotten while a window may still be amended.
+
+use super::rule::Head;
+use super::sighting::{Seen, Sighting};
+use azud_event::alert::{Alert, Completeness, Entity, Severity};
+use azud_event::id::Id;
+use azud_event::row::Row;
+use azud_event::time::EventTime;
+use azud_plan::component::{Due, EpochClock, KeyedState, Progress, Told};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long amendments wait for each other, by the logged clock: who delivers an hour of records at
+/// once must not cause a hundred revisions.
+pub const SETTLE: Duration = Duration::from_secs(5);
+
+/// How many records an alert carries; those of the decisive window come first.
+const EVIDENCE_MAX: usize = 6;
+
+/// The version of snapshots, their first byte.
+const SNAPSHOT_VERSION: u8 = 1;
+
+/// How windows become episodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether every window is an alert of its own.
+    pub each_window: bool,
+    /// How long an episode may be; a longer one is divided.
+    pub longest: Duration,
+    /// How long after its end an episode is resolved.
+    pub resolve_after: Duration,
+    /// For how long after its end a window may still be amended.
+    pub amended_for: Duration,
+    /// How many windows a key group may hold.
+    pub windows_max: usize,
+}
+
+/// The episodes of one key group.
+pub struct Episodes {
+    head: Arc<Head>,
+    rules: Rules,
+    kept: Kept,
+}
+
+/// What outlives the process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Kept {
+    /// How many windows had to leave so far.
+    evicted: u64,
+    windows: usize,
+    keys: Vec<(Vec<u8>, OfKey)>,
+}
+
+/// What is known of one key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct OfKey {
+    /// The windows, by start and end: the revision, and what it says if it is a reason for an alert.
+    windows: Vec<Sighting>,
+    episodes: Vec<Episode>,
+    /// The last revisions of alerts that were withdrawn, by anchor: one that comes back goes on
+    /// from there.
+    gone: Vec<(EventTime, u64)>,
+}
+
+/// An alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Episode {
+    /// The start of its first window when it was first told.
+    anchor: EventTime,
+    start: EventTime,
+    end: EventTime,
+    revision: u64,
+    raised_at: EventTime,
+    told_at: EventTime,
+    /// What was told last: its severity, and a hash of what people see.
+    told: Option<(Severity, [u8; 16])>,
+    resolved_at: Option<EventTime>,
+    supersedes: BTreeSet<EventTime>,
+    /// Whether something is to be told once the last revision has settled.
+    waits: bool,
+}
+
+/// Windows that touch.
+struct Run<'a> {
+    windows: Vec<(&'a Sighting, &'a Seen)>,
+    start: EventTime,
+    end: EventTime,
+}
+
+impl Episodes {
+    /// Begins without any.
+    pub fn new(head: Arc<Head>, rules: Rules) -> Self {
+        Episodes { head, rules, kept: Kept::default() }
+    }
+
+    /// Gives what is known of a key, and where it stands in the order of keys.
+    fn of_key(&mut self, key: &[u8]) -> &mut OfKey {
+        let keys = &mut self.kept.keys;
+        let index = match keys.binary_search_by(|(known, _)| known.as_slice().cmp(key)) {
+            Ok(index) => index,
+            Err(index) => {
+                keys.insert(index, (key.to_vec(), OfKey::default()));
+                index
+            }
+        };
+        &mut keys[index].1
+    }
+
+    fn add(&mut self, row: &Row) {
+        let sighting: Sighting = match serde_json::from_slice(&row.payload) {
+            Ok(sighting) => sighting,
+            Err(error) => {
+                // Rows are made by this program and live no longer than it.
+                tracing::error!(rule = %self.head.rule.id, "a row is no result: {error}");
+                return;
+            }
+        };
+        let of_key = self.of_key(&row.key);
+        let place =
+            |known: &Sighting| (known.start, known.end).cmp(&(sighting.start, sighting.end));
+        let added = match of_key.windows.binary_search_by(place) {
+            Ok(known) if of_key.windows[known].revision < sighting.revision => {
+                of_key.windows[known] = sighting;
+                0
+            }
+            Ok(_) => 0,
+            Err(index) => {
+                of_key.windows.insert(index, sighting);
+                1
+            }
+        };
+        self.kept.windows += added;
+    }
+
+    /// Lets keys go until the bound holds, those whose last window ended first.
+    fn evict(&mut self) {
+        let Kept { evicted, windows, keys } = &mut self.kept;
+        if *windows <= self.rules.windows_max {
+            return;
+        }
+        let last = |of_key: &OfKey| of_key.windows.last().map(|window| window.end);
+        let mut by_age: Vec<_> =
+            keys.iter().map(|(key, of_key)| (last(of_key), key.clone())).collect();
+        by_age.sort_unstable();
+        for (_, key) in by_age {
+            if *windows <= self.rules.windows_max {
+                break;
+            }
+            keys.retain(|(known, of_key)| {
+                let stays = *known != key;
+                if !stays {
+                    *windows -= of_key.windows.len();
+                    *evicted += of_key.windows.len() as u64;
+                }
+                stays
+            });
+        }
+        tracing::warn!(
+            rule = %self.head.rule.id, evicted = *evicted,
+            "the rule has more windows than it may hold; the oldest left"
+        );
+    }
+}
+
+impl KeyedState for Episodes {
+    fn on_epoch(
+        &mut self,
+        rows: &[Row],
+        clock: &EpochClock,
+        tell: &mut dyn FnMut(Told),
+    ) -> Progress {
+        let mut touched: BTreeSet<Vec<u8>> = BTreeSet::new();
+        for row in rows {
+            self.add(row);
+            touched.insert(row.key.clone());
+        }
+        let Episodes { head, rules, kept } = self;
+        let telling = Telling { head, rules, clock, evicted: kept.evicted };
+        for (key, of_key) in &mut kept.keys {
+            if touched.contains(key) || of_key.is_due(rules, clock) {
+                of_key.tell(key, &telling, tell);
+                kept.windows -= of_key.forget(rules, clock);
+            }
+        }
+        kept.keys.retain(|(_, of_key)| !of_key.is_empty());
+        self.evict();
+        Progress::Done
+    }
+
+    fn due(&self) -> Due {
+        let keys = self.kept.keys.iter().map(|(_, of_key)| of_key.due(&self.rules));
+        keys.fold(Due::default(), |least, due| Due {
+            watermark: [least.watermark, due.watermark].into_iter().flatten().min(),
+            now: [least.now, due.now].into_iter().flatten().min(),
+        })
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        let mut snapshot = vec![SNAPSHOT_VERSION];
+        serde_json::to_writer(&mut snapshot, &self.kept)
+            .expect("texts, numbers and lists have a form in JSON");
+        snapshot
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
+        let kept = match snapshot {
+            [SNAPSHOT_VERSION, kept @ ..] => kept,
+            _ => return Err("episodes of this version are not known".to_owned()),
+        };
+        self.kept = serde_json::from_slice(kept).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+}
+
+/// What is needed to tell.
+struct Telling<'a> {
+    head: &'a Head,
+    rules: &'a Rules,
+    clock: &'a EpochClock,
+    evicted: u64,
+}
+
+impl OfKey {
+    /// Tells what has changed.
+    fn tell(&mut self, key: &[u8], telling: &Telling<'_>, tell: &mut dyn FnMut(Told)) {
+        let OfKey { windows, episodes, gone } = self;
+        let runs = runs(windows, telling.rules);
+        let mut left = std::mem::take(episodes);
+        for run in &runs {
+            let mut mine: Vec<Episode> = left.extract_if(.., |it| run.touches(it)).collect();
+            let mut episode = match mine.is_empty() {
+                true => Episode::begin(run, telling.clock, gone),
+                false => mine.remove(0),
+            };
+            for later in mine {
+                let by = Some(telling.head.id(key, episode.anchor));
+                gone.extend(later.withdraw(key, by, telling, tell));
+                episode.supersedes.insert(later.anchor);
+                episode.supersedes.extend(later.supersedes.iter().copied());
+            }
+            (episode.start, episode.end) = (run.start, run.end);
+            episode.tell(key, run, telling, tell);
+            episodes.push(episode);
+        }
+        for empty in left {
+            gone.extend(empty.withdraw(key, None, telling, tell));
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.windows.is_empty() && self.episodes.is_empty() && self.gone.is_empty()
+    }
+
+    /// Forgets windows that can no longer be amended, of episodes that are over.
+    fn forget(&mut self, rules: &Rules, clock: &EpochClock) -> usize {
+        let over = |end: EventTime| {
+            clock.late_before >= end.saturating_add(rules.amended_for.max(rules.resolve_after))
+        };
+        let before = self.windows.len();
+        let done: Vec<_> = self
+            .episodes
+            .extract_if(.., |episode| over(episode.end) && !episode.waits)
+            .map(|episode| (episode.start, episode.end))
+            .collect();
+        self.windows.retain(|window| {
+            let of_done =
+                done.iter().any(|(start, end)| window.start >= *start && window.end <= *end);
+            !(of_done || window.seen.is_none() && over(window.end))
+        });
+        self.gone.retain(|(anchor, _)| !over(*anchor));
+        before - self.windows.len()
+    }
+
+    fn due(&self, rules: &Rules) -> Due {
+        let resolves = |episode: &Episode| {
+            let open = episode.resolved_at.is_none();
+            open.then(|| episode.end.saturating_add(rules.resolve_after))
+        };
+        let settles =
+            |episode: &Episode| episode.waits.then(|| episode.told_at.saturating_add(SETTLE));
+        let kept_for = rules.amended_for.max(rules.resolve_after);
+        let ends = self.windows.iter().map(|window| window.end);
+        let ends = ends.chain(self.gone.iter().map(|(anchor, _)| *anchor));
+        let forgets = ends.map(|end| end.saturating_add(kept_for));
+        Due {
+            watermark: self.episodes.iter().filter_map(resolves).chain(forgets).min(),
+            now: self.episodes.iter().filter_map(settles).min(),
+        }
+    }
+
+    fn is_due(&self, rules: &Rules, clock: &EpochClock) -> bool {
+        let due = self.due(rules);
+        let reached = |due: Option<EventTime>, now| due.is_some_and(|due| due <= now);
+        reached(due.watermark, clock.watermark) || reached(due.now, clock.now)
+    }
+}
+
+/// Puts the windows that are a reason for an alert into runs of those that touch. They are sorted by
+/// their start.
+fn runs<'a>(windows: &'a [Sighting], rules: &Rules) -> Vec<Run<'a>> {
+    let mut runs: Vec<Run<'a>> = Vec::new();
+    for window in windows {
+        let Some(seen) = &window.seen else { continue };
+        if let Some(run) = runs.last_mut()
+            && !rules.each_window
+            && window.start <= run.end
+            && window.end.since(run.start) <= rules.longest
+        {
+            run.end = run.end.max(window.end);
+            run.windows.push((window, seen));
+            continue;
+        }
+        let windows = vec![(window, seen)];
+        runs.push(Run { windows, start: window.start, end: window.end });
+    }
+    runs
+}
+
+impl Run<'_> {
+    fn touches(&self, episode: &Episode) -> bool {
+        episode.start < self.end && self.start < episode.end
+    }
+
+    /// The window that decides what is said.
+    fn decisive(&self) -> &Seen {
+        let rank = |(window, seen): &&(&Sighting, &Seen)| {
+            (seen.draft.severity, seen.event_count, window.start)
+        };
+        let decisive = self.windows.iter().max_by_key(rank);
+        decisive.expect("a run begins with a window").1
+    }
+}
+
+impl Episode {
+    fn begin(run: &Run<'_>, clock: &EpochClock, gone: &mut Vec<(EventTime, u64)>) -> Self {
+        let before = gone.extract_if(.., |(anchor, _)| *anchor == run.start).next();
+        Episode {
+            anchor: run.start,
+            start: run.start,
+            end: run.end,
+            revision: before.map_or(0, |(_, revision)| revision),
+            raised_at: clock.now,
+            told_at: clock.now,
+            told: None,
+            resolved_at: None,
+            supersedes: BTreeSet::new(),
+            waits: false,
+        }
+    }
+
+    /// Tells the next revision, if it is time for one.
+    fn tell(
+        &mut self,
+        key: &[u8],
+        run: &Run<'_>,
+        telling: &Telling<'_>,
+        tell: &mut dyn FnMut(Told),
+    ) {
+        let clock = telling.clock;
+        let ended = clock.watermark == EventTime::MAX;
+        // The end of all input is no silence: nothing more is known then.
+        let silent = clock.watermark >= run.end.saturating_add(telling.rules.resolve_after);
+        let resolved = silent && (!ended || self.resolved_at.is_some());
+        let ends = resolved && self.resolved_at.is_none();
+        self.resolved_at = if resolved { self.resolved_at.or(Some(clock.now)) } else { None };
+        let mut alert = self.alert(key, run, telling);
+        let seen = digest(&alert);
+        let change = match self.told {
+            None => "raised",
+            Some((severity, _)) if alert.severity > severity => "escalated",
+            Some(_) if ends => "resolved",
+            Some((_, known)) if known == seen => {
+                self.waits = false;
+                return;
+            }
+            Some(_) => "amended",
+        };
+        let settled = clock.now >= self.told_at.saturating_add(SETTLE) || ended;
+        if change == "amended" && !settled {
+            self.waits = true;
+            return;
+        }
+        self.revision += 1;
+        self.told_at = clock.now;
+        self.told = Some((alert.severity, seen));
+        self.waits = false;
+        alert.revision = self.revision;
+        alert.change = change.to_owned();
+        let value = telling.head.to_value(&alert);
+        tell(Told { port: 0, event_time: alert.last_event_at, value });
+    }
+
+    /// Makes the alert as it is now, but for what tells its revision.
+    fn alert(&self, key: &[u8], run: &Run<'_>, telling: &Telling<'_>) -> Alert {
+        let (head, clock) = (telling.head, telling.clock);
+        let decisive = run.decisive();
+        let draft = &decisive.draft;
+        let anchor = self.anchor.nanoseconds().to_le_bytes();
+        let all = || run.windows.iter().map(|(_, seen)| seen);
+        let entities: BTreeSet<Entity> =
+            all().flat_map(|seen| seen.draft.entities.iter().cloned()).collect();
+        let ended = clock.watermark == EventTime::MAX;
+        let state = if self.resolved_at.is_some() { "resolved" } else { "firing" };
+        Alert {
+            state: state.to_owned(),
+            title: draft.title.clone(),
+            key: draft.key.clone(),
+            fields: draft.fields.clone(),
+            window: Some(serde_json::json!({
+                "start": run.start.to_rfc3339(),
+                "end": run.end.to_rfc3339(),
+                "windows": run.windows.len(),
+            })),
+            first_event_at: all().map(|seen| seen.first_event_at).min().unwrap_or(run.start),
+            last_event_at: all().map(|seen| seen.last_event_at).max().unwrap_or(run.end),
+            event_count: decisive.event_count,
+            raised_at: self.raised_at,
+            resolved_at: self.resolved_at,
+            delay_ms: i64::try_from(clock.now.since(draft.received_at).as_millis()).ok(),
+            completeness: Completeness {
+                complete_to: if ended { clock.now } else { clock.watermark },
+                missing: clock.missing.to_vec(),
+                late_events: all().map(|seen| seen.late_events).max().unwrap_or(0),
+                keys_evicted: decisive.keys_evicted.saturating_add(telling.evicted),
+            },
+            entities: entities.into_iter().take(super::draft::ENTITIES_MAX).collect(),
+            evidence: decisive.evidence.iter().take(EVIDENCE_MAX).cloned().collect(),
+            supersedes: self.supersedes.iter().map(|it| head.id(key, *it).to_string()).collect(),
+            reason: draft.reason.clone(),
+            ..head.alert(&[key, &anchor], draft.severity, clock.now)
+        }
+    }
+
+    /// Tells that there is nothing in it any more; gives where it stood and how it was told.
+    fn withdraw(
+        &self,
+        key: &[u8],
+        by: Option<Id>,
+        telling: &Telling<'_>,
+        tell: &mut dyn FnMut(Told),
+    ) -> Option<(EventTime, u64)> {
+        let (severity, _) = self.told?;
+        let (head, clock) = (telling.head, telling.clock);
+        let anchor = self.anchor.nanoseconds().to_le_bytes();
+        let alert = Alert {
+            revision: self.revision + 1,
+            change: "withdrawn".to_owned(),
+            state: "withdrawn".to_owned(),
+            title: head.rule.id.clone(),
+            first_event_at: self.start,
+            last_event_at: self.end,
+            event_count: 0,
+            raised_at: self.raised_at,
+            superseded_by: by.map(|id| id.to_string()),
+            ..head.alert(&[key, &anchor], severity, clock.now)
+        };
+        let value = head.to_value(&alert);
+        tell(Told { port: 0, event_time: self.end, value });
+        Some((self.anchor, self.revision + 1))
+    }
+}
+
+/// Hashes what people see of an alert: not how long it took, nor how complete it is.
+fn digest(alert: &Alert) -> [u8; 16] {
+    let seen = serde_json::json!([
+        alert.state,
+        alert.severity,
+        alert.title,
+        alert.fields,
+        alert.window,
+        alert.event_count,
+        alert.first_event_at.nanoseconds(),
+        alert.last_event_at.nanoseconds(),
+        alert.supersedes,
+    ]);
+    *Id::of(&[seen.to_string().as_bytes()]).as_bytes()
+}
+
+#[cfg(test)]
+#[path = "episodes_tests.rs"]
+mod tests;

@@ -1,0 +1,279 @@
+use super::*;
+use crate::alert::draft::Draft;
+use azud_event::alert::{Evidence, Rule};
+use azud_event::id::{KeyGroup, StreamId};
+use azud_event::row::Place;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const MINUTE: i64 = 60;
+
+fn time(second: i64) -> EventTime {
+    EventTime::from_nanoseconds(second * 1_000_000_000)
+}
+
+fn rules() -> Rules {
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    Rules {
+        each_window: false,
+        longest: minutes(24 * 60),
+        resolve_after: minutes(10),
+        amended_for: minutes(60),
+        windows_max: 10_000,
+    }
+}
+
+fn episodes(rules: Rules) -> Episodes {
+    let rule = Rule { id: "rule".to_owned(), ..Rule::default() };
+    Episodes::new(Arc::new(Head { rule, description: None, mode: "active" }), rules)
+}
+
+/// A result of a window of ten minutes: its start in minutes, its revision, and the events counted
+/// in it if the condition holds.
+#[derive(Clone, Debug)]
+struct Result {
+    start: i64,
+    revision: u64,
+    events: Option<u64>,
+}
+
+fn seen(start: i64, events: u64) -> Seen {
+    let draft = Draft {
+        severity: if events > 50 { Severity::Critical } else { Severity::High },
+        reason: None,
+        title: format!("{events} events"),
+        key: BTreeMap::new(),
+        fields: BTreeMap::from([("failures".to_owned(), events.into())]),
+        entities: BTreeSet::new(),
+        evidence: Evidence {
+            event_time: time(0),
+            source: None,
+            peer: None,
+            raw: String::new(),
+            encoding: "utf8".to_owned(),
+            cut: false,
+            r#ref: String::new(),
+        },
+        received_at: time(start * MINUTE),
+    };
+    Seen {
+        draft,
+        event_count: events,
+        first_event_at: time(start * MINUTE),
+        last_event_at: time((start + 9) * MINUTE),
+        evidence: Vec::new(),
+        late_events: 0,
+        keys_evicted: 0,
+    }
+}
+
+fn row(position: u64, key: u8, result: &Result) -> Row {
+    let Result { start, revision, events } = *result;
+    let sighting = Sighting {
+        revision,
+        start: time(start * MINUTE),
+        end: time((start + 10) * MINUTE),
+        seen: events.map(|events| seen(start, events)),
+    };
+    let place =
+        Place { event_time: sighting.end, source: 1, stream: StreamId(2), position, index: 0 };
+    let payload = serde_json::to_vec(&sighting).unwrap();
+    Row { group: KeyGroup(0), place, key: vec![key], payload }
+}
+
+fn epoch(state: &mut Episodes, rows: &[Row], now: i64, watermark: i64) -> Vec<Alert> {
+    let clock = EpochClock {
+        now: time(now),
+        watermark: time(watermark),
+        late_before: time(watermark),
+        missing: Arc::new([]),
+    };
+    let mut told = Vec::new();
+    assert_eq!(
+        state.on_epoch(rows, &clock, &mut |one| {
+            told.push(serde_json::from_value(serde_json::to_value(one.value).unwrap()).unwrap());
+        }),
+        Progress::Done
+    );
+    told
+}
+
+fn result(start: i64, revision: u64, events: u64) -> Result {
+    Result { start, revision, events: Some(events) }
+}
+
+#[test]
+fn windows_that_touch_are_one_alert_with_one_id() {
+    let mut state = episodes(rules());
+    let first = epoch(&mut state, &[row(1, 0, &result(0, 1, 20))], 600, 600);
+    assert_eq!((first.len(), first[0].change.as_str(), first[0].revision), (1, "raised", 1));
+    // Hops by a minute: amended, but not before the last revision has settled.
+    assert_eq!(epoch(&mut state, &[row(2, 0, &result(1, 1, 25))], 602, 660), []);
+    assert_eq!(state.due().now, Some(time(605)));
+    let next = epoch(&mut state, &[row(3, 0, &result(2, 1, 24))], 606, 720);
+    assert_eq!((next.len(), next[0].change.as_str()), (1, "amended"));
+    assert_eq!((&next[0].id, next[0].title.as_str()), (&first[0].id, "25 events"));
+    let window = next[0].window.as_ref().unwrap();
+    assert_eq!((window["windows"].as_u64(), next[0].revision), (Some(3), 2));
+    // What is worse is told at once.
+    let worse = epoch(&mut state, &[row(4, 0, &result(3, 1, 60))], 606, 780);
+    assert_eq!((worse[0].change.as_str(), worse[0].severity), ("escalated", Severity::Critical));
+}
+
+#[test]
+fn silence_resolves_and_what_is_over_is_forgotten() {
+    let mut state = episodes(rules());
+    let raised = epoch(&mut state, &[row(1, 0, &result(0, 1, 20))], 600, 600);
+    assert_eq!(state.due().watermark, Some(time(20 * MINUTE)));
+    assert_eq!(epoch(&mut state, &[], 1_000, 19 * MINUTE), []);
+    let resolved = epoch(&mut state, &[], 1_200, 20 * MINUTE);
+    assert_eq!((resolved[0].change.as_str(), resolved[0].state.as_str()), ("resolved", "resolved"));
+    assert_eq!((&resolved[0].id, resolved[0].revision), (&raised[0].id, 2));
+    assert_eq!(epoch(&mut state, &[], 1_300, 21 * MINUTE), []);
+    assert_eq!(epoch(&mut state, &[], 5_000, 71 * MINUTE), []);
+    assert_eq!((state.kept.keys.len(), state.kept.windows, state.due()), (0, 0, Due::default()));
+}
+
+#[test]
+fn a_window_that_no_longer_holds_withdraws_and_may_come_back() {
+    let mut state = episodes(rules());
+    let raised = epoch(&mut state, &[row(1, 0, &result(0, 1, 20))], 600, 600);
+    let gone = Result { start: 0, revision: 2, events: None };
+    let withdrawn = epoch(&mut state, &[row(2, 0, &gone)], 601, 600);
+    assert_eq!((withdrawn[0].change.as_str(), withdrawn[0].revision), ("withdrawn", 2));
+    let again = epoch(&mut state, &[row(3, 0, &result(0, 3, 21))], 602, 600);
+    assert_eq!((&again[0].id, again[0].revision), (&raised[0].id, 3));
+    // An older revision changes nothing.
+    assert_eq!(epoch(&mut state, &[row(4, 0, &gone)], 900, 600), []);
+}
+
+#[test]
+fn a_bridge_makes_two_episodes_one() {
+    let mut state = episodes(rules());
+    let rows = [row(1, 0, &result(0, 1, 20)), row(2, 0, &result(15, 1, 30))];
+    let two = epoch(&mut state, &rows, 1_500, 1_500);
+    assert_eq!(two.len(), 2);
+    let told = epoch(&mut state, &[row(3, 0, &result(8, 1, 22))], 1_600, 1_500);
+    let [withdrawn, amended] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(withdrawn.id, two[1].id);
+    assert_eq!(withdrawn.superseded_by, Some(two[0].id.to_string()));
+    assert_eq!((&amended.id, amended.change.as_str()), (&two[0].id, "amended"));
+    assert_eq!(amended.supersedes, [two[1].id.to_string()]);
+}
+
+#[test]
+fn each_window_may_be_an_alert_and_long_episodes_are_divided() {
+    let rows: Vec<_> = (0..5).map(|n| row(n as u64, 0, &result(n, 1, 20))).collect();
+    let mut each = episodes(Rules { each_window: true, ..rules() });
+    assert_eq!(epoch(&mut each, &rows, 900, 600).len(), 5);
+    let mut short = episodes(Rules { longest: Duration::from_secs(12 * 60), ..rules() });
+    assert_eq!(epoch(&mut short, &rows, 900, 600).len(), 2);
+}
+
+#[test]
+fn windows_are_bounded_and_the_oldest_key_leaves() {
+    let mut state = episodes(Rules { windows_max: 2, ..rules() });
+    let rows: Vec<_> = (0..4).map(|n| row(n, n as u8, &result(n as i64 * 20, 1, 20))).collect();
+    epoch(&mut state, &rows, 9_000, 600);
+    assert_eq!((state.kept.windows, state.kept.keys.len(), state.kept.evicted), (2, 2, 2));
+    assert_eq!(state.kept.keys[0].0, [2]);
+}
+
+/// How an alert ends, but for what tells how it came there.
+type End = (u8, i64, i64, u64, usize);
+
+/// The naive model: the last revision of each window, sorted, those that touch together.
+fn model(results: &[(u8, Result)]) -> Vec<End> {
+    let mut last: BTreeMap<(u8, i64), &Result> = BTreeMap::new();
+    for (key, result) in results {
+        let known = last.entry((*key, result.start)).or_insert(result);
+        if known.revision < result.revision {
+            *known = result;
+        }
+    }
+    let mut ends: Vec<End> = Vec::new();
+    for ((key, start), result) in last {
+        let Some(events) = result.events else { continue };
+        match ends.last_mut() {
+            Some(end) if end.0 == key && start <= end.2 => {
+                (end.2, end.3, end.4) = (start + 10, end.3.max(events), end.4 + 1);
+            }
+            _ => ends.push((key, start, start + 10, events, 1)),
+        }
+    }
+    ends
+}
+
+fn results() -> impl Strategy<Value = Vec<(u8, Result)>> {
+    let one = (0..3u8, 0..60i64, proptest::option::weighted(0.8, 20..80u64));
+    prop::collection::vec(one, 1..40).prop_map(|list| {
+        let mut revisions: BTreeMap<(u8, i64), u64> = BTreeMap::new();
+        let mut revise = |(key, start, events): (u8, i64, Option<u64>)| {
+            let revision = revisions.entry((key, start)).or_default();
+            *revision += 1;
+            (key, Result { start, revision: *revision, events })
+        };
+        list.into_iter().map(&mut revise).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn they_end_as_the_model_says_whatever_the_epochs(
+        results in results(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+    ) {
+        let rows: Vec<_> =
+            (0..).zip(&results).map(|(at, (key, result))| row(at, *key, result)).collect();
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(rows.len())).collect();
+        ends.push(rows.len());
+        ends.sort_unstable();
+        let mut state = episodes(rules());
+        let mut last: BTreeMap<Id, (u8, Alert)> = BTreeMap::new();
+        let (mut start, mut now) = (0, 600);
+        for end in ends {
+            // Keys are told one after the other, and each alert is of one of them.
+            let mut of_key = |state: &mut Episodes, rows: &[Row], now: i64| {
+                for alert in epoch(state, rows, now, 600) {
+                    let keys = 0..3u8;
+                    let is_of = |key: &u8| {
+                        let anchors = 0..60;
+                        anchors.map(|at| state.head.id(&[*key], time(at * MINUTE)))
+                            .any(|id| id == alert.id)
+                    };
+                    let key = keys.into_iter().find(is_of).unwrap();
+                    let known = last.insert(alert.id, (key, alert.clone()));
+                    // Revisions have no gaps.
+                    let before = known.map_or(0, |(_, known)| known.revision);
+                    assert_eq!(alert.revision, before + 1);
+                }
+            };
+            of_key(&mut state, &rows[start..end], now);
+            start = end;
+            now += 60;
+            // A restore changes nothing.
+            let mut again = episodes(rules());
+            again.restore(&state.snapshot()).unwrap();
+            prop_assert_eq!(again.snapshot(), state.snapshot());
+            state = again;
+            of_key(&mut state, &[], now);
+            now += 60;
+        }
+        let minute = |at: &serde_json::Value| {
+            let at: chrono::DateTime<chrono::Utc> = at.as_str().unwrap().parse().unwrap();
+            at.timestamp() / MINUTE
+        };
+        let mut told: Vec<End> = last.into_values()
+            .filter(|(_, alert)| alert.state != "withdrawn")
+            .map(|(key, alert)| {
+                let window = alert.window.unwrap();
+                let windows = window["windows"].as_u64().unwrap() as usize;
+                (key, minute(&window["start"]), minute(&window["end"]), alert.event_count, windows)
+            })
+            .collect();
+        told.sort_unstable();
+        prop_assert_eq!(told, model(&results));
+    }
+}

@@ -1,0 +1,144 @@
+//! What an alert takes of one result of a window: made where the result is told.
+//!
+//! A result is a revision: a later one of the same window takes its place, and one on which the
+//! condition does not hold, or that was withdrawn, takes it away. So a row is made of every
+//! revision but a first one that does not hold.
+
+use super::draft::{Draft, Drafter};
+use crate::key;
+use azud_event::alert::Evidence;
+use azud_event::dead_letter::{Fault, Reason};
+use azud_event::record::Record;
+use azud_event::row::Row;
+use azud_event::time::EventTime;
+use azud_plan::component::{RowContext, RowMaker, Taken};
+use serde::{Deserialize, Serialize};
+use vrl::owned_value_path;
+use vrl::path::OwnedValuePath;
+use vrl::value::Value;
+
+/// What is said of every result and not of what was counted: it stands elsewhere in an alert.
+const ABOUT_THE_RESULT: [&str; 10] = [
+    "change",
+    "completeness",
+    "event_count",
+    "evidence",
+    "first_event_at",
+    "id",
+    "last_event_at",
+    "revision",
+    "superseded_by",
+    "window",
+];
+
+/// A revision of a window's result, as far as alerts go by it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// The result's revision; a greater one takes its place.
+    pub revision: u64,
+    /// When the window begins.
+    pub start: EventTime,
+    /// When it ends.
+    pub end: EventTime,
+    /// What the alert says of it; `None` when it is no reason for one.
+    pub seen: Option<Seen>,
+}
+
+/// What an alert says of a window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Title, severity, fields.
+    pub draft: Draft,
+    /// How many events were counted.
+    pub event_count: u64,
+    /// When the first of them happened.
+    pub first_event_at: EventTime,
+    /// When the last did.
+    pub last_event_at: EventTime,
+    /// Some of them.
+    pub evidence: Vec<Evidence>,
+    /// How many came too late to be counted.
+    pub late_events: u64,
+    /// How many keys a bound made the step forget.
+    pub keys_evicted: u64,
+}
+
+/// Makes rows of results.
+pub struct Sighter {
+    drafter: Drafter,
+    rows: Vec<Row>,
+}
+
+impl Sighter {
+    /// Makes rows by what `drafter` says of a result.
+    pub fn new(drafter: Drafter) -> Self {
+        Sighter { drafter, rows: Vec::new() }
+    }
+
+    fn sight(&mut self, record: &Record) -> Result<Sighting, Fault> {
+        let time = |path: &OwnedValuePath| match record.get(path) {
+            Some(Value::Timestamp(time)) => Some(EventTime::from_chrono(*time)),
+            _ => None,
+        };
+        let bounds = time(&owned_value_path!("window", "start"))
+            .zip(time(&owned_value_path!("window", "end")));
+        let Some((start, end)) = bounds else {
+            let message = "this is no result of a window: `window.start` and `window.end` are gone";
+            return Err(Fault::new(Reason::ProgramFailed, message));
+        };
+        let count = |path: &OwnedValuePath| match record.get(path) {
+            Some(Value::Integer(count)) => u64::try_from(*count).unwrap_or(0),
+            _ => 0,
+        };
+        let withdrawn = record.get(&owned_value_path!("change")).is_some_and(|change| {
+            change.as_bytes().is_some_and(|change| &change[..] == b"withdrawn")
+        });
+        let draft = if withdrawn { None } else { self.drafter.draft(record)? };
+        let seen = draft.map(|mut draft| {
+            draft.fields.retain(|name, _| !ABOUT_THE_RESULT.contains(&name.as_str()));
+            Seen {
+                draft,
+                event_count: count(&owned_value_path!("event_count")),
+                first_event_at: time(&owned_value_path!("first_event_at")).unwrap_or(start),
+                last_event_at: time(&owned_value_path!("last_event_at")).unwrap_or(end),
+                evidence: evidence(record),
+                late_events: count(&owned_value_path!("completeness", "late_events")),
+                keys_evicted: count(&owned_value_path!("completeness", "keys_evicted")),
+            }
+        });
+        Ok(Sighting { revision: count(&owned_value_path!("revision")), start, end, seen })
+    }
+}
+
+impl RowMaker for Sighter {
+    fn take(&mut self, record: &Record, context: &RowContext) -> Result<Taken, Fault> {
+        let sighting = self.sight(record)?;
+        if sighting.seen.is_none() && sighting.revision <= 1 {
+            // Nobody was told of it before.
+            return Ok(Taken::Discarded);
+        }
+        let mut key = Vec::new();
+        key::encode(&self.drafter.key, record, &mut key);
+        let payload = serde_json::to_vec(&sighting)
+            .expect("texts, numbers and maps of texts have a form in JSON");
+        let group = context.partitioner.group(&key);
+        self.rows.push(Row { group, place: record.place(), key, payload });
+        Ok(Taken::Counted)
+    }
+
+    fn drain(&mut self, rows: &mut Vec<Row>) {
+        rows.append(&mut self.rows);
+    }
+}
+
+/// Reads the records that a result carries.
+fn evidence(record: &Record) -> Vec<Evidence> {
+    let Some(Value::Array(records)) = record.get(&owned_value_path!("evidence")) else {
+        return Vec::new();
+    };
+    let read = |value: &Value| {
+        let json = serde_json::to_value(value).ok()?;
+        serde_json::from_value(json).ok()
+    };
+    records.iter().filter_map(read).collect()
+}
