@@ -123,7 +123,7 @@ impl Record {
         let members = children.filter_map(|child| {
             let value = self.tree.cells[child as usize].take()?;
             let name = self.tree.node(child).name;
-            Some((key_string(self.tree.name(&self.bytes, name)), value))
+            Some((key_string(self.tree.name(&self.bytes, &name)), value))
         });
         Value::Object(members.collect::<ObjectMap>())
     }

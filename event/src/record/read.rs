@@ -202,7 +202,7 @@ impl Record {
         }
         let members = self.tree.children(index).map(|child| {
             let name = self.tree.node(child).name;
-            (key_string(self.tree.name(&self.bytes, name)), self.copy(child))
+            (key_string(self.tree.name(&self.bytes, &name)), self.copy(child))
         });
         Value::Object(members.collect::<ObjectMap>())
     }

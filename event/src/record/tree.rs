@@ -56,19 +56,19 @@ pub(crate) enum Kind {
 /// `length` is set.
 ///
 /// It carries its first eight bytes along, zeros behind a shorter one, so that names are told apart
-/// without going to where they stand.
+/// without going to where they stand; and a name apart of up to eight bytes stands nowhere else.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Name {
     start: u32,
     length: u32,
-    prefix: u64,
+    prefix: [u8; 8],
 }
 
 const APART: u32 = 1 << 31;
 
 impl Name {
     /// Names a root, which has none.
-    pub(crate) const EMPTY: Name = Name { start: 0, length: 0, prefix: 0 };
+    pub(crate) const EMPTY: Name = Name { start: 0, length: 0, prefix: [0; 8] };
 
     /// Makes the name that stands at a range of the block.
     #[inline]
@@ -79,7 +79,7 @@ impl Name {
             Some(word) => word & ((1 << (8 * length)) - 1),
             None => short_word(&block[start as usize..end as usize]),
         };
-        Name { start, length, prefix }
+        Name { start, length, prefix: prefix.to_le_bytes() }
     }
 
     /// Gives where the name stands in the block, if it does.
@@ -94,10 +94,16 @@ impl Name {
         (self.length & !APART) as usize
     }
 
+    /// Gives the first eight bytes as a word.
+    #[inline]
+    fn word(self) -> u64 {
+        u64::from_le_bytes(self.prefix)
+    }
+
     /// Gives one of 64 bits, by a multiplicative hash of the prefix and the length.
     #[inline]
     pub(crate) fn bit(self) -> u64 {
-        1 << hash(self.prefix, self.len())
+        1 << hash(self.word(), self.len())
     }
 }
 
@@ -297,8 +303,11 @@ impl Tree {
     /// Keeps `name` beside the block.
     pub(crate) fn intern(&mut self, name: &[u8]) -> Name {
         let start = self.names.len() as u32;
-        self.names.extend_from_slice(name);
-        Name { start, length: name.len() as u32 | APART, prefix: prefix_of(name) }
+        if name.len() > 8 {
+            self.names.extend_from_slice(name);
+        }
+        let prefix = prefix_of(name).to_le_bytes();
+        Name { start, length: name.len() as u32 | APART, prefix }
     }
 
     /// Gives the node at `index`.
@@ -315,9 +324,13 @@ impl Tree {
 
     /// Gives the bytes of a name.
     #[inline]
-    pub(crate) fn name<'a>(&'a self, block: &'a [u8], name: Name) -> &'a [u8] {
+    pub(crate) fn name<'a>(&'a self, block: &'a [u8], name: &'a Name) -> &'a [u8] {
         let start = name.start as usize;
-        let text = if name.length & APART == 0 { block } else { &self.names };
+        let text = match (name.length & APART, name.len()) {
+            (0, _) => block,
+            (_, length @ 0..=8) => return &name.prefix[..length],
+            _ => &self.names,
+        };
         &text[start..start + name.len()]
     }
 
@@ -361,9 +374,9 @@ impl Tree {
 
     #[inline]
     fn is_named(&self, block: &[u8], node: &Node, prefix: u64, name: &[u8]) -> bool {
-        node.name.prefix == prefix
+        node.name.word() == prefix
             && node.name.len() == name.len()
-            && (name.len() <= 8 || self.name(block, node.name) == name)
+            && (name.len() <= 8 || self.name(block, &node.name) == name)
     }
 
     /// Gives the bits of the names of the root's children, noted for the names that will be asked

@@ -68,8 +68,10 @@ impl Record {
             return None;
         }
         root.dirty = true;
-        let repeated = self.tree.child(&self.bytes, ROOT, name).is_some();
-        debug_assert!(!repeated, "a field is pushed once");
+        debug_assert!(
+            self.tree.child_unnoted(&self.bytes, ROOT, name).is_none(),
+            "a field is pushed once"
+        );
         self.tree.forget(ROOT);
         Some(self.append_child(ROOT, name))
     }

@@ -25,7 +25,7 @@ pub(super) const EXPRESSIONS_LOWERED_MAX: usize = 10_000;
 /// Functions of one argument that are left to VRL, so that a program that calls them can still be
 /// lowered. Each is a function of its argument's value alone: it neither asks for a path nor takes
 /// a literal or a closure.
-const OTHERS: &[&str] = &[
+pub(super) const OTHERS: &[&str] = &[
     "array",
     "bool",
     "encode_json",

@@ -182,7 +182,7 @@ impl Builder<'_> {
     fn repeated(&mut self, name: Name) -> Option<u32> {
         let block = self.lexer.whole();
         let tree = &*self.tree;
-        let child = tree.child_unnoted(block, self.here.node, tree.name(block, name))?;
+        let child = tree.child_unnoted(block, self.here.node, tree.name(block, &name))?;
         self.tree.node_mut(self.here.node).scattered = true;
         self.tree.forget_places();
         let node = self.tree.node_mut(child);

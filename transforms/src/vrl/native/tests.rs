@@ -1,6 +1,7 @@
 //! Native programs against the walk of VRL: random programs of what is lowered, on random records.
 
-use crate::vrl::lower::{Effects, lower};
+use crate::vrl::functions::PURE;
+use crate::vrl::lower::{Effects, OTHERS, lower};
 use crate::vrl::source::Source;
 use crate::vrl::testing::{condition, remap, source_of};
 use crate::vrl::{Compiler, Program};
@@ -427,6 +428,15 @@ fn what_loops_or_is_not_known_is_left_to_the_walk() {
     let many = ".a = 1\n".repeat(super::super::lower::EXPRESSIONS_LOWERED_MAX / 2);
     assert!(lower(&many, Effects::Change).is_some());
     assert!(lower(&format!("{many}.a = 1"), Effects::Change).is_none());
+}
+
+#[test]
+fn what_is_left_to_vrl_depends_on_its_argument_alone() {
+    for name in OTHERS {
+        assert!(PURE.contains(name), "{name}");
+        assert!(lower(&format!("{name}(.a)"), Effects::Change).is_some(), "{name}");
+    }
+    assert!(OTHERS.is_sorted());
 }
 
 #[test]
