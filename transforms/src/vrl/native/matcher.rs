@@ -183,11 +183,14 @@ impl Matcher {
                 Step::Run { set, min, max, greedy } => {
                     let run = run_of(rest, *set, *max);
                     *left = left.checked_sub(run)?;
-                    let (step, least, most) = (step + 1, at + min, at + run);
-                    let shorter = Back::Shorter { step, at: most, least };
-                    let longer = Back::Longer { step, at: least, most };
-                    let (first, other) = if *greedy { (most, shorter) } else { (least, longer) };
-                    back.extend((run > *min).then_some(other));
+                    let (least, most) = (at + min, at + run);
+                    let (first, other) = match greedy {
+                        true => (most, Back::Shorter { step: step + 1, at: most, least }),
+                        false => (least, Back::Longer { step: step + 1, at: least, most }),
+                    };
+                    if run > *min {
+                        back.push(other);
+                    }
                     at = first;
                     run >= *min
                 }
@@ -196,13 +199,8 @@ impl Matcher {
                     slots[*slot] = at;
                     true
                 }
-                Step::Split(first, second) => {
-                    back.push(Back::Go { step: *second, at });
-                    step = *first;
-                    continue;
-                }
-                Step::Jump(to) => {
-                    step = *to;
+                Step::Split(..) | Step::Jump(_) => {
+                    step = fork(&self.steps[step], at, back);
                     continue;
                 }
                 Step::Start => at == 0,
@@ -218,6 +216,19 @@ impl Matcher {
                 None => return Some(None),
             }
         }
+    }
+}
+
+/// Gives the step at which a split or a jump goes on, and keeps the other way of a split.
+#[inline]
+fn fork(step: &Step, at: usize, back: &mut Vec<Back>) -> usize {
+    match step {
+        Step::Split(first, second) => {
+            back.push(Back::Go { step: *second, at });
+            *first
+        }
+        Step::Jump(to) => *to,
+        _ => unreachable!("only splits and jumps lead elsewhere than to the next step"),
     }
 }
 
