@@ -251,7 +251,9 @@ async fn stop(
     tokio::select! {
         ended = engine.shut_down(timeout) => conclude(engine, ended),
         _ = interrupt.recv() => {
-            tracing::warn!("stopped at once: what was taken in and not yet delivered is lost");
+            tracing::warn!(
+                "stopped at once: the next start delivers what is in the log; without a log it is lost"
+            );
             Outcome::Environment
         }
     }

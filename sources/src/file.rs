@@ -49,8 +49,9 @@ left out. A line that is written in parts is read when it is whole. A file that 
 another counts as its copy; where that is wrong (every file begins with the same header), let more
 `fingerprint.lines` count, or skip the header.
 
-How far each file has been delivered is kept in the data folder, so a restart goes on from there.
-Lines that were read but not delivered before a crash are read again.
+How far each file has been read is kept in the data folder once its lines are in the log, or
+delivered if `intake.acknowledge` says so, and a restart goes on from there. Lines behind that are
+read again after a crash.
 
 Compressed files are not read.",
     options: OPTIONS,

@@ -3,10 +3,12 @@
 
 /// Sections and settings; sorted.
 const SECTIONS: &[(&str, &str)] = &[
-    ("acknowledgements", "delivery to every sink is always awaited; take it out"),
+    (
+        "acknowledgements",
+        "when senders are answered is `intake.acknowledge` of the instance; take it out",
+    ),
     ("agents", "agents are not in this version; read files and syslog of the hosts"),
     ("assist", "there is no help with unknown formats in this version"),
-    ("database", "alerts are kept in SQLite in `data_dir`; take it out"),
     ("enrichment_tables", "there are no enrichment tables in this version"),
     ("healthchecks", "`azud validate` tries the environment; take it out"),
     ("keys", "there are no master keys in this version"),
@@ -31,7 +33,7 @@ const SECTIONS: &[(&str, &str)] = &[
 const TYPES: &[(&str, &str)] = &[
     ("absence", "`absence` comes later"),
     ("agent", "agents come later; read files and syslog of the hosts"),
-    ("aggregate", "aggregation over event time is `summarize`, which comes later"),
+    ("aggregate", "aggregation over event time is `summarize`"),
     ("amqp", "messages over AMQP come later"),
     ("aws_s3", "S3 comes later"),
     ("clickhouse", "ClickHouse comes later; write with `file`"),
@@ -45,7 +47,7 @@ const TYPES: &[(&str, &str)] = &[
     ("email", "mail comes later"),
     ("exec", "programs are not run; pipe them into `stdin`"),
     ("fluent", "Fluent's protocol comes later; send JSON lines to `socket`"),
-    ("http", "HTTP comes later; write with `file`, or to standard output with `console`"),
+    ("http", "receiving over HTTP comes later; the sink `http` sends"),
     ("http_client", "polling comes later"),
     ("http_poll", "the poller is called `http_client`, and comes later"),
     ("http_server", "HTTP comes later; send lines to `socket`"),
@@ -64,7 +66,7 @@ const TYPES: &[(&str, &str)] = &[
     ("opentelemetry", "OpenTelemetry comes later"),
     ("prometheus_exporter", "metrics of logs come later; our own are at `/metrics` of the API"),
     ("prometheus_remote_write", "metrics of logs come later; our own are at `/metrics` of the API"),
-    ("reduce", "joining events is `summarize` and `sequence`, which come later"),
+    ("reduce", "events of one key are put together by `summarize`; `sequence` comes later"),
     ("route_all", "use `route`"),
     ("sample", "`sample` comes later"),
     ("sequence", "`sequence` comes later"),
@@ -75,13 +77,12 @@ const TYPES: &[(&str, &str)] = &[
     ("splunk_hec", "Splunk's protocol comes later; send JSON lines to `socket`"),
     ("splunk_hec_logs", "Splunk's protocol comes later; write with `file`"),
     ("statsd", "metrics come later"),
-    ("summarize", "`summarize` comes later"),
     ("swimlanes", "use `route`"),
     ("tag_cardinality_limit", "metrics come later"),
     ("throttle", "`throttle` comes later"),
     ("vector", "Vector's protocol comes later; send JSON lines to `socket`"),
-    ("webhook", "webhooks come later; alerts are kept by the sink `alerts`"),
-    ("window", "windows over event time are `summarize`, which comes later"),
+    ("webhook", "`http` sends to any server; alerts are kept by the sink `alerts`"),
+    ("window", "windows over event time are `summarize`"),
 ];
 
 /// Gives what to do instead of a section or setting that is known but not here.
