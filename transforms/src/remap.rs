@@ -147,7 +147,7 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Transfo
     let kinds: Vec<Kind> = options.inputs.iter().map(|port| port.kind).collect();
     let zone = time_zone(options, checker);
     let source = program_source(options, checker)?;
-    let compiler = Compiler { id: options.id, zone: zone?, inputs: &kinds };
+    let compiler = Compiler { id: options.id, zone: zone?, inputs: &kinds, event: None };
     let program = compiler.remap(&source, checker)?;
     let remap = Remap {
         id: options.id.into(),

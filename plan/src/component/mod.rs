@@ -96,6 +96,8 @@ pub struct Results {
     pub size: Duration,
     /// For how long after its end a window may be amended.
     pub amended_for: Duration,
+    /// The type of the records, so that what reads them need not doubt it.
+    pub kind: vrl::value::Kind,
 }
 
 impl Port {

@@ -53,7 +53,7 @@ pub fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Tra
         takes: fields.into_iter().map(|field| (field.condition, field.field)).collect(),
         having,
         windows: Arc::new(windows),
-        results: results_of(options, &keys)?,
+        results: results_of(options, &keys, &shape)?,
         kept_under: wording::shape(options, &["fields", "group_by", "window"]),
         shape: Arc::new(shape),
         group_by: keys,
@@ -65,7 +65,7 @@ pub fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Tra
 }
 
 /// Says what those who read the results must know of them.
-fn results_of(options: &Options<'_>, keys: &[KeyField]) -> Option<Results> {
+fn results_of(options: &Options<'_>, keys: &[KeyField], shape: &Shape) -> Option<Results> {
     let window = options.table("window")?;
     let span = |name: &str| window.has(name).then(|| window.duration(name)).flatten();
     let gap = span("gap").unwrap_or_default();
@@ -73,6 +73,7 @@ fn results_of(options: &Options<'_>, keys: &[KeyField]) -> Option<Results> {
         key: keys.iter().map(|field| field.name.clone()).collect(),
         size: span("size").unwrap_or(gap),
         amended_for: window.duration("allowed_lateness")?.saturating_add(gap),
+        kind: shape.result_kind(),
     })
 }
 

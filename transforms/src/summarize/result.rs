@@ -67,6 +67,19 @@ impl Shape {
         kind
     }
 
+    /// Gives the type of results as they are told.
+    pub fn result_kind(&self) -> Kind {
+        let mut kind = self.kind();
+        for name in ["id", "change"] {
+            kind.insert(path!(name), Kind::bytes());
+        }
+        kind.insert(path!("revision"), Kind::integer());
+        kind.insert(path!("superseded_by"), Kind::bytes().or_undefined());
+        kind.insert(path!("evidence"), Kind::array(Collection::any()).or_undefined());
+        kind.insert(path!("completeness"), Kind::object(Collection::any()));
+        kind
+    }
+
     fn id(&self, key: &[u8], anchor: EventTime) -> String {
         let anchor = anchor.nanoseconds().to_le_bytes();
         Id::of(&[b"window", self.component.as_bytes(), key, &anchor]).to_string()

@@ -75,6 +75,8 @@ pub struct Compiler<'a> {
     pub zone: TimeZone,
     /// What kinds of records it will run on.
     pub inputs: &'a [PortKind],
+    /// The type of the records, where it is known.
+    pub event: Option<Kind>,
 }
 
 /// What an alert's identity hangs on; programs may read but not write it.
@@ -83,7 +85,7 @@ const ALERT_IDENTITY: [&str; 3] = ["id", "revision", "state"];
 impl<'a> Compiler<'a> {
     /// Makes a compiler in UTC.
     pub fn new(id: &'a str, inputs: &'a [PortKind]) -> Self {
-        Compiler { id, zone: utc(), inputs }
+        Compiler { id, zone: utc(), inputs, event: None }
     }
 
     /// Compiles a program that changes records. Reports what is wrong and gives `None` then.
@@ -132,7 +134,8 @@ impl<'a> Compiler<'a> {
     ) -> Result<CompilationResult, DiagnosticList> {
         config.set_custom(AskedForMoment::default());
         let any = || Kind::object(Collection::any());
-        let external = ExternalEnv::new_with_kind(any(), any());
+        let event = self.event.clone().unwrap_or_else(any);
+        let external = ExternalEnv::new_with_kind(event, any());
         compile_with_external(text, functions::all(), &external, config)
     }
 
