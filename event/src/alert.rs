@@ -105,6 +105,19 @@ pub struct Rule {
     pub runbook_url: Option<String>,
 }
 
+/// A rule as it is loaded, before any alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedRule {
+    /// The rule.
+    pub rule: Rule,
+    /// The title of its alerts, with its fields not filled in.
+    pub title: String,
+    /// How bad its alerts are at least.
+    pub severity: Severity,
+    /// `active` or `shadow`.
+    pub mode: &'static str,
+}
+
 /// How bad an alert is, with the ids of OCSF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

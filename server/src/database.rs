@@ -2,9 +2,11 @@
 //! it.
 
 use crate::outcome::Outcome;
+use azud_event::alert::LoadedRule;
+use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use azud_plan::telemetry::DATABASE_UP;
-use azud_store::{Location, Store, StoreError};
+use azud_store::{Location, Rule, Store, StoreError};
 use metrics::gauge;
 use std::error::Error;
 use std::path::Path;
@@ -43,6 +45,30 @@ pub async fn open(instance: &Instance, incarnation: [u8; 16]) -> Result<Store, O
     // Without a log nothing is repeated after a restart: each begins anew.
     let kept = instance.log.as_ref().map(|_| incarnation);
     Store::open(&location, kept).await.map_err(|error| explain(&location, &error))
+}
+
+/// Tells the database which rules there are: those of the plan, and no others any more.
+///
+/// # Errors
+/// Said on standard error, as of [`open`].
+pub async fn load_rules(store: &Store, instance: &Instance, plan: &Plan) -> Result<(), Outcome> {
+    let transforms = plan.pipelines.iter().flat_map(|pipeline| &pipeline.transforms);
+    let loaded = transforms.filter_map(|transform| transform.spec.loaded_rule());
+    let row = |loaded: LoadedRule| Rule {
+        id: loaded.rule.id,
+        pipeline: loaded.rule.pipeline,
+        version: loaded.rule.version,
+        title: loaded.title,
+        severity: loaded.severity,
+        mode: loaded.mode.to_owned(),
+        tags: loaded.rule.tags,
+    };
+    let rules: Vec<_> = loaded.map(row).collect();
+    let written = store.load_rules(&rules).await;
+    written.map_err(|error| match location(instance) {
+        Ok(location) => explain(&location, &error),
+        Err(outcome) => outcome,
+    })
 }
 
 /// Says why a database cannot be opened, and what to do.

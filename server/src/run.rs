@@ -107,6 +107,7 @@ async fn prepare(
     let mut services = Services::default();
     if needs_store(plan) {
         let store = Arc::new(database::open(instance, incarnation).await?);
+        database::load_rules(&store, instance, plan).await?;
         tokio::spawn(database::watch(Arc::clone(&store)));
         services.add(store);
     }

@@ -13,7 +13,7 @@ mod sighting;
 use crate::key::{self, KeyField};
 use crate::vrl::{Compiler, Program};
 use crate::wording;
-use azud_event::alert::{Rule, Severity};
+use azud_event::alert::{LoadedRule, Rule, Severity};
 use azud_event::dead_letter::Fault;
 use azud_event::id::KEY_GROUPS;
 use azud_event::record::Record;
@@ -271,6 +271,7 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Transfo
         escalate: programs.1,
         severity: Severity::named(options.one_of("severity")?)?,
         title,
+        title_text: options.string("title").or_else(|| options.string("rule"))?,
         key: key_fields(options, windows.is_some()),
         every,
         windows,
@@ -414,6 +415,7 @@ struct AlertSpec {
     escalate: Vec<(Program, Severity)>,
     severity: Severity,
     title: Option<Template>,
+    title_text: String,
     key: Vec<KeyField>,
     every: Option<Duration>,
     windows: Option<Rules>,
@@ -470,6 +472,15 @@ impl TransformSpec for AlertSpec {
 
     fn rule(&self) -> Option<(&str, Span)> {
         Some((&self.head.rule.id, self.rule_span))
+    }
+
+    fn loaded_rule(&self) -> Option<LoadedRule> {
+        Some(LoadedRule {
+            rule: self.head.rule.clone(),
+            title: self.title_text.clone(),
+            severity: self.severity,
+            mode: self.head.mode,
+        })
     }
 }
 

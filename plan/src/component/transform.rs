@@ -2,6 +2,7 @@
 
 use super::{Example, OptionSpec, Options, Port};
 use crate::diagnostic::{Checker, Span};
+use azud_event::alert::LoadedRule;
 use azud_event::dead_letter::Fault;
 use azud_event::id::Partitioner;
 use azud_event::record::Record;
@@ -67,6 +68,11 @@ pub trait TransformSpec: Send + Sync {
     /// Gives the rule whose alerts it makes, and where its name stands. A rule's name is unique in
     /// an instance, because it is part of the identity of its alerts.
     fn rule(&self) -> Option<(&str, Span)> {
+        None
+    }
+
+    /// Gives that rule as it is shown to people before it has found anything.
+    fn loaded_rule(&self) -> Option<LoadedRule> {
         None
     }
 }
