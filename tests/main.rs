@@ -10,6 +10,7 @@ mod documents;
 mod hostile;
 mod pressure;
 mod quickstart;
+mod recovery;
 mod scrape;
 mod senders;
 mod support;

@@ -351,9 +351,13 @@ impl Feed {
         let Some(timeline) = timeline else { return };
         timeline.pass(worker, frontier);
         while let Some(ready) = timeline.ready().filter(|ready| ready < open) {
-            // An epoch stays until its keyed steps are done with it, and they wait for its clocks.
-            let known = epochs.iter_mut().find(|known| known.epoch == ready);
-            let known = known.expect("an epoch without clocks is under way");
+            // An epoch stays until its keyed steps are done with it, and they wait for its clocks:
+            // one that is not here was never opened, because its record was damaged in the log.
+            let Some(known) = epochs.iter_mut().find(|known| known.epoch >= ready) else { break };
+            if known.epoch > ready {
+                timeline.skip_to(known.epoch);
+                continue;
+            }
             known.clocks = Some(timeline.resolve(known.now, &known.late_before, &known.closed));
             let checkpoints = checkpoints.as_mut();
             if let Some(draft) = checkpoints.and_then(|checkpoints| checkpoints.draft.as_mut())
@@ -613,8 +617,10 @@ impl Feed {
     fn close(&self, state: &mut State) {
         let epoch = state.open;
         state.move_on();
-        self.record(state, epoch);
+        // Before the record: what the marks of a checkpoint know must be before it in the log, and
+        // so on disk when the checkpoint is.
         self.begin_checkpoint(state, epoch, false);
+        self.record(state, epoch);
         state.open += 1;
         state.open_bytes = 0;
         state.opened_at = None;

@@ -50,8 +50,8 @@ another counts as its copy; where that is wrong (every file begins with the same
 `fingerprint.lines` count, or skip the header.
 
 How far each file has been read is kept in the data folder once its lines are in the log, or
-delivered if `intake.acknowledge` says so, and a restart goes on from there. Lines behind that are
-read again after a crash.
+delivered if `intake.acknowledge` says so, and a restart goes on from there. What is read again after
+a crash is known by the log and taken once; by `device_and_inode`, or without a log, it is taken twice.
 
 Compressed files are not read.",
     options: OPTIONS,
@@ -256,6 +256,12 @@ impl SourceSpec for FileSource {
 
     fn max_hold(&self) -> Duration {
         RECORDING_MAX_HOLD
+    }
+
+    /// Positions are stored now and then, so a crash has some lines read again. An inode may by
+    /// then be another file's, whose lines must not be taken for them.
+    fn resumes(&self) -> bool {
+        self.selection.strategy != Strategy::DeviceAndInode
     }
 
     fn resources(&self) -> Vec<Resource> {

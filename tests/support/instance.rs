@@ -101,6 +101,12 @@ impl Instance {
         self.program.memory_peak()
     }
 
+    /// Ends it at once, as a crash would; gives what it said on standard error, and its folder.
+    pub fn kill(self) -> (Vec<String>, Folder) {
+        let Instance { folder, program, .. } = self;
+        (program.kill(), folder)
+    }
+
     /// Asks it to end, and waits until it has; gives also its folder.
     #[track_caller]
     pub fn stop(self) -> (Ended, Folder) {

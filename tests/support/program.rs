@@ -128,6 +128,12 @@ impl Program {
         self.end()
     }
 
+    /// Ends it at once by SIGKILL; gives the lines of its standard error.
+    pub fn kill(self) -> Vec<String> {
+        self.signal(Signal::SIGKILL);
+        self.end().errors
+    }
+
     /// Waits until it ends by itself.
     ///
     /// # Panics

@@ -73,6 +73,11 @@ impl Timeline {
         (self.resolved < all).then_some(self.resolved)
     }
 
+    /// Goes on with a later epoch: those between were lost, and nothing is in them.
+    pub fn skip_to(&mut self, epoch: Epoch) {
+        self.resolved = self.resolved.max(epoch);
+    }
+
     /// Makes the clocks of the next epoch, [`Timeline::ready`]. `now` is its logged clock,
     /// `late_before` what was over when it opened, `closed` the sources that ended for good in it.
     pub fn resolve(
