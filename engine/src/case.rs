@@ -80,8 +80,8 @@ pub fn run(pipeline: &Pipeline, inserts: &[Insert]) -> Vec<Emitted> {
     last_revisions(pipeline, taps.take())
 }
 
-/// Of what is revised, leaves the last revision of each id: what a case is asked about is how things
-/// end.
+/// Of what is revised, leaves the last revision of each id: what a case is asked about is how
+/// things end.
 fn last_revisions(pipeline: &Pipeline, mut emitted: Vec<Emitted>) -> Vec<Emitted> {
     let id = |one: &Emitted| {
         let port = &pipeline.transforms[one.transform].outputs[one.port].port;
@@ -106,8 +106,8 @@ fn origin(insert: &Insert, number: u64) -> Origin {
     Origin::made(place, insert.event_time)
 }
 
-/// Applies rows to fresh states, group by group, each in canonical order: as one epoch, and then the
-/// end of all input, which tells what waited for more.
+/// Applies rows to fresh states, group by group, each in canonical order: as one epoch, and then
+/// the end of all input, which tells what waited for more.
 fn apply(
     make: &dyn Fn() -> Box<dyn KeyedState>,
     source: u64,

@@ -20,7 +20,8 @@ pub enum Acknowledge {
 /// A reader that is no farther behind than this reads on instead of seeking, in bytes.
 const READ_ON_BYTES: u64 = 4 * 1024 * 1024;
 
-/// How many streams of a source that resumes have a mark; those that end first are forgotten.
+/// How many streams of a source that resumes have a mark; those that were not heard for longest are
+/// forgotten.
 const MARKS_MAX: usize = 20_000;
 
 /// The log, as one source sees it.
@@ -40,8 +41,10 @@ struct State {
     /// What was appended and is not known to be durable.
     undurable: VecDeque<(LogPosition, StreamId, u64)>,
     durable: LogPosition,
-    /// Of each stream, where the next block begins.
-    marks: BTreeMap<StreamId, u64>,
+    /// Of each stream, where the next block begins, and when its last one came.
+    marks: BTreeMap<StreamId, (u64, u64)>,
+    /// How many blocks have come.
+    blocks: u64,
 }
 
 impl LaneLog {
@@ -54,6 +57,7 @@ impl LaneLog {
         resumes: bool,
         marks: BTreeMap<StreamId, u64>,
     ) -> Self {
+        let marks = marks.into_iter().map(|(stream, end)| (stream, (end, 0))).collect();
         let state = State { durable: log.durable(), marks, ..State::default() };
         LaneLog { log, source, index, acknowledge, resumes, state: Mutex::new(state) }
     }
@@ -88,9 +92,14 @@ impl LaneLog {
             state.undurable.push_back((ticket.end, block.stream, block.end));
         }
         if self.resumes {
-            state.marks.insert(block.stream, block.end);
-            while state.marks.len() > MARKS_MAX {
-                state.marks.pop_first();
+            state.blocks += 1;
+            let now = state.blocks;
+            state.marks.insert(block.stream, (block.end, now));
+            if state.marks.len() > MARKS_MAX {
+                let oldest = state.marks.iter().min_by_key(|(_, (_, heard))| *heard);
+                if let Some(oldest) = oldest.map(|(stream, _)| *stream) {
+                    state.marks.remove(&oldest);
+                }
             }
         }
         Some(ticket)
@@ -105,7 +114,7 @@ impl LaneLog {
         if !self.resumes {
             return Ok(block);
         }
-        let mark = self.lock().marks.get(&block.stream).copied().unwrap_or_default();
+        let mark = self.lock().marks.get(&block.stream).map_or(0, |(end, _)| *end);
         if block.end <= mark && block.layout != Layout::End {
             return Err(block);
         }
@@ -123,7 +132,7 @@ impl LaneLog {
 
     /// Gives the marks.
     pub fn marks(&self) -> Vec<(StreamId, u64)> {
-        self.lock().marks.iter().map(|(stream, end)| (*stream, *end)).collect()
+        self.lock().marks.iter().map(|(stream, (end, _))| (*stream, *end)).collect()
     }
 
     /// Notes that everything before a position is on disk, and answers who waits for that.

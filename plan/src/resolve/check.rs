@@ -127,8 +127,8 @@ fn call(
     spec
 }
 
-/// Whether a transform may read what feeds it: results of windows are revised, and what looks at one
-/// record at a time cannot take back what it let through before.
+/// Whether a transform may read what feeds it: results of windows are revised, and what looks at
+/// one record at a time cannot take back what it let through before.
 fn takes_results(
     spec: &dyn TransformSpec,
     component: &Component<'_>,

@@ -78,7 +78,7 @@ struct Kept {
 /// What is known of one key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct OfKey {
-    /// The windows, by start and end: the revision, and what it says if it is a reason for an alert.
+    /// The windows, by start and end: what the last revision says.
     windows: Vec<Sighting>,
     episodes: Vec<Episode>,
     /// The last revisions of alerts that were withdrawn, by anchor: one that comes back goes on
@@ -319,8 +319,8 @@ impl OfKey {
     }
 }
 
-/// Puts the windows that are a reason for an alert into runs of those that touch. They are sorted by
-/// their start.
+/// Puts the windows that are a reason for an alert into runs of those that touch. They are sorted
+/// by their start.
 fn runs<'a>(windows: &'a [Sighting], rules: &Rules) -> Vec<Run<'a>> {
     let mut runs: Vec<Run<'a>> = Vec::new();
     for window in windows {
