@@ -1,5 +1,5 @@
-//! A killed process, started again: with the real program, a real log, and `kill -9` at moments that
-//! nobody chose.
+//! A killed process, started again: with the real program, a real log, and `kill -9` at moments
+//! that nobody chose.
 //!
 //! The input is a file that the test goes on writing while the program is killed and started, for a
 //! file tells exactly what was there to be taken in. Afterwards every line must be in the file of

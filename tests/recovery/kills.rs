@@ -3,9 +3,14 @@
 use super::load::{ALERTS, Dice, Lines, OFTEN, SOURCE, WINDOWS, alerts, numbers};
 use crate::support::files::Folder;
 use crate::support::instance::Instance;
+use crate::support::program::free_address;
 use crate::support::wait;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 /// How long an instance may take to catch up.
@@ -14,8 +19,8 @@ const CATCH_UP: Duration = Duration::from_secs(60);
 /// How many kills a test makes.
 const KILLS: usize = 10;
 
-/// Kills instances of a document while lines are written, each with another number of workers; gives
-/// the last one, which runs.
+/// Kills instances of a document while lines are written, each with another number of workers;
+/// gives the last one, which runs.
 fn killed(document: &str, lines: &mut Lines, dice: &mut Dice) -> Instance {
     let mut folder = Folder::new();
     lines.append(&folder, 500);
@@ -91,7 +96,7 @@ fn any_number_of_workers_ends_with_the_same_alerts() {
     }
 }
 
-/// Gives what was told last of each window, by its id, without how complete it was when it was told.
+/// Gives what was told last of each window, by its id, without how complete it was then.
 ///
 /// # Panics
 /// When two lines tell the same revision otherwise, or one is torn that no kill has torn.
@@ -157,4 +162,81 @@ fn without_a_log_and_with_late_answers_every_line_is_delivered() {
         all_delivered(&instance, &lines);
         ended_well(instance);
     }
+}
+
+/// Sends some thousand numbered lines over TCP, and as many over a new connection whenever one
+/// breaks, until it is told to stop.
+fn send(address: SocketAddr, stop: &AtomicBool) {
+    let mut number = 0;
+    while !stop.load(SeqCst) {
+        let Ok(mut sender) = TcpStream::connect(address) else {
+            std::thread::yield_now();
+            continue;
+        };
+        let text = |number| format!("<13>1 2025-03-01T10:00:00Z h app {number} - - line\n");
+        let end = number + 5_000;
+        while number < end && sender.write_all(text(number).as_bytes()).is_ok() {
+            number += 1;
+        }
+        // Nothing ever comes back, so this waits for the end of the connection.
+        let _ = sender.read(&mut [0]);
+    }
+}
+
+/// Gives the numbers of the lines that are in the log of a folder.
+fn logged(folder: &Folder) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder.join("data/log")).unwrap().map(Result::unwrap) {
+        if entry.path().extension().is_some_and(|it| it == "log") {
+            let bytes = std::fs::read(entry.path()).unwrap();
+            let text = String::from_utf8_lossy(&bytes);
+            let lines = text.lines().filter(|line| line.ends_with(" - - line"));
+            found.extend(lines.filter_map(|line| {
+                line.rsplit_once(" app ")?.1.split_once(' ')?.0.parse::<usize>().ok()
+            }));
+        }
+    }
+    found
+}
+
+/// A sender by TCP is not answered, so what it had sent and the system had not handed over is lost
+/// with the process. What had come into the log is not.
+#[test]
+fn what_came_by_tcp_and_is_in_the_log_outlives_kills() {
+    let (mut dice, address) = (Dice::new(), free_address());
+    let source =
+        format!("[sources.in]\ntype = \"syslog\"\nmode = \"tcp\"\naddress = \"{address}\"\n");
+    let sink = "[sinks.out]\ntype = \"file\"\ninputs = [\"in\"]\npath = \"@OUT@/out.jsonl\"\n\
+                encoding.only_fields = [\"procid\"]\n";
+    let document = [OFTEN, &source, sink].concat();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let sending = std::thread::spawn(move || send(address, &stopped));
+    let (mut folder, mut must_come) = (Folder::new(), BTreeSet::new());
+    let mut torn = 0;
+    for _ in 0..8 {
+        let instance = Instance::start_in(folder, &document, &[]);
+        let more = size(&instance.folder, "out.jsonl") + dice.throw(1..40_000) as u64;
+        wait::until("something to be delivered", CATCH_UP, || {
+            (size(&instance.folder, "out.jsonl") > more).then_some(())
+        });
+        let (said, killed) = instance.kill();
+        folder = killed;
+        // Of a log whose end is torn the last entry need not come.
+        torn += usize::from(said.iter().any(|line| line.contains("torn end")));
+        must_come.extend(logged(&folder));
+    }
+    stop.store(true, SeqCst);
+    sending.join().unwrap();
+    let instance = Instance::start_in(folder, &document, &[]);
+    torn += usize::from(instance.errors().iter().any(|line| line.contains("torn end")));
+    let came = |lines: Vec<String>| -> BTreeSet<usize> {
+        let events = lines.into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+        events.filter_map(|event| event["procid"].as_u64().map(|it| it as usize)).collect()
+    };
+    let folder = ended_well(instance);
+    let came = came(folder.lines("out.jsonl"));
+    let missing: Vec<_> = must_come.difference(&came).collect();
+    assert!(must_come.len() > 1_000, "{}", must_come.len());
+    assert!(torn > 0 || missing.is_empty(), "{missing:?}");
 }

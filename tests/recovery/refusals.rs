@@ -3,16 +3,16 @@
 use super::load::{ALERTS, Lines, OFTEN, SOURCE, WINDOWS};
 use crate::support::files::Folder;
 use crate::support::instance::Instance;
-use crate::support::program;
+use crate::support::program::{Program, READY, azud};
 use crate::support::wait::{self, PATIENCE};
 
 /// Starts it again in the folder of an instance; gives what it says when it is refused.
 #[track_caller]
 fn refused(folder: &Folder) -> String {
-    let output = program::run(folder.path(), &["run", "azud.toml"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success(), "{said}");
-    assert!(!said.contains(program::READY), "{said}");
+    let ended = Program::start_silent(azud(folder.path(), &["run", "azud.toml"])).end();
+    let said = ended.errors.join("\n");
+    assert!(!ended.status.success(), "{said}");
+    assert!(!said.contains(READY), "{said}");
     said
 }
 
