@@ -291,8 +291,7 @@ impl Chain {
             for buffer in &mut sink.buffers {
                 let full = all || crowded || buffer.bytes.len() >= BATCH_BYTES;
                 if buffer.records > 0 && full {
-                    let bytes = std::mem::take(&mut buffer.bytes);
-                    let records = std::mem::take(&mut buffer.records);
+                    let (bytes, records) = buffer.take();
                     let partition = Arc::clone(&buffer.partition);
                     give(Encoded { sink: index, bytes, records, partition });
                 }

@@ -35,6 +35,29 @@ pub struct Buffer {
     pub partition: Arc<str>,
     pub bytes: Vec<u8>,
     pub records: usize,
+    /// How many bytes were taken last.
+    last: usize,
+}
+
+impl Buffer {
+    fn new(partition: Arc<str>) -> Self {
+        Buffer { partition, bytes: Vec::new(), records: 0, last: 0 }
+    }
+
+    /// Gives what it holds, and remembers how much that was.
+    pub fn take(&mut self) -> (Vec<u8>, usize) {
+        self.last = self.bytes.len();
+        (std::mem::take(&mut self.bytes), std::mem::take(&mut self.records))
+    }
+
+    /// Gives where to write. An empty buffer gets room for as much as the last one held, and some
+    /// more: growing would copy what is there over and over.
+    fn open(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve_exact(self.last + self.last / 8);
+        }
+        &mut self.bytes
+    }
 }
 
 impl SinkEnd {
@@ -57,7 +80,7 @@ impl SinkEnd {
         let index = self.open();
         let buffer = &mut self.buffers[index];
         let before = buffer.bytes.len();
-        if let Err(fault) = self.encoder.encode(record, &mut buffer.bytes) {
+        if let Err(fault) = self.encoder.encode(record, buffer.open()) {
             buffer.bytes.truncate(before);
             return Err(fault);
         }
@@ -69,7 +92,7 @@ impl SinkEnd {
     pub fn append(&mut self, records: usize, write: impl FnOnce(&mut Vec<u8>)) {
         self.partition.clear();
         let index = self.open();
-        write(&mut self.buffers[index].bytes);
+        write(self.buffers[index].open());
         self.buffers[index].records += records;
     }
 
@@ -83,7 +106,7 @@ impl SinkEnd {
         self.last = known.unwrap_or_else(|| {
             let partition: Arc<str> = self.partition.as_str().into();
             self.by_partition.insert(Arc::clone(&partition), self.buffers.len());
-            self.buffers.push(Buffer { partition, bytes: Vec::new(), records: 0 });
+            self.buffers.push(Buffer::new(partition));
             self.buffers.len() - 1
         });
         self.last

@@ -94,6 +94,12 @@ impl Name {
         (self.length & !APART) as usize
     }
 
+    /// Gives all of a name of up to eight bytes, zeros behind it.
+    #[inline]
+    pub(crate) fn short(self) -> Option<u64> {
+        (self.len() <= 8).then(|| self.word())
+    }
+
     /// Gives the first eight bytes as a word.
     #[inline]
     fn word(self) -> u64 {

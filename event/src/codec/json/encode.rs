@@ -7,7 +7,7 @@
 
 use super::scan::{has_high_bytes, padded_word, special_bytes, special_or_high, word_at};
 use crate::record::Record;
-use crate::record::tree::{Kind, NONE, Node, ROOT};
+use crate::record::tree::{Kind, NONE, Name, Node, ROOT};
 use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use vrl::value::Value;
 
@@ -65,13 +65,13 @@ fn encode_members(record: &Record, parent: u32, out: &mut Vec<u8>) {
             index = node.next;
             continue;
         }
-        if !first {
-            out.push(b',');
-        }
-        first = false;
+        let comma = !std::mem::take(&mut first);
         if let Some((start, mut end)) = verbatim(node)
             && !scattered
         {
+            if comma {
+                out.push(b',');
+            }
             // As long as members stand in the block as they stand here, one copy serves them all.
             index = node.next;
             while index != NONE {
@@ -86,16 +86,40 @@ fn encode_members(record: &Record, parent: u32, out: &mut Vec<u8>) {
             copy_text(record, start..end, out);
             continue;
         }
-        match node.name.in_block() {
-            // It came without escapes, so it needs none.
-            Some((start, end)) => out.extend_from_slice(&record.bytes[start - 1..end + 1]),
-            None => encode_string(tree.name(&record.bytes, &node.name), out),
-        }
-        out.push(b':');
+        encode_name(record, node.name, comma, out);
         encode_node(record, index, out);
         index = node.next;
     }
     out.push(b'}');
+}
+
+/// Appends the name of a member and its colon, behind a comma if it is not the first.
+#[inline]
+fn encode_name(record: &Record, name: Name, comma: bool, out: &mut Vec<u8>) {
+    let in_block = name.in_block();
+    if let Some(word) = name.short()
+        && (in_block.is_some() || special_or_high(word) == 0)
+    {
+        // Sixteen bytes at once, of which as many stay as are meant.
+        let (length, lead) = (name.len(), usize::from(comma));
+        let mut text = [0; 16];
+        text[..2].copy_from_slice(b",\"");
+        text[2..10].copy_from_slice(&word.to_le_bytes());
+        text[2 + length..4 + length].copy_from_slice(b"\":");
+        let text = u128::from_le_bytes(text) >> (8 * (1 - lead));
+        let end = out.len() + lead + length + 3;
+        out.extend_from_slice(&text.to_le_bytes());
+        return out.truncate(end);
+    }
+    if comma {
+        out.push(b',');
+    }
+    match in_block {
+        // It came without escapes, so it needs none.
+        Some((start, end)) => out.extend_from_slice(&record.bytes[start - 1..end + 1]),
+        None => encode_string(record.tree.name(&record.bytes, &name), out),
+    }
+    out.push(b':');
 }
 
 /// Gives where the whole member stands in the block, from the quote of its name to the end of its
@@ -159,31 +183,39 @@ const COPIED_BY_WORDS_MAX: usize = 32;
 /// Appends `text` as a JSON string: with quotes and escapes, U+FFFD for what is not UTF-8.
 #[inline]
 pub fn encode_string(text: &[u8], out: &mut Vec<u8>) {
-    // Seven more, for the last word is copied whole and cut.
-    out.reserve(text.len() + 9);
+    if text.len() <= COPIED_BY_WORDS_MAX
+        && let Some(quoted) = quoted_by_words(text)
+    {
+        // All of it at once, of which as many bytes stay as are meant.
+        let end = out.len() + text.len() + 2;
+        out.extend_from_slice(&quoted);
+        return out.truncate(end);
+    }
+    out.reserve(text.len() + 2);
     out.push(b'"');
-    if text.len() <= COPIED_BY_WORDS_MAX {
-        let begin = out.len();
-        let (words, rest) = text.as_chunks::<8>();
-        let last = padded_word(rest);
-        let mut marks = special_or_high(last);
-        for word in words {
-            marks |= special_or_high(u64::from_le_bytes(*word));
-            out.extend_from_slice(word);
-        }
-        out.extend_from_slice(&last.to_le_bytes());
-        if marks == 0 {
-            out.truncate(begin + text.len());
-            return out.push(b'"');
-        }
-        out.truncate(begin);
-        append_escaped(text, out);
-    } else if is_plain(text) {
+    if is_plain(text) {
         out.extend_from_slice(text);
     } else {
         append_escaped(text, out);
     }
     out.push(b'"');
+}
+
+/// Gives a short text between quotes, with anything behind; `None` when it needs more than that.
+#[inline]
+fn quoted_by_words(text: &[u8]) -> Option<[u8; COPIED_BY_WORDS_MAX + 16]> {
+    let mut quoted = [b'"'; COPIED_BY_WORDS_MAX + 16];
+    let (words, rest) = text.as_chunks::<8>();
+    let last = padded_word(rest);
+    let mut marks = special_or_high(last);
+    let (places, _) = quoted[1..].as_chunks_mut::<8>();
+    for (place, word) in places.iter_mut().zip(words) {
+        marks |= special_or_high(u64::from_le_bytes(*word));
+        *place = *word;
+    }
+    places[words.len()] = last.to_le_bytes();
+    quoted[1 + text.len()] = b'"';
+    (marks == 0).then_some(quoted)
 }
 
 /// Tells whether `text` is ASCII that needs no escapes, as most is.
