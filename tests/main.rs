@@ -13,5 +13,6 @@ mod quickstart;
 mod recovery;
 mod scrape;
 mod senders;
+mod silence;
 mod support;
 mod tidy;

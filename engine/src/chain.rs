@@ -111,7 +111,7 @@ impl Chain {
                 chain.reach(pipeline, *reader);
             }
             let decoder = source.spec.decoder();
-            let sight = pipeline.is_keyed().then(|| Sight::new(lane));
+            let sight = pipeline.is_keyed().then(|| Sight::new(lane, &source.timing.expect));
             // Where somebody waits for event time, every record shows it, kept or not.
             let looks = source.timing.event_time.is_some() || sight.is_some();
             let prefilter = chain.prefilter(&readers, &*decoder).filter(|_| !looks);

@@ -16,6 +16,8 @@
 //!   does so at once. When all are quiet, the one that had come farthest runs on at the pace of the
 //!   clock, from where it was: windows close when traffic stops, and a recording of last week that
 //!   pauses does not find itself a week late.
+//! - A sender that is *expected* by name is waited for although it is silent, for `max_hold`; then
+//!   it is named as missing until it speaks. No word from it differs from nothing to say.
 //! - Nothing here reads a clock: *now* is the clock of the epoch. So equal epochs give equal
 //!   watermarks, in every run over the same log and with any number of workers.
 //! - A watermark never goes back.
@@ -39,31 +41,45 @@ const STREAMS_MAX: usize = 100_000;
 const STREAMS_FAST: usize = 512;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// How many senders of a source are named as missing in one result. Further ones are counted.
+const NAMED_MAX: usize = 32;
+
 /// Stands for all streams beyond [`STREAMS_MAX`].
 const SHARED: StreamId = StreamId(u64::MAX);
 
-/// What a block showed of a stream.
+/// What a block showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observation {
     /// The source, by its place among those of the pipeline.
     pub lane: usize,
-    /// The stream.
-    pub stream: StreamId,
-    /// The greatest of its records' event times, each at most its receive time.
+    /// Of whom.
+    pub of: Observed,
+    /// The greatest of the records' event times, each at most its receive time.
     pub time: EventTime,
-    /// When it was last heard.
+    /// When they were last heard.
     pub heard: EventTime,
-    /// Whether it has ended.
-    pub ended: bool,
+}
+
+/// Of whom a block showed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// A stream.
+    Stream(StreamId),
+    /// A stream that has ended.
+    Ended(StreamId),
+    /// A sender that is expected, by its place in [`Patience::expected`].
+    Sender(usize),
 }
 
 /// How a source's streams are waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// How much older than the newest a stream's next record may be.
     pub lateness: Duration,
     /// For how long a stream that is silent, or how far one that is behind, is waited for.
     pub max_hold: Duration,
+    /// The senders that must speak, by name.
+    pub expected: Vec<String>,
 }
 
 /// The event clock of one pipeline.
@@ -81,9 +97,15 @@ struct Lane {
     live: BTreeMap<StreamId, Shown>,
     /// The farthest of all, with when it was heard.
     farthest: Option<Shown>,
+    /// How far each sender that is expected has come, as far as it was heard.
+    expected: Vec<Option<Shown>>,
+    /// The clock of the first epoch: who was never heard is waited for from then.
+    since: Option<EventTime>,
     /// Nothing will ever come.
     closed: bool,
     looked: Option<Look>,
+    /// Those of the expected that are missing, as they are named to people.
+    silent: Vec<String>,
 }
 
 /// How far a stream has come, and when it was last heard.
@@ -107,6 +129,20 @@ pub struct ClockState {
 pub struct SourceState {
     live: Vec<(StreamId, Shown)>,
     farthest: Option<Shown>,
+    /// The senders that are expected and were heard, by name.
+    expected: BTreeMap<String, Shown>,
+    since: Option<EventTime>,
+}
+
+/// How many streams a source has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streams {
+    /// That are waited for.
+    pub live: usize,
+    /// That are too far behind for that.
+    pub stragglers: usize,
+    /// Senders that are expected and silent.
+    pub missing: usize,
 }
 
 /// What a look at the live streams gave.
@@ -116,6 +152,8 @@ struct Look {
     /// The least and the greatest time of those that are waited for, less the lateness.
     waited: Option<(EventTime, EventTime)>,
     stragglers: usize,
+    /// Whether one that is expected was never heard, and is still waited for.
+    holds: bool,
 }
 
 #[derive(Debug)]
@@ -129,13 +167,16 @@ impl EventClock {
     /// Makes the clock of a pipeline: its sources by id, and for each of its steps the sources that
     /// reach it, by their place in that list.
     pub fn new(sources: Vec<(String, Patience)>, steps: Vec<Vec<usize>>) -> Self {
-        let lane = |(id, patience)| Lane {
+        let lane = |(id, patience): (String, Patience)| Lane {
             id,
-            patience,
             live: BTreeMap::new(),
             farthest: None,
+            expected: vec![None; patience.expected.len()],
+            patience,
+            since: None,
             closed: false,
             looked: None,
+            silent: Vec::new(),
         };
         let step = |lanes| Step { lanes, watermark: EventTime::MIN, missing: Arc::new([]) };
         EventClock {
@@ -148,16 +189,19 @@ impl EventClock {
     pub fn observe(&mut self, seen: Observation) {
         let lane = &mut self.lanes[seen.lane];
         let shown = Shown { time: seen.time.min(seen.heard), heard: seen.heard };
-        lane.farthest = lane.farthest.max(Some(shown));
-        let known = lane.live.contains_key(&seen.stream);
-        let full = !known && lane.live.len() >= STREAMS_MAX;
-        let stream = if full { SHARED } else { seen.stream };
-        if seen.ended {
-            lane.live.remove(&stream);
-            lane.looked = None;
-            return;
-        }
-        let known = lane.live.entry(stream).or_insert(shown);
+        let known = match seen.of {
+            Observed::Sender(sender) => lane.expected[sender].get_or_insert(shown),
+            Observed::Stream(stream) => {
+                lane.farthest = lane.farthest.max(Some(shown));
+                lane.live.entry(lane.told_apart(stream)).or_insert(shown)
+            }
+            Observed::Ended(stream) => {
+                lane.farthest = lane.farthest.max(Some(shown));
+                lane.live.remove(&lane.told_apart(stream));
+                lane.looked = None;
+                return;
+            }
+        };
         known.time = known.time.max(shown.time);
         known.heard = known.heard.max(shown.heard);
     }
@@ -196,7 +240,10 @@ impl EventClock {
     pub fn state(&self, steps: &[u64]) -> ClockState {
         let source = |lane: &Lane| {
             let live = lane.live.iter().map(|(stream, shown)| (*stream, *shown)).collect();
-            (lane.id.clone(), SourceState { live, farthest: lane.farthest })
+            let heard = lane.patience.expected.iter().zip(&lane.expected);
+            let expected = heard.filter_map(|(name, shown)| Some((name.clone(), (*shown)?)));
+            let (expected, since) = (expected.collect(), lane.since);
+            (lane.id.clone(), SourceState { live, farthest: lane.farthest, expected, since })
         };
         ClockState {
             sources: self.lanes.iter().map(source).collect(),
@@ -211,6 +258,9 @@ impl EventClock {
             if let Some(known) = sources.get(&lane.id) {
                 lane.live = known.live.iter().copied().collect();
                 lane.farthest = known.farthest;
+                lane.since = known.since;
+                let heard = |name: &String| known.expected.get(name).copied();
+                lane.expected = lane.patience.expected.iter().map(heard).collect();
             }
         }
         for (step, watermark) in self.steps.iter_mut().zip(watermarks) {
@@ -230,23 +280,31 @@ impl EventClock {
         }
     }
 
-    /// Tells how many streams of a source are waited for, and how many are too far behind for that.
-    pub fn streams(&self, lane: usize) -> (usize, usize) {
+    /// Counts the streams of a source.
+    pub fn streams(&self, lane: usize) -> Streams {
         let lane = &self.lanes[lane];
         let stragglers = lane.looked.map_or(0, |look| look.stragglers);
-        (lane.live.len() - stragglers.min(lane.live.len()), stragglers)
+        let live = lane.live.len() - stragglers.min(lane.live.len());
+        Streams { live, stragglers, missing: lane.silent.len() }
     }
 }
 
 impl Lane {
+    /// Gives the stream that stands for this one.
+    fn told_apart(&self, stream: StreamId) -> StreamId {
+        let full = !self.live.contains_key(&stream) && self.live.len() >= STREAMS_MAX;
+        if full { SHARED } else { stream }
+    }
+
     fn look(&mut self, now: EventTime) {
+        let since = *self.since.get_or_insert(now);
         let fresh = |look: Look| {
             self.live.len() > STREAMS_FAST && now.since(look.at) < LOOK_EVERY && look.at <= now
         };
         if self.looked.is_some_and(fresh) {
             return;
         }
-        let Patience { lateness, max_hold } = self.patience;
+        let Patience { lateness, max_hold, .. } = self.patience;
         self.live.retain(|_, shown| now.since(shown.heard) < max_hold);
         let lead = self.live.values().map(|shown| shown.time).max();
         let least = lead.map(|lead| lead.saturating_sub(max_hold));
@@ -260,12 +318,37 @@ impl Lane {
             let time = shown.time.saturating_sub(lateness);
             waited = Some(waited.map_or((time, time), |(a, b)| (a.min(time), b.max(time))));
         }
-        self.looked = Some(Look { at: now, waited, stragglers });
+        let mut holds = false;
+        self.silent.clear();
+        for (name, shown) in self.patience.expected.iter().zip(&self.expected) {
+            let heard = shown.map_or(since, |shown| shown.heard);
+            match shown {
+                _ if self.closed => {}
+                _ if now.since(heard) >= max_hold => {
+                    self.silent.push(format!("{}/{name}", self.id));
+                }
+                // It may be between two connections: none of its streams need be live.
+                Some(shown) if least.is_none_or(|least| shown.time >= least) => {
+                    let time = shown.time.saturating_sub(lateness);
+                    waited = Some(waited.map_or((time, time), |(a, b)| (a.min(time), b.max(time))));
+                }
+                Some(_) => {}
+                None => holds = true,
+            }
+        }
+        self.looked = Some(Look { at: now, waited, stragglers, holds });
+    }
+
+    /// Names those of the expected that are missing, of many only some.
+    fn missing(&self) -> impl Iterator<Item = String> + '_ {
+        let more = self.silent.len().saturating_sub(NAMED_MAX);
+        let more = (more > 0).then(|| format!("{}: {more} more", self.id));
+        self.silent.iter().take(NAMED_MAX).cloned().chain(more)
     }
 
     /// Where a source stands of which no stream is live: it runs on at the pace of the clock.
     fn runs_on(&self, now: EventTime) -> Option<EventTime> {
-        let Patience { lateness, max_hold } = self.patience;
+        let Patience { lateness, max_hold, .. } = self.patience;
         let shown = self.farthest?;
         let since = now.since(shown.heard.saturating_add(max_hold));
         Some(shown.time.saturating_add(since).saturating_sub(lateness))
@@ -282,7 +365,7 @@ impl Step {
         }
         let waited = |lane: &Lane| lane.looked.and_then(|look| look.waited);
         let lead = mine().filter_map(waited).map(|(_, greatest)| greatest).max();
-        let mut missing = Vec::new();
+        let mut missing: Vec<String> = mine().flat_map(Lane::missing).collect();
         let mut least: Option<EventTime> = None;
         for lane in mine() {
             let (Some((time, _)), Some(lead)) = (waited(lane), lead) else { continue };
@@ -293,7 +376,10 @@ impl Step {
             }
         }
         let least = least.or_else(|| mine().filter_map(|lane| lane.runs_on(now)).max());
-        if let Some(least) = least {
+        let held = mine().any(|lane| lane.looked.is_some_and(|look| look.holds));
+        if let Some(least) = least
+            && !held
+        {
             self.watermark = self.watermark.max(least);
         }
         if *self.missing != *missing {
@@ -315,7 +401,8 @@ mod tests {
 
     fn patience(lateness: u64, max_hold: u64) -> Patience {
         let seconds = Duration::from_secs;
-        Patience { lateness: seconds(lateness), max_hold: seconds(max_hold) }
+        let (lateness, max_hold) = (seconds(lateness), seconds(max_hold));
+        Patience { lateness, max_hold, expected: Vec::new() }
     }
 
     fn clock(sources: usize) -> EventClock {
@@ -325,7 +412,7 @@ mod tests {
 
     fn see(clock: &mut EventClock, lane: usize, stream: u64, event: i64, heard: i64) {
         let (time, heard) = (time(event), time(heard));
-        clock.observe(Observation { lane, stream: StreamId(stream), time, heard, ended: false });
+        clock.observe(Observation { lane, of: Observed::Stream(StreamId(stream)), time, heard });
     }
 
     fn at(clock: &mut EventClock, now: i64) -> i64 {
@@ -355,7 +442,7 @@ mod tests {
         see(&mut clock, 0, 1_001, 100 - 600, 100);
         see(&mut clock, 0, 1_002, 2_000_000_000, 100);
         assert_eq!(at(&mut clock, 100), 98);
-        assert_eq!(clock.streams(0), (1_002, 1));
+        assert_eq!(clock.streams(0), Streams { live: 1_002, stragglers: 1, missing: 0 });
     }
 
     #[test]
@@ -390,7 +477,7 @@ mod tests {
         see(&mut clock, 1, 2, 100, 100);
         assert_eq!(at(&mut clock, 100), 88);
         let (time, heard) = (time(90), time(101));
-        clock.observe(Observation { lane: 0, stream: StreamId(1), time, heard, ended: true });
+        clock.observe(Observation { lane: 0, of: Observed::Ended(StreamId(1)), time, heard });
         assert_eq!(at(&mut clock, 101), 98);
         clock.close(0);
         assert_eq!(at(&mut clock, 102), 98);
@@ -418,6 +505,73 @@ mod tests {
         assert_eq!(clock.of(0).0.nanoseconds(), i64::MIN);
         see(&mut clock, 0, 1, 100, 100);
         assert_eq!(at(&mut clock, 100), 98);
+    }
+
+    /// A clock of one source that expects `fw1` and `fw2`, each with its stream of the same number.
+    fn expecting() -> EventClock {
+        let expected = vec!["fw1".to_owned(), "fw2".to_owned()];
+        let patience = Patience { expected, ..patience(2, 15) };
+        EventClock::new(vec![("net".to_owned(), patience)], vec![vec![0]])
+    }
+
+    fn speak(clock: &mut EventClock, sender: usize, second: i64) {
+        see(clock, 0, sender as u64, second, second);
+        let (time, of) = (time(second), Observed::Sender(sender));
+        clock.observe(Observation { lane: 0, of, time, heard: time });
+    }
+
+    fn missing(clock: &EventClock) -> Vec<String> {
+        clock.of(0).1.to_vec()
+    }
+
+    #[test]
+    fn who_is_expected_is_waited_for_and_then_named() {
+        let mut clock = expecting();
+        speak(&mut clock, 0, 100);
+        clock.advance(time(100));
+        assert_eq!(clock.of(0).0, EventTime::MIN, "the second may still speak");
+        for second in 101..=115 {
+            speak(&mut clock, 0, second);
+        }
+        assert_eq!(at(&mut clock, 115), 113);
+        assert_eq!(missing(&clock), ["net/fw2"]);
+        assert_eq!(clock.streams(0), Streams { live: 1, stragglers: 0, missing: 1 });
+        speak(&mut clock, 1, 116);
+        clock.advance(time(116));
+        assert!(missing(&clock).is_empty(), "it has spoken");
+        clock.advance(time(131));
+        assert_eq!(missing(&clock), ["net/fw1", "net/fw2"], "nobody speaks any more");
+    }
+
+    #[test]
+    fn who_is_expected_is_waited_for_between_two_connections() {
+        let mut clock = expecting();
+        speak(&mut clock, 0, 100);
+        speak(&mut clock, 1, 100);
+        clock.observe(Observation {
+            lane: 0,
+            of: Observed::Ended(StreamId(1)),
+            time: EventTime::MIN,
+            heard: time(101),
+        });
+        speak(&mut clock, 0, 110);
+        assert_eq!(at(&mut clock, 110), 98);
+        assert!(missing(&clock).is_empty());
+    }
+
+    #[test]
+    fn who_was_missing_is_so_after_a_restart() {
+        let mut clock = expecting();
+        for second in 100..=120 {
+            speak(&mut clock, 0, second);
+        }
+        clock.advance(time(100));
+        clock.advance(time(120));
+        assert_eq!(missing(&clock), ["net/fw2"]);
+        let mut next = expecting();
+        next.restore(&clock.state(&[7]).sources, &clock.watermarks());
+        assert_eq!(at(&mut next, 121), 118);
+        assert_eq!(missing(&next), ["net/fw2"]);
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::checkpoint::GroupState;
 use crate::doorbell::Doorbell;
 use crate::durable::Door;
 use crate::epoch_record::{EpochDecision, TakenTo};
-use crate::event_clock::{EventClock, Observation};
+use crate::event_clock::{EventClock, Observation, Streams};
 use crate::intake::{ReaderIndex, Ring, Taken};
 use crate::limits::{
     BLOCKS_PER_ACTIVATION, EPOCH_AGE, EPOCH_BYTES, EPOCHS_IN_FLIGHT_MAX, QUANTUM_BYTES,
@@ -214,8 +214,10 @@ pub struct EventTimes {
     pub now: EventTime,
     /// The watermark of each step.
     pub watermarks: Arc<[EventTime]>,
-    /// For each source, how many streams are waited for, and how many are too far behind for that.
-    pub streams: Vec<(usize, usize)>,
+    /// For each step, how many sources and senders it does not wait for.
+    pub missing: Vec<usize>,
+    /// The streams of each source.
+    pub streams: Vec<Streams>,
 }
 
 impl Feed {
@@ -500,7 +502,8 @@ impl Feed {
         let timeline = state.timeline.as_ref()?;
         let streams = (0..state.lanes.len()).map(|lane| timeline.streams(lane));
         let (now, watermarks) = (self.clock.now(), timeline.watermarks());
-        Some(EventTimes { now, watermarks, streams: streams.collect() })
+        let missing = (0..watermarks.len()).map(|step| timeline.missing(step)).collect();
+        Some(EventTimes { now, watermarks, missing, streams: streams.collect() })
     }
 
     /// Tells how much may still be taken, in bytes, and for how long the oldest epoch has been

@@ -11,7 +11,7 @@ use crate::dead_letter;
 use crate::doorbell::Doorbell;
 use crate::durable::{Door, Keeper, Kept};
 use crate::egress::SinkQueue;
-use crate::event_clock::{EventClock, Patience};
+use crate::event_clock::{EventClock, Patience, Streams};
 use crate::feed::{EventTimes, Feed, FeedParts, FeedSource, Journaling};
 use crate::intake::{Acknowledge, LaneLog, Ring};
 use crate::limits::SINK_QUEUE_BATCHES;
@@ -25,11 +25,11 @@ use azud_plan::component::{
     Acknowledged, Batches, Intake, RunError, Running as RunningTransform, SinkTask, SourceContext,
     SourceTask,
 };
-use azud_plan::plan::{Pipeline, Plan, Source, Timing, TransformNode};
+use azud_plan::plan::{Pipeline, Plan, Source, Timing};
 use azud_plan::telemetry::{
-    CREDIT_AVAILABLE_BYTES, EPOCH_AGE_SECONDS, INTAKE_BYTES, LOG_BYTES, LOG_DAMAGED_BYTES,
-    LOG_FILE_BYTES, LOG_MAX_BYTES, LOG_SYNC_SECONDS, SOURCE_STREAMS, SourceMeter,
-    WATERMARK_LAG_SECONDS, component_labels,
+    COMPLETE_TO, CREDIT_AVAILABLE_BYTES, EPOCH_AGE_SECONDS, INTAKE_BYTES, LOG_BYTES,
+    LOG_DAMAGED_BYTES, LOG_FILE_BYTES, LOG_MAX_BYTES, LOG_SYNC_SECONDS, RULE_MISSING_SOURCES,
+    SOURCE_STREAMS, SourceMeter, WATERMARK_LAG_SECONDS, component_labels,
 };
 use futures_channel::mpsc;
 use futures_util::FutureExt;
@@ -266,18 +266,31 @@ fn lane_log(
 
 /// Says how far event time has come in a pipeline, and which streams are waited for.
 fn event_time_gauges(plan: &Plan, pipeline: &Pipeline, feed: &Feed) {
-    let Some(EventTimes { now, watermarks, streams }) = feed.event_time() else { return };
-    let keyed = |(transform, _): &(&TransformNode, _)| transform.spec.is_keyed();
-    for (transform, watermark) in pipeline.transforms.iter().zip(&*watermarks).filter(keyed) {
-        if *watermark > EventTime::MIN && *watermark < EventTime::MAX {
+    let Some(EventTimes { now, watermarks, missing, streams }) = feed.event_time() else { return };
+    let known = |watermark: EventTime| watermark > EventTime::MIN && watermark < EventTime::MAX;
+    let mut complete_to: Option<EventTime> = None;
+    for (step, transform) in pipeline.transforms.iter().enumerate() {
+        if !transform.spec.is_keyed() {
+            continue;
+        }
+        if let Some((rule, _)) = transform.spec.rule() {
+            gauge!(RULE_MISSING_SOURCES, "rule" => rule.to_owned()).set(missing[step] as f64);
+        }
+        let watermark = watermarks[step];
+        if known(watermark) {
             let (id, kind) = (&transform.id, transform.kind);
             let labels = component_labels(id, "transform", kind, &pipeline.name);
-            gauge!(WATERMARK_LAG_SECONDS, labels).set(now.since(*watermark).as_secs_f64());
+            gauge!(WATERMARK_LAG_SECONDS, labels).set(now.since(watermark).as_secs_f64());
+            complete_to = Some(complete_to.map_or(watermark, |least| least.min(watermark)));
         }
     }
-    for (input, (waited, behind)) in pipeline.sources.iter().zip(streams) {
+    if let Some(complete_to) = complete_to {
+        let seconds = complete_to.nanoseconds() as f64 / 1e9;
+        gauge!(COMPLETE_TO, "pipeline" => pipeline.name.clone()).set(seconds);
+    }
+    for (input, Streams { live, stragglers, missing }) in pipeline.sources.iter().zip(streams) {
         let source = &plan.sources[input.source.0 as usize];
-        for (state, count) in [("live", waited), ("straggler", behind)] {
+        for (state, count) in [("live", live), ("straggler", stragglers), ("missing", missing)] {
             let mut labels = component_labels(&source.id, "source", source.kind, &pipeline.name);
             labels.push(metrics::Label::new("state", state));
             gauge!(SOURCE_STREAMS, labels).set(count as f64);
@@ -289,8 +302,8 @@ fn event_time_gauges(plan: &Plan, pipeline: &Pipeline, feed: &Feed) {
 fn event_clock(plan: &Plan, pipeline: &Pipeline) -> EventClock {
     let sources = pipeline.sources.iter().map(|input| {
         let source = &plan.sources[input.source.0 as usize];
-        let Timing { lateness, max_hold, .. } = source.timing;
-        (source.id.clone(), Patience { lateness, max_hold })
+        let Timing { lateness, max_hold, ref expect, .. } = source.timing;
+        (source.id.clone(), Patience { lateness, max_hold, expected: expect.clone() })
     });
     let steps = pipeline.transforms.iter().zip(pipeline.reach());
     let steps = steps.map(|(transform, lanes)| match transform.spec.is_keyed() {

@@ -39,13 +39,15 @@ pub struct Timing {
     pub max_ahead: Duration,
     /// For how long a stream that is silent is waited for, and how far one may be behind.
     pub max_hold: Duration,
+    /// The senders that must speak, by address or name: their silence is told, not guessed.
+    pub expect: Vec<String>,
 }
 
 impl std::default::Default for Timing {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         let (lateness, max_ahead) = (seconds(10), seconds(24 * 60 * 60));
-        Timing { event_time: None, lateness, max_ahead, max_hold: seconds(15) }
+        Timing { event_time: None, lateness, max_ahead, max_hold: seconds(15), expect: Vec::new() }
     }
 }
 

@@ -65,6 +65,10 @@ metrics_table! {
     Gauge LOG_MAX_BYTES "azud_intake_log_max_bytes" "How large the log may be.";
     Gauge LOG_SYNC_SECONDS "azud_intake_log_sync_seconds" "How long the log's last sync took.";
     Gauge OPEN_CONNECTIONS "azud_open_connections" "Connections that a source has open.";
+    Gauge COMPLETE_TO "azud_pipeline_complete_to_timestamp_seconds"
+        "Up to when what a pipeline says over event time is complete, in Unix time.";
+    Gauge RULE_MISSING_SOURCES "azud_rule_missing_sources"
+        "Sources and senders that a rule over event time does without: its answers are not complete.";
     Counter SINK_ATTEMPTS "azud_sink_attempts_total"
         "Requests of a sink over the network, by what came of them.";
     Gauge SINK_CIRCUIT_OPEN "azud_sink_circuit_open"
@@ -75,7 +79,7 @@ metrics_table! {
     Gauge SINK_UNCONFIRMED_SECONDS "azud_sink_unconfirmed_seconds"
         "How long the oldest batch of a sink has waited for its delivery.";
     Gauge SOURCE_STREAMS "azud_source_streams"
-        "Streams of a source (connections, senders, files) by state: `live` are waited for, `straggler` are too far behind for that.";
+        "Streams of a source (connections, senders, files) by state: `live` are waited for, `straggler` are too far behind for that, `missing` are expected and silent.";
     Counter UDP_KERNEL_DROPS "azud_udp_kernel_drops_total"
         "Datagrams that the kernel dropped because the socket's buffer was full.";
     Gauge UPTIME_SECONDS "azud_uptime_seconds" "How long this process has run.";

@@ -2,7 +2,7 @@
 //! blocks show of event time.
 
 use super::Readers;
-use crate::event_clock::Observation;
+use crate::event_clock::{Observation, Observed};
 use crate::telemetry::ComponentMeter;
 use azud_event::block::{Block, Frame, Layout, Peer};
 use azud_event::codec::Decoder;
@@ -12,7 +12,10 @@ use azud_event::time::EventTime;
 use azud_plan::component::{Needle, SourceSpec};
 use azud_plan::plan::Timing;
 use memchr::memmem::Finder;
+use std::collections::HashMap;
 use std::sync::Arc;
+use vrl::owned_value_path;
+use vrl::path::OwnedValuePath;
 
 /// A source, on one worker.
 pub struct SourceEntry {
@@ -88,47 +91,103 @@ impl Prefilter {
 /// What a block shows of event time, sender by sender.
 pub struct Sight {
     lane: usize,
-    /// For each peer of the block the greatest event time, and when it was last heard.
-    shown: Vec<Option<(EventTime, EventTime)>>,
+    /// For each peer of the block what its records showed.
+    shown: Vec<Option<Shown>>,
+    expected: Expected,
+}
+
+/// The greatest event time, and when it was last heard.
+#[derive(Clone, Copy)]
+struct Shown {
+    time: EventTime,
+    heard: EventTime,
+}
+
+/// The senders that must speak, and what a block showed of them.
+struct Expected {
+    by_name: HashMap<Vec<u8>, usize>,
+    shown: Vec<Option<Shown>>,
+    /// Where records carry the name of their sender, the first that is there.
+    names: [OwnedValuePath; 2],
+}
+
+impl Shown {
+    fn add(self, to: &mut Option<Shown>) {
+        let sum =
+            |old: Shown| Shown { time: old.time.max(self.time), heard: old.heard.max(self.heard) };
+        *to = Some(to.map_or(self, sum));
+    }
+}
+
+impl Expected {
+    fn new(names: &[String]) -> Self {
+        let by_name = names.iter().enumerate();
+        Expected {
+            by_name: by_name.map(|(place, name)| (name.clone().into_bytes(), place)).collect(),
+            shown: vec![None; names.len()],
+            names: [owned_value_path!("hostname"), owned_value_path!("host")],
+        }
+    }
+
+    /// Finds who sent a record: by the address it came from, or the name that it carries.
+    fn sender(&self, record: &Record) -> Option<usize> {
+        let address = record.peer().and_then(|peer| self.by_name.get(&*peer.host));
+        address.copied().or_else(|| {
+            let name = self.names.iter().find_map(|path| record.get_bytes(path))?;
+            self.by_name.get(&*name).copied()
+        })
+    }
 }
 
 impl Sight {
-    /// Looks at the source that is the pipeline's `lane`th.
-    pub fn new(lane: usize) -> Self {
-        Sight { lane, shown: Vec::new() }
+    /// Looks at the source that is the pipeline's `lane`th, of whose senders these must speak.
+    pub fn new(lane: usize, expected: &[String]) -> Self {
+        Sight { lane, shown: Vec::new(), expected: Expected::new(expected) }
     }
 
     /// Begins a block.
     pub fn begin(&mut self, block: &Block) {
         self.shown.clear();
         self.shown.resize(block.peers.len().max(1), None);
+        self.expected.shown.fill(None);
     }
 
     /// Looks at a record. One that says it happened after it was received shows no more than that.
     #[inline]
     pub fn see(&mut self, record: &Record) {
         let heard = record.origin().received_at;
-        let time = record.event_time().min(heard);
-        let Some(shown) = self.shown.get_mut(record.origin().peer) else { return };
-        *shown = Some(shown.map_or((time, heard), |(t, h)| (t.max(time), h.max(heard))));
+        let shown = Shown { time: record.event_time().min(heard), heard };
+        if let Some(peer) = self.shown.get_mut(record.origin().peer) {
+            shown.add(peer);
+        }
+        if !self.expected.by_name.is_empty()
+            && let Some(sender) = self.expected.sender(record)
+        {
+            shown.add(&mut self.expected.shown[sender]);
+        }
     }
 
     /// Gives what the block showed.
     pub fn seen(&self, block: &Block, out: &mut Vec<Observation>) {
         let lane = self.lane;
         if block.layout == Layout::End {
-            let (stream, heard) = (block.stream, block.received_at);
-            out.push(Observation { lane, stream, time: EventTime::MIN, heard, ended: true });
+            let (of, heard) = (Observed::Ended(block.stream), block.received_at);
+            out.push(Observation { lane, of, time: EventTime::MIN, heard });
             return;
         }
-        for (peer, shown) in self.shown.iter().enumerate() {
-            let Some((time, heard)) = *shown else { continue };
+        let streams = self.shown.iter().enumerate().map(|(peer, shown)| {
             let stream = match block.layout {
                 Layout::Heads => stream_of(block.stream, block.peers.get(peer)),
                 _ => block.stream,
             };
-            out.push(Observation { lane, stream, time, heard, ended: false });
-        }
+            (Observed::Stream(stream), shown)
+        });
+        let senders = self.expected.shown.iter().enumerate();
+        let senders = senders.map(|(place, shown)| (Observed::Sender(place), shown));
+        out.extend(streams.chain(senders).filter_map(|(of, shown)| {
+            let Shown { time, heard } = (*shown)?;
+            Some(Observation { lane, of, time, heard })
+        }));
     }
 }
 

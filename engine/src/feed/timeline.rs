@@ -4,7 +4,7 @@
 //! are made then, once, in the order of epochs; keyed steps of all workers read the same.
 
 use super::Epoch;
-use crate::event_clock::{ClockState, EventClock, Observation};
+use crate::event_clock::{ClockState, EventClock, Observation, Streams};
 use azud_event::time::EventTime;
 use azud_plan::component::{Due, EpochClock};
 use std::collections::BTreeMap;
@@ -131,8 +131,13 @@ impl Timeline {
         (!self.waiting.is_empty()).then(|| regular.min(due))
     }
 
-    /// Tells how many streams of a source are waited for, and how many are too far behind for that.
-    pub fn streams(&self, lane: usize) -> (usize, usize) {
+    /// Counts the streams of a source.
+    pub fn streams(&self, lane: usize) -> Streams {
         self.clock.streams(lane)
+    }
+
+    /// Tells how many sources a step does not wait for, and senders that are missing.
+    pub fn missing(&self, step: usize) -> usize {
+        self.clock.of(step).1.len()
     }
 }

@@ -41,6 +41,7 @@
 
 mod derived;
 mod journal;
+mod path;
 mod read;
 mod target;
 pub(crate) mod tree;
@@ -50,6 +51,7 @@ mod write;
 pub(crate) mod model;
 
 pub use journal::Mark;
+pub use path::{Path, Steps};
 pub use read::{Look, TextRange};
 pub use target::ProgramTarget;
 pub use write::Taken;
@@ -170,7 +172,7 @@ impl Record {
         self.peers = None;
         self.clear();
         self.origin = origin;
-        self.insert_within(ROOT, &[], value);
+        self.insert_within(Steps::new(ROOT, &[]), value);
     }
 
     fn clear(&mut self) {

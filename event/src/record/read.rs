@@ -1,10 +1,11 @@
 //! Reading a record: by path, as values and as bytes.
 
 use super::Record;
-use super::tree::{Kind, METADATA, ROOT};
+use super::path::Steps;
+use super::tree::{Key, Kind, ROOT};
 use crate::codec::json::{encode_node, encode_value, key_string, unescape, value_of};
 use std::borrow::Cow;
-use vrl::path::{OwnedSegment, OwnedTargetPath, OwnedValuePath, PathPrefix};
+use vrl::path::{OwnedTargetPath, OwnedValuePath};
 use vrl::value::{ObjectMap, Value};
 
 /// Where a path leads.
@@ -50,12 +51,12 @@ impl TextRange {
 
 impl Record {
     /// Tells what is at `path` of the event or its metadata; no value is made of plain text.
-    pub fn look(&self, path: &OwnedTargetPath) -> Look<'_> {
-        let segments = &path.path.segments;
-        match self.find(root_of(path), segments) {
+    pub fn look<'a>(&self, path: impl Into<Steps<'a>>) -> Look<'_> {
+        let path = path.into();
+        match self.find(path) {
             None => Look::Nothing,
             Some(Found::Within(node, depth)) => {
-                self.value(node).get(&segments[depth..]).map_or(Look::Nothing, Look::Value)
+                self.value(node).get(path.rest(depth)).map_or(Look::Nothing, Look::Value)
             }
             Some(Found::Node(index)) => self.look_at(index),
         }
@@ -74,12 +75,12 @@ impl Record {
     }
 
     /// Tells whether anything, be it `null`, is at `path` of the event or its metadata.
-    pub fn has_target(&self, path: &OwnedTargetPath) -> bool {
-        let segments = &path.path.segments;
-        match self.find(root_of(path), segments) {
+    pub fn has_target<'a>(&self, path: impl Into<Steps<'a>>) -> bool {
+        let path = path.into();
+        match self.find(path) {
             None => false,
             Some(Found::Node(_)) => true,
-            Some(Found::Within(node, depth)) => self.value(node).get(&segments[depth..]).is_some(),
+            Some(Found::Within(node, depth)) => self.value(node).get(path.rest(depth)).is_some(),
         }
     }
 
@@ -97,18 +98,18 @@ impl Record {
     /// Gives what is at `path` of the event, or `None`. The value is made when first asked for and
     /// kept until it changes; asking changes nothing in what is written out.
     pub fn get(&self, path: &OwnedValuePath) -> Option<&Value> {
-        self.get_within(ROOT, &path.segments)
+        self.get_within(Steps::new(ROOT, &path.segments))
     }
 
     /// Gives what is at `path` of the event or its metadata, or `None`.
     pub fn get_target(&self, path: &OwnedTargetPath) -> Option<&Value> {
-        self.get_within(root_of(path), &path.path.segments)
+        self.get_within(path.into())
     }
 
     /// Gives the bytes of the string at `path` of the event; of anything else there its JSON text.
     /// `None` when nothing is there. No value is made of what still is text.
     pub fn get_bytes(&self, path: &OwnedValuePath) -> Option<Cow<'_, [u8]>> {
-        match self.find(ROOT, &path.segments)? {
+        match self.find(Steps::new(ROOT, &path.segments))? {
             Found::Within(node, depth) => {
                 self.value(node).get(&path.segments[depth..]).map(bytes_of)
             }
@@ -135,7 +136,7 @@ impl Record {
     /// Tells whether the event is an object that has a member `name`.
     pub fn has(&self, name: &str) -> bool {
         match self.tree.node(ROOT).kind {
-            Kind::Object => self.live_child(ROOT, name).is_some(),
+            Kind::Object => self.live_child(ROOT, Key::of(name.as_bytes()), name).is_some(),
             _ => self.value(ROOT).as_object().is_some_and(|members| members.contains_key(name)),
         }
     }
@@ -154,19 +155,19 @@ impl Record {
         self.copy(ROOT)
     }
 
-    pub(super) fn get_within(&self, root: u32, segments: &[OwnedSegment]) -> Option<&Value> {
-        match self.find(root, segments)? {
+    fn get_within(&self, path: Steps<'_>) -> Option<&Value> {
+        match self.find(path)? {
             Found::Node(node) => Some(self.value(node)),
-            Found::Within(node, depth) => self.value(node).get(&segments[depth..]),
+            Found::Within(node, depth) => self.value(node).get(path.rest(depth)),
         }
     }
 
-    /// Follows `segments` from `root` as far as there are nodes.
-    pub(super) fn find(&self, root: u32, segments: &[OwnedSegment]) -> Option<Found> {
-        let mut node = root;
-        for (depth, segment) in segments.iter().enumerate() {
-            node = match (self.tree.node(node).kind, segment) {
-                (Kind::Object, OwnedSegment::Field(name)) => self.live_child(node, name)?,
+    /// Follows a path from its root as far as there are nodes.
+    pub(super) fn find(&self, path: Steps<'_>) -> Option<Found> {
+        let mut node = path.root;
+        for depth in 0..path.segments.len() {
+            node = match (self.tree.node(node).kind, path.name(depth)) {
+                (Kind::Object, Some((key, name))) => self.live_child(node, key, name)?,
                 (Kind::Owned | Kind::Array | Kind::Wide, _) => {
                     return Some(Found::Within(node, depth));
                 }
@@ -176,8 +177,9 @@ impl Record {
         Some(Found::Node(node))
     }
 
-    pub(super) fn live_child(&self, parent: u32, name: &str) -> Option<u32> {
-        let child = self.tree.child(&self.bytes, parent, name.as_bytes())?;
+    #[inline]
+    fn live_child(&self, parent: u32, key: Key, name: &str) -> Option<u32> {
+        let child = self.tree.child(&self.bytes, parent, key, name.as_bytes())?;
         (!self.tree.node(child).absent).then_some(child)
     }
 
@@ -210,13 +212,6 @@ impl Record {
     /// Tells whether an object has no member.
     pub(super) fn is_childless(&self, index: u32) -> bool {
         self.tree.children(index).next().is_none()
-    }
-}
-
-pub(super) fn root_of(path: &OwnedTargetPath) -> u32 {
-    match path.prefix {
-        PathPrefix::Event => ROOT,
-        PathPrefix::Metadata => METADATA,
     }
 }
 

@@ -1,7 +1,6 @@
 //! A record as the target of VRL programs.
 
 use super::Record;
-use super::read::root_of;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use vrl::compiler::{SecretTarget, Target};
@@ -19,7 +18,7 @@ impl Target for Record {
     }
 
     fn target_get_mut(&mut self, path: &OwnedTargetPath) -> Result<Option<&mut Value>, String> {
-        Ok(self.value_mut(root_of(path), &path.path.segments))
+        Ok(self.value_mut(path.into()))
     }
 
     fn target_remove(

@@ -106,30 +106,48 @@ impl Name {
         u64::from_le_bytes(self.prefix)
     }
 
-    /// Gives one of 64 bits, by a multiplicative hash of the prefix and the length.
+    /// Gives what it is looked for by.
     #[inline]
-    pub(crate) fn bit(self) -> u64 {
-        1 << hash(self.word(), self.len())
+    pub(crate) fn key(self) -> Key {
+        Key::new(self.word(), self.len())
     }
 }
 
-/// Gives a number below 64 for a name.
-#[inline]
-fn hash(prefix: u64, length: usize) -> u32 {
-    let mixed = prefix.wrapping_add(length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 58) as u32
+/// What a name is looked for by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    /// The first eight bytes as a word, zeros behind a shorter name.
+    prefix: u64,
+    /// A number below 64, by a multiplicative hash of the prefix and the length.
+    hash: u32,
 }
 
-/// Gives the first eight bytes of a name as a word, zeros behind a shorter one.
-#[inline]
-fn prefix_of(name: &[u8]) -> u64 {
-    word_at(name, 0).unwrap_or_else(|| short_word(name))
+impl Key {
+    #[inline]
+    fn new(prefix: u64, length: usize) -> Self {
+        let mixed = prefix.wrapping_add(length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Key { prefix, hash: (mixed >> 58) as u32 }
+    }
+
+    /// Makes the key of a name.
+    #[inline]
+    pub(crate) fn of(name: &[u8]) -> Self {
+        Key::new(word_at(name, 0).unwrap_or_else(|| short_word(name)), name.len())
+    }
+
+    /// Gives the bit that stands for it in [`Node::names`].
+    #[inline]
+    pub(crate) fn bit(self) -> u64 {
+        1 << self.hash
+    }
 }
 
-/// A field, or a root. Plain data of 48 bytes, so that scanning, saving and restoring are copies.
+/// A field, or a root. Plain data of 56 bytes, so that scanning, saving and restoring are copies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
     pub(crate) name: Name,
+    /// The bits ([`Key::bit`]) of all children, and maybe others.
+    pub(crate) names: u64,
     pub(crate) start: u32,
     pub(crate) end: u32,
     pub(crate) parent: u32,
@@ -153,6 +171,7 @@ impl Node {
     pub(crate) fn new(name: Name, parent: u32) -> Self {
         Node {
             name,
+            names: 0,
             start: 0,
             end: 0,
             parent,
@@ -173,32 +192,27 @@ impl Node {
     }
 }
 
-/// Where names were found, so that they are found sooner the next time: programs ask for the same
-/// few names again and again, and for many that are not there.
+/// For each [`place_of`] the child that was found last, so that it is found sooner the next time:
+/// programs ask for the same few names again and again.
 ///
-/// The recent places outlive a record, for the next mostly has the same shape. So a place is only a
-/// guess, and good if the node there has that name and that parent: every node is made as a child
-/// of its parent. What unlinks nodes, or links them again, must forget all of them, by
+/// Places outlive a record, for the next mostly has the same shape. So a place is only a guess, and
+/// good if the node there has that name and that parent: every node is made as a child of its
+/// parent. What unlinks nodes, or links them again, must forget all of them, by
 /// [`Tree::forget_places`].
 #[derive(Debug)]
-struct Places {
-    /// For each [`place_of`] the child that was found last.
-    recent: [Cell<u32>; 64],
-    /// The bits ([`Name::bit`]) of all children of the event's root, or 0 when nobody knows.
-    root: Cell<u64>,
-}
+struct Places([Cell<u32>; 64]);
 
 impl Default for Places {
     fn default() -> Self {
-        Places { recent: [const { Cell::new(NONE) }; 64], root: Cell::new(0) }
+        Places([const { Cell::new(NONE) }; 64])
     }
 }
 
-/// Gives where in [`Places::recent`] a child of that name is noted. Many parents have a child
-/// `name`, so the parent counts.
+/// Gives where in [`Places`] a child of that name is noted. Many parents have a child `name`, so
+/// the parent counts.
 #[inline]
-fn place_of(parent: u32, hash: u32) -> usize {
-    ((parent.wrapping_mul(7) ^ hash) % 64) as usize
+fn place_of(parent: u32, key: Key) -> usize {
+    ((parent.wrapping_mul(7) ^ key.hash) % 64) as usize
 }
 
 /// The nodes of one record, reused for the next.
@@ -225,7 +239,6 @@ impl Tree {
             let index = self.push(Node::new(Name::EMPTY, NONE));
             self.become_empty_object(index);
         }
-        self.forget_root();
     }
 
     /// Makes a node an object without members that has no text.
@@ -244,6 +257,7 @@ impl Tree {
         if node.first_child != NONE {
             node.first_child = NONE;
             node.last_child = NONE;
+            node.names = 0;
             self.forget_places();
         }
     }
@@ -252,12 +266,6 @@ impl Tree {
     #[cold]
     pub(crate) fn forget_places(&mut self) {
         self.places = Places::default();
-    }
-
-    /// Forgets which names the root has, where children came without [`Tree::link`] being told.
-    #[inline]
-    pub(crate) fn forget_root(&mut self) {
-        self.places.root.set(0);
     }
 
     /// Drops the nodes from `count` on.
@@ -292,7 +300,8 @@ impl Tree {
         }
     }
 
-    /// Makes `child`, just pushed, the last child of `parent`, behind `last`.
+    /// Makes `child`, just pushed, the last child of `parent`, behind `last`. The parent is to be
+    /// told its name apart, in [`Node::names`].
     #[inline]
     pub(crate) fn link(&mut self, parent: u32, last: u32, child: u32) {
         match last {
@@ -300,20 +309,15 @@ impl Tree {
             last => self.nodes[last as usize].next = child,
         }
         self.nodes[parent as usize].last_child = child;
-        let known = self.places.root.get_mut();
-        if parent == ROOT && *known != 0 {
-            *known |= self.nodes[child as usize].name.bit();
-        }
     }
 
-    /// Keeps `name` beside the block.
-    pub(crate) fn intern(&mut self, name: &[u8]) -> Name {
+    /// Keeps `name`, whose key is known, beside the block.
+    pub(crate) fn intern(&mut self, key: Key, name: &[u8]) -> Name {
         let start = self.names.len() as u32;
         if name.len() > 8 {
             self.names.extend_from_slice(name);
         }
-        let prefix = prefix_of(name).to_le_bytes();
-        Name { start, length: name.len() as u32 | APART, prefix }
+        Name { start, length: name.len() as u32 | APART, prefix: key.prefix.to_le_bytes() }
     }
 
     /// Gives the node at `index`.
@@ -342,35 +346,29 @@ impl Tree {
 
     /// Finds the child of that name, be it absent or not.
     #[inline]
-    pub(crate) fn child(&self, block: &[u8], parent: u32, name: &[u8]) -> Option<u32> {
-        let prefix = prefix_of(name);
-        let hash = hash(prefix, name.len());
-        let recent = &self.places.recent[place_of(parent, hash)];
-        let guess = recent.get();
+    pub(crate) fn child(&self, block: &[u8], parent: u32, key: Key, name: &[u8]) -> Option<u32> {
+        if self.node(parent).names & key.bit() == 0 {
+            return None;
+        }
+        let place = &self.places.0[place_of(parent, key)];
+        let guess = place.get();
         if let Some(node) = self.nodes.get(guess as usize)
             && node.parent == parent
-            && self.is_named(block, node, prefix, name)
+            && self.is_named(block, node, key, name)
         {
             return Some(guess);
         }
-        if parent == ROOT && self.root_bits() >> hash & 1 == 0 {
-            return None;
-        }
-        let found = self.search(block, parent, prefix, name)?;
-        recent.set(found);
+        let found = self.search(block, parent, key, name)?;
+        place.set(found);
         Some(found)
     }
 
-    /// Finds the child of that name without noting the place: for those who unlink nodes.
-    pub(crate) fn child_unnoted(&self, block: &[u8], parent: u32, name: &[u8]) -> Option<u32> {
-        self.search(block, parent, prefix_of(name), name)
-    }
-
-    fn search(&self, block: &[u8], parent: u32, prefix: u64, name: &[u8]) -> Option<u32> {
+    /// Finds the child of that name by looking at each, and notes no place.
+    pub(crate) fn search(&self, block: &[u8], parent: u32, key: Key, name: &[u8]) -> Option<u32> {
         let mut index = self.node(parent).first_child;
         while index != NONE {
             let node = self.node(index);
-            if self.is_named(block, node, prefix, name) {
+            if self.is_named(block, node, key, name) {
                 return Some(index);
             }
             index = node.next;
@@ -379,27 +377,10 @@ impl Tree {
     }
 
     #[inline]
-    fn is_named(&self, block: &[u8], node: &Node, prefix: u64, name: &[u8]) -> bool {
-        node.name.word() == prefix
+    fn is_named(&self, block: &[u8], node: &Node, key: Key, name: &[u8]) -> bool {
+        node.name.word() == key.prefix
             && node.name.len() == name.len()
             && (name.len() <= 8 || self.name(block, &node.name) == name)
-    }
-
-    /// Gives the bits of the names of the root's children, noted for the names that will be asked
-    /// for.
-    #[inline]
-    fn root_bits(&self) -> u64 {
-        let mut bits = self.places.root.get();
-        if bits == 0 {
-            let mut index = self.node(ROOT).first_child;
-            while index != NONE {
-                let node = self.node(index);
-                bits |= node.name.bit();
-                index = node.next;
-            }
-            self.places.root.set(bits);
-        }
-        bits
     }
 
     /// Lists the children that are there, in order.

@@ -1,8 +1,9 @@
 //! Changing a record: builders for decoders, insertion and removal by path for programs.
 
 use super::Record;
-use super::read::{Found, TextRange, root_of};
-use super::tree::{Kind, NODES_FULL, NODES_LAZY_MAX, NONE, Node, ROOT};
+use super::path::Steps;
+use super::read::{Found, TextRange};
+use super::tree::{Key, Kind, NODES_FULL, NODES_LAZY_MAX, NONE, Node, ROOT};
 use crate::limits::OBJECT_FIELDS_LAZY_MAX;
 use crate::time::EventTime;
 use bytes::Bytes;
@@ -49,7 +50,7 @@ impl Record {
 
     /// Sets a field whose name comes from the data; the last value of a name counts.
     pub fn push_value(&mut self, name: KeyString, value: Value) {
-        self.insert_within(ROOT, &[OwnedSegment::Field(name)], value);
+        self.insert_within(Steps::new(ROOT, &[OwnedSegment::Field(name)]), value);
     }
 
     fn push_owned(&mut self, name: &'static str, value: Value) {
@@ -62,18 +63,18 @@ impl Record {
     /// Appends a member to the event that holds `null` as yet. `None` when the event is not held as
     /// nodes: it is too wide, or no object.
     pub(super) fn push_node(&mut self, name: &'static str) -> Option<u32> {
-        let name = name.as_bytes();
+        let (key, name) = (Key::of(name.as_bytes()), name.as_bytes());
         let root = self.tree.node_mut(ROOT);
         if root.kind != Kind::Object {
             return None;
         }
         root.dirty = true;
         debug_assert!(
-            self.tree.child_unnoted(&self.bytes, ROOT, name).is_none(),
+            self.tree.search(&self.bytes, ROOT, key, name).is_none(),
             "a field is pushed once"
         );
         self.tree.forget(ROOT);
-        Some(self.append_child(ROOT, name))
+        Some(self.append_child(ROOT, key, name))
     }
 }
 
@@ -92,52 +93,52 @@ impl Record {
     /// Sets what is at `path` of the event; objects and arrays on the way are made, and take the
     /// place of whatever else is in the way.
     pub fn insert(&mut self, path: &OwnedValuePath, value: Value) {
-        self.insert_within(ROOT, &path.segments, value);
+        self.insert_within(Steps::new(ROOT, &path.segments), value);
     }
 
     /// Sets what is at `path` of the event or its metadata, as [`Record::insert`] does.
-    pub fn insert_target(&mut self, path: &OwnedTargetPath, value: Value) {
-        self.insert_within(root_of(path), &path.path.segments, value);
+    pub fn insert_target<'a>(&mut self, path: impl Into<Steps<'a>>, value: Value) {
+        self.insert_within(path.into(), value);
     }
 
     /// Takes away what is at `path` of the event and gives it, or `None` when nothing is there.
     /// With `compact` the objects and arrays that it leaves empty go as well. A root leaves an
     /// empty object or array, or `null`.
     pub fn remove(&mut self, path: &OwnedValuePath, compact: bool) -> Option<Value> {
-        self.remove_within(ROOT, &path.segments, compact)
+        self.remove_within(Steps::new(ROOT, &path.segments), compact)
     }
 
     /// Takes away what is at `path` of the event or its metadata, as [`Record::remove`] does.
     pub fn remove_target(&mut self, path: &OwnedTargetPath, compact: bool) -> Option<Value> {
-        self.remove_within(root_of(path), &path.path.segments, compact)
+        self.remove_within(path.into(), compact)
     }
 
     /// Takes away what is at `path` of the event or its metadata, as [`Record::remove`] does, but
     /// makes no value of a string that stands in the block.
-    pub fn take(&mut self, path: &OwnedTargetPath, compact: bool) -> Option<Taken> {
-        let (root, segments) = (root_of(path), &path.path.segments);
-        if let Some(Found::Node(index)) = self.find(root, segments)
-            && index != root
+    pub fn take<'a>(&mut self, path: impl Into<Steps<'a>>, compact: bool) -> Option<Taken> {
+        let path = path.into();
+        if let Some(Found::Node(index)) = self.find(path)
+            && index != path.root
         {
             let node = self.tree.node(index);
             if let Kind::String | Kind::Text = node.kind {
                 let text = TextRange { start: node.start, end: node.end };
-                self.remove_node(root, index, compact);
+                self.remove_node(path.root, index, compact);
                 return Some(Taken::Text(text));
             }
         }
-        self.remove_within(root, segments, compact).map(Taken::Value)
+        self.remove_within(path, compact).map(Taken::Value)
     }
 
     /// Sets what is at `path` of the event or its metadata to a string that stands in the block, as
     /// [`Record::insert`] does.
-    pub fn insert_text(&mut self, path: &OwnedTargetPath, text: TextRange) {
-        let segments = &path.path.segments;
-        let index = match self.open_path(root_of(path), segments) {
+    pub fn insert_text<'a>(&mut self, path: impl Into<Steps<'a>>, text: TextRange) {
+        let path = path.into();
+        let index = match self.open_path(path) {
             Ok(index) => index,
             Err((node, depth)) => {
                 let value = self.text_value(text);
-                return self.insert_into_value(node, &segments[depth..], value);
+                return self.insert_into_value(node, path.rest(depth), value);
             }
         };
         self.save_moved(index);
@@ -169,24 +170,24 @@ impl Record {
         }
     }
 
-    pub(super) fn insert_within(&mut self, root: u32, segments: &[OwnedSegment], value: Value) {
-        match self.open_path(root, segments) {
+    pub(super) fn insert_within(&mut self, path: Steps<'_>, value: Value) {
+        match self.open_path(path) {
             Ok(node) => {
                 self.save_moved(node);
                 self.hold(node, value);
                 self.changed(node);
             }
-            Err((node, depth)) => self.insert_into_value(node, &segments[depth..], value),
+            Err((node, depth)) => self.insert_into_value(node, path.rest(depth), value),
         }
     }
 
-    /// Makes nodes of what `segments` lead through and gives the last. An `Err` is the node that
-    /// must be changed as a value, and how many segments lead to it.
-    fn open_path(&mut self, root: u32, segments: &[OwnedSegment]) -> Result<u32, (u32, usize)> {
-        let mut node = root;
-        for (depth, segment) in segments.iter().enumerate() {
-            node = match segment {
-                OwnedSegment::Field(name) if self.open_object(node) => self.child_for(node, name),
+    /// Makes nodes of what `path` leads through and gives the last. An `Err` is the node that must
+    /// be changed as a value, and how many segments lead to it.
+    fn open_path(&mut self, path: Steps<'_>) -> Result<u32, (u32, usize)> {
+        let mut node = path.root;
+        for depth in 0..path.segments.len() {
+            node = match path.name(depth) {
+                Some((key, name)) if self.open_object(node) => self.child_for(node, key, name),
                 _ => return Err((node, depth)),
             };
         }
@@ -230,15 +231,15 @@ impl Record {
         let Some(Value::Object(members)) = value else { return };
         self.tree.become_empty_object(index);
         for (name, value) in members {
-            let child = self.append_child(index, name.as_bytes());
+            let child = self.append_child(index, Key::of(name.as_bytes()), name.as_bytes());
             self.hold(child, value);
             self.tree.node_mut(child).saved = generation;
         }
     }
 
     /// Gives the child of that name, which may be one that was removed or a new one.
-    fn child_for(&mut self, parent: u32, name: &str) -> u32 {
-        if let Some(child) = self.tree.child(&self.bytes, parent, name.as_bytes()) {
+    fn child_for(&mut self, parent: u32, key: Key, name: &str) -> u32 {
+        if let Some(child) = self.tree.child(&self.bytes, parent, key, name.as_bytes()) {
             return child;
         }
         self.save(parent);
@@ -246,15 +247,17 @@ impl Record {
         if last != NONE {
             self.save(last);
         }
-        let child = self.append_child(parent, name.as_bytes());
+        let child = self.append_child(parent, key, name.as_bytes());
         // Nothing is there until something is put there.
         self.tree.node_mut(child).absent = true;
         child
     }
 
-    fn append_child(&mut self, parent: u32, name: &[u8]) -> u32 {
-        let name = self.tree.intern(name);
-        let last = self.tree.node(parent).last_child;
+    fn append_child(&mut self, parent: u32, key: Key, name: &[u8]) -> u32 {
+        let name = self.tree.intern(key, name);
+        let node = self.tree.node_mut(parent);
+        node.names |= key.bit();
+        let last = node.last_child;
         let saved = self.generation();
         let child = self.tree.push(Node { saved, ..Node::new(name, parent) });
         self.tree.link(parent, last, child);
@@ -304,13 +307,9 @@ impl Record {
         }
     }
 
-    fn remove_within(
-        &mut self,
-        root: u32,
-        segments: &[OwnedSegment],
-        compact: bool,
-    ) -> Option<Value> {
-        match self.find(root, segments)? {
+    fn remove_within(&mut self, path: Steps<'_>, compact: bool) -> Option<Value> {
+        let root = path.root;
+        match self.find(path)? {
             Found::Node(node) if node == root => Some(self.remove_root(root)),
             Found::Node(node) => {
                 let value = self.take_value(node);
@@ -318,7 +317,7 @@ impl Record {
                 Some(value)
             }
             Found::Within(node, depth) => {
-                let rest = &segments[depth..];
+                let rest = path.rest(depth);
                 // Looked at first, so that what is not there is removed without making anything
                 // dirty.
                 self.value(node).get(rest)?;
@@ -375,11 +374,11 @@ impl Record {
         }
     }
 
-    /// Gives what `segments` lead to for change, or `None`.
-    pub(super) fn value_mut(&mut self, root: u32, segments: &[OwnedSegment]) -> Option<&mut Value> {
-        let (node, rest) = match self.find(root, segments)? {
-            Found::Node(node) => (node, &segments[segments.len()..]),
-            Found::Within(node, depth) => (node, &segments[depth..]),
+    /// Gives what `path` leads to for change, or `None`.
+    pub(super) fn value_mut(&mut self, path: Steps<'_>) -> Option<&mut Value> {
+        let (node, rest) = match self.find(path)? {
+            Found::Node(node) => (node, &[][..]),
+            Found::Within(node, depth) => (node, path.rest(depth)),
         };
         self.value(node).get(rest)?;
         let value = self.save_taken(node);

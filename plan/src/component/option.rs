@@ -104,6 +104,14 @@ pub const SOURCE_OPTIONS: &[OptionSpec] = &[
                   codec knows, else when it was received. It is read before any transform, and never altered.",
     },
     OptionSpec {
+        name: "expect",
+        kind: OptionKind::List(&OptionKind::Text),
+        default: Default::None,
+        summary: "The senders that must speak, each by the address that it sends from or by the \
+                  name that its records carry in `hostname`, else `host`. One that is silent \
+                  for `max_hold` is named as missing in every result until it speaks again.",
+    },
+    OptionSpec {
         name: "lateness",
         kind: OptionKind::Duration,
         default: Default::Value("\"10s\""),

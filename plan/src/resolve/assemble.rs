@@ -92,6 +92,7 @@ fn timing(component: &Component<'_>, spec: &dyn SourceSpec) -> Timing {
         lateness: options.duration("lateness").unwrap_or(timing.lateness),
         max_ahead: options.duration("max_ahead").unwrap_or(timing.max_ahead),
         max_hold: options.duration("max_hold").unwrap_or(timing.max_hold),
+        expect: options.strings("expect"),
     }
 }
 

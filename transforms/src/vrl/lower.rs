@@ -231,7 +231,7 @@ impl Lowering {
     }
 
     fn field(&self, path: OwnedTargetPath) -> Option<Target> {
-        (self.effects == Effects::Change).then_some(Target::Field(path))
+        (self.effects == Effects::Change).then_some(Target::Field(path.into()))
     }
 
     fn local(&mut self, name: &str) -> Option<usize> {
@@ -243,7 +243,9 @@ impl Lowering {
         let path = query.path.into_inner();
         let (span, target) = query.target.take();
         Some(match target {
-            QueryTarget::External(prefix) => Expression::Field(OwnedTargetPath { prefix, path }),
+            QueryTarget::External(prefix) => {
+                Expression::Field(OwnedTargetPath { prefix, path }.into())
+            }
             QueryTarget::Internal(name) if path.is_root() => Expression::Local(self.local(&name)?),
             QueryTarget::Internal(name) => Expression::Member(self.local(&name)?, path),
             QueryTarget::FunctionCall(call) => match self.call(span, call)? {
@@ -290,7 +292,7 @@ impl Lowering {
             "del" => return self.delete(arguments),
             "exists" => {
                 let [path] = <[_; 1]>::try_from(arguments).ok()?;
-                return Some(Expression::Exists(external(path.into_inner())?));
+                return Some(Expression::Exists(external(path.into_inner())?.into()));
             }
             _ => {}
         }
@@ -319,7 +321,7 @@ impl Lowering {
             },
             Some(_) => return None,
         };
-        (self.effects == Effects::Change).then_some(Expression::Delete(path, compact))
+        (self.effects == Effects::Change).then_some(Expression::Delete(path.into(), compact))
     }
 
     /// Gives a function with its literal arguments, and the argument that is to be evaluated.

@@ -29,14 +29,14 @@ pub(super) use function::{Call, Function};
 pub(super) use pattern::Pattern;
 pub(super) use slow::Slow;
 
-use azud_event::record::{Record, Taken};
+use azud_event::record::{Path, Record, Taken};
 use operand::{Operand, Peek};
 use pattern::Match;
 use vrl::compiler::runtime::Runtime;
 use vrl::compiler::value::{ValueError, VrlValueArithmetic, VrlValueConvert};
 use vrl::compiler::{ExpressionError, TimeZone};
 use vrl::parser::ast::Opcode;
-use vrl::path::{OwnedTargetPath, OwnedValuePath};
+use vrl::path::OwnedValuePath;
 use vrl::value::{KeyString, ObjectMap, Value};
 
 /// Why a run ended early. Boxed, for it is large and rare.
@@ -55,7 +55,7 @@ pub(super) struct Native {
 pub(super) enum Expression {
     Literal(Value),
     /// What is at a path of the event or its metadata.
-    Field(OwnedTargetPath),
+    Field(Path),
     /// A variable, by number.
     Local(usize),
     /// What is at a path of a variable.
@@ -63,9 +63,9 @@ pub(super) enum Expression {
     /// What is at a path of what an expression gives.
     Part(Box<Expression>, OwnedValuePath),
     /// `exists(.path)`
-    Exists(OwnedTargetPath),
+    Exists(Path),
     /// `del(.path, compact)`
-    Delete(OwnedTargetPath, bool),
+    Delete(Path, bool),
     Array(Vec<Expression>),
     /// Ordered by name, without repetition, as VRL evaluates them.
     Object(Vec<(KeyString, Expression)>),
@@ -115,7 +115,7 @@ pub(super) struct Fault {
 pub(super) enum Target {
     /// `_`
     Nothing,
-    Field(OwnedTargetPath),
+    Field(Path),
     Local(usize),
     Member(usize, OwnedValuePath),
 }

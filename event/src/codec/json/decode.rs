@@ -2,7 +2,7 @@
 
 use super::scan::{Flaw, Lexer, Refused, Scalar, Text, unescape};
 use crate::limits::OBJECT_FIELDS_LAZY_MAX;
-use crate::record::tree::{Kind, NODES_LAZY_MAX, NONE, Name, Node, Tree};
+use crate::record::tree::{Key, Kind, NODES_LAZY_MAX, NONE, Name, Node, Tree};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use vrl::value::{KeyString, ObjectMap, Value};
@@ -27,7 +27,6 @@ pub(crate) fn scan_value(
         return Err(lexer.flaw());
     }
     tree.newline |= lexer.newline;
-    tree.forget_root();
     Ok(lexer.at)
 }
 
@@ -37,7 +36,7 @@ struct Open {
     /// Its last child so far.
     last: u32,
     members: usize,
-    /// The bits of its names ([`Name::bit`]): a new name whose bit is not set is no repetition.
+    /// The bits of its names ([`Key::bit`]): a new name whose bit is not set is no repetition.
     names: u64,
 }
 
@@ -116,7 +115,7 @@ impl Builder<'_> {
             return self.hold_whole(depth);
         }
         let name = self.name(name);
-        let bit = name.bit();
+        let bit = name.key().bit();
         if self.here.names & bit != 0
             && let Some(child) = self.repeated(name)
         {
@@ -156,7 +155,9 @@ impl Builder<'_> {
     /// Goes back to the object around this one; gives `true` when there is none.
     #[inline]
     fn close(&mut self) -> bool {
-        self.tree.node_mut(self.here.node).end = self.lexer.at as u32;
+        let node = self.tree.node_mut(self.here.node);
+        node.end = self.lexer.at as u32;
+        node.names = self.here.names;
         match self.around.pop() {
             Some(outer) => {
                 self.here = outer;
@@ -174,7 +175,7 @@ impl Builder<'_> {
         }
         let mut plain = Vec::new();
         unescape(self.lexer.text(name), &mut plain);
-        self.tree.intern(&plain)
+        self.tree.intern(Key::of(&plain), &plain)
     }
 
     /// Gives the node of a member whose name was there before, made empty: the last value of a name
@@ -182,7 +183,8 @@ impl Builder<'_> {
     fn repeated(&mut self, name: Name) -> Option<u32> {
         let block = self.lexer.whole();
         let tree = &*self.tree;
-        let child = tree.child_unnoted(block, self.here.node, tree.name(block, &name))?;
+        let text = tree.name(block, &name);
+        let child = tree.search(block, self.here.node, name.key(), text)?;
         self.tree.node_mut(self.here.node).scattered = true;
         self.tree.forget_places();
         let node = self.tree.node_mut(child);

@@ -1,8 +1,7 @@
 //! What native expressions give each other: texts of the block as ranges, all else as values.
 
-use azud_event::record::{Look, Record, TextRange};
+use azud_event::record::{Look, Path, Record, TextRange};
 use vrl::compiler::value::{ValueError, VrlValueArithmetic, VrlValueConvert};
-use vrl::path::OwnedTargetPath;
 use vrl::value::Value;
 
 /// The value of an expression.
@@ -35,7 +34,7 @@ impl Operand {
     pub(super) const NULL: Operand = Operand::Value(Value::Null);
 
     /// Reads a field; what is not there is `null`.
-    pub(super) fn look(record: &Record, path: &OwnedTargetPath) -> Self {
+    pub(super) fn look(record: &Record, path: &Path) -> Self {
         match record.look(path) {
             Look::Nothing => Operand::NULL,
             Look::Text(text) => Operand::Text(text),
@@ -71,7 +70,7 @@ impl<'a> Peek<'a> {
 
     /// Reads a field; what is not there is `null`.
     #[inline]
-    pub(super) fn look(record: &'a Record, path: &OwnedTargetPath) -> Self {
+    pub(super) fn look(record: &'a Record, path: &Path) -> Self {
         match record.look(path) {
             Look::Nothing => Peek::NULL,
             Look::Text(text) => Peek::Text(record.text(text)),
