@@ -84,7 +84,7 @@ fn event(input: &TestInput, checker: &mut Checker) -> Option<Value> {
         TestEvent::Raw(text) => Some(vrl::value!({ "message": (text.as_str()) })),
         TestEvent::Log(value) => Some(value.clone()),
         TestEvent::Program(text) => {
-            let program = Compiler::new("tests", &[]).remap(&Source::Written(text), checker)?;
+            let program = Compiler::new("tests").remap(&Source::Written(text), checker)?;
             let mut record = Record::new();
             match program.runner().run(&mut record) {
                 Ended::Done(_) => Some(record.to_value()),

@@ -325,7 +325,7 @@ type Programs = (Option<Program>, Vec<(Program, Severity)>);
 fn programs(options: &Options<'_>, checker: &mut Checker) -> Option<Programs> {
     let results = options.inputs.iter().find_map(|port| port.results.as_ref());
     let event = results.map(|results| results.kind.clone());
-    let compiler = Compiler { event, ..Compiler::new(options.id, &[]) };
+    let compiler = Compiler { event, ..Compiler::new(options.id) };
     let condition = match options.condition("condition") {
         Some(text) => compiler.condition(text, "condition", checker).map(Some),
         None if options.has("condition") => None,

@@ -1,5 +1,6 @@
 //! `filter` lets records through for which a condition holds.
 
+use crate::revised::{self, Revisions};
 use crate::vrl::needle::needle;
 use crate::vrl::{Compiler, Program, Runner};
 use azud_event::dead_letter::Fault;
@@ -17,7 +18,10 @@ pub const FILTER: TransformFactory = TransformFactory {
     description: "\
 Runs a condition in VRL on every record, and sends on those for which it gives `true`, unchanged.
 The others are counted as discarded. A condition that fails on a record counts as `false`, and the
-error is counted.",
+error is counted.
+
+Over results of windows a condition that a later revision no longer meets takes the result back: it
+goes on with `change: \"withdrawn\"`.",
     options: OPTIONS,
     check,
     examples: EXAMPLES,
@@ -58,14 +62,18 @@ condition.source = 'starts_with(string!(.message), "Failed")'
 
 fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn TransformSpec>> {
     let text = options.condition("condition")?;
-    let condition = Compiler::new(options.id, &[]).condition(text, "condition", checker)?;
-    Some(Box::new(Filter { condition, needle: needle(&text.text) }))
+    let event = revised::kind_of(options.inputs);
+    let compiler = Compiler { event, ..Compiler::new(options.id) };
+    let condition = compiler.condition(text, "condition", checker)?;
+    let revisions = Revisions::of(options.inputs);
+    Some(Box::new(Filter { condition, needle: needle(&text.text), revisions }))
 }
 
 /// A checked `filter`.
 struct Filter {
     condition: Program,
     needle: Option<Needle>,
+    revisions: Revisions,
 }
 
 impl TransformSpec for Filter {
@@ -74,7 +82,9 @@ impl TransformSpec for Filter {
     }
 
     fn build(&self) -> Running {
-        Running::Stateless(Box::new(Filtering(self.condition.runner())))
+        let Filter { condition, revisions, .. } = self;
+        let runner = condition.runner();
+        Running::Stateless(Box::new(Filtering { runner, revisions: *revisions }))
     }
 
     fn needle(&self) -> Option<&Needle> {
@@ -83,17 +93,22 @@ impl TransformSpec for Filter {
 }
 
 /// A running `filter`.
-struct Filtering(Runner);
+struct Filtering {
+    runner: Runner,
+    revisions: Revisions,
+}
 
 impl Transform for Filtering {
     fn apply(&mut self, record: &mut Record, next: &mut dyn Next) -> Result<(), Fault> {
-        match self.0.holds(record) {
-            Ok(true) => next.emit(0, record, true),
-            Ok(false) => next.discard(),
-            Err(fault) => {
-                next.error(&fault);
-                next.discard();
-            }
+        let holds = self.runner.holds(record).unwrap_or_else(|fault| {
+            next.error(&fault);
+            false
+        });
+        let Filtering { revisions, .. } = self;
+        if holds || revisions.is_withdrawn(record) || revisions.take_back(record) {
+            next.emit(0, record, true);
+        } else {
+            next.discard();
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod alert;
 mod filter;
 mod key;
 mod remap;
+mod revised;
 mod route;
 mod summarize;
 #[cfg(test)]

@@ -4,12 +4,14 @@
 //! is rerouted, or is set aside, as its author says. The options are Vector's; where Vector drops
 //! an event, a dead letter keeps it.
 
+use crate::revised::{self, Revisions};
+use crate::vrl::compile::identity;
 use crate::vrl::source::Source;
 use crate::vrl::{Compiler, Outcome, Program, Runner};
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::record::Record;
 use azud_plan::component::{
-    Default, Example, Kind, Next, OptionKind, OptionSpec, Options, Port, Running, Transform,
+    Default, Example, Next, OptionKind, OptionSpec, Options, Port, Running, Transform,
     TransformFactory, TransformSpec,
 };
 use azud_plan::diagnostic::{Checker, Diagnostic, codes};
@@ -42,7 +44,10 @@ zone are read in `timezone`.
 An error that the program does not handle leaves the record as it was (`drop_on_error = false`), or
 sets it aside as a dead letter with VRL's message. `abort` lets the record go. With
 `reroute_dropped` both go to the output `<id>.dropped` as they came, with the reason under
-`.metadata.dropped`.";
+`.metadata.dropped`.
+
+Over results of windows a program may not write `id`, `revision` and `change`, and cannot make
+several of one. A later revision on which it calls `abort` takes the result back.";
 
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
@@ -144,10 +149,10 @@ const MAIN: usize = 0;
 const DROPPED: usize = 1;
 
 fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn TransformSpec>> {
-    let kinds: Vec<Kind> = options.inputs.iter().map(|port| port.kind).collect();
     let zone = time_zone(options, checker);
     let source = program_source(options, checker)?;
-    let compiler = Compiler { id: options.id, zone: zone?, inputs: &kinds, event: None };
+    let (identity, event) = (identity(options.inputs), revised::kind_of(options.inputs));
+    let compiler = Compiler { id: options.id, zone: zone?, identity, event };
     let program = compiler.remap(&source, checker)?;
     let remap = Remap {
         id: options.id.into(),
@@ -155,6 +160,7 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Transfo
         drop_on_error: options.boolean("drop_on_error")?,
         drop_on_abort: options.boolean("drop_on_abort")?,
         reroute: options.boolean("reroute_dropped")?,
+        revisions: Revisions::of(options.inputs),
     };
     Some(Box::new(remap))
 }
@@ -220,11 +226,16 @@ struct Remap {
     drop_on_error: bool,
     drop_on_abort: bool,
     reroute: bool,
+    revisions: Revisions,
 }
 
 impl TransformSpec for Remap {
     fn outputs(&self, input: &Port) -> Vec<Port> {
         let main = Port { name: None, optional: false, ..input.clone() };
+        let main = revised::shaped(main, |came| {
+            let made = self.program.kind();
+            if self.ends_early() { made.union(came.clone()) } else { made }
+        });
         let dropped = Port { name: Some("dropped".to_owned()), optional: true, ..input.clone() };
         if self.reroute { vec![main, dropped] } else { vec![main] }
     }
@@ -236,6 +247,7 @@ impl TransformSpec for Remap {
             drop_on_error: self.drop_on_error,
             drop_on_abort: self.drop_on_abort,
             reroute: self.reroute,
+            revisions: self.revisions,
             rolls_back: self.rolls_back(),
             may_replace_root: self.program.may_replace_root(),
         }))
@@ -245,8 +257,16 @@ impl TransformSpec for Remap {
         let keeps_failed = self.reroute || !self.drop_on_error;
         let keeps_aborted = self.reroute || !self.drop_on_abort;
         self.program.may_replace_root()
+            || self.ends_early() && self.revisions.follow()
             || self.program.may_fail() && keeps_failed
             || self.program.may_abort() && keeps_aborted
+    }
+}
+
+impl Remap {
+    /// Whether its program may end before it is through.
+    fn ends_early(&self) -> bool {
+        self.program.may_fail() || self.program.may_abort()
     }
 }
 
@@ -257,6 +277,7 @@ struct Remapping {
     drop_on_error: bool,
     drop_on_abort: bool,
     reroute: bool,
+    revisions: Revisions,
     rolls_back: bool,
     may_replace_root: bool,
 }
@@ -274,7 +295,16 @@ impl Transform for Remapping {
         record.undo_to(mark);
         let aborted = fault.reason == Reason::ProgramAborted;
         let drop = if aborted { self.drop_on_abort } else { self.drop_on_error };
+        if self.revisions.is_withdrawn(record) {
+            // Taken back is what was told, whatever a program makes of it now.
+            next.emit(MAIN, record, true);
+            return Ok(());
+        }
         if drop && !(self.reroute && next.connected(DROPPED)) {
+            if aborted && self.revisions.take_back(record) {
+                next.emit(MAIN, record, true);
+                return Ok(());
+            }
             return end(fault, next);
         }
         if !aborted {
@@ -369,6 +399,7 @@ fn as_event(value: Value) -> Value {
 mod tests {
     use super::*;
     use crate::testing::{Seen, check, checked, run};
+    use azud_plan::component::Kind;
     use vrl::value;
 
     const HALF: &str = "source = '''.half = true\n.code = to_int!(.code)'''";

@@ -1,5 +1,6 @@
 //! `route` sends records to named outputs, each with a condition.
 
+use crate::revised::{self, Revisions};
 use crate::vrl::compile::condition_text;
 use crate::vrl::{Compiler, Program, Runner};
 use azud_event::dead_letter::Fault;
@@ -17,7 +18,10 @@ pub const ROUTE: TransformFactory = TransformFactory {
     description: "\
 Each entry of `route` is an output, `<id>.<name>`, and gets every record for which its condition
 holds: a record may go several ways. What no condition holds for goes to `<id>._unmatched`. A
-condition that fails on a record counts as `false`, and the error is counted.",
+condition that fails on a record counts as `false`, and the error is counted.
+
+Over results of windows every output that a later revision no longer goes to gets it with
+`change: \"withdrawn\"`.",
     options: OPTIONS,
     check,
     examples: EXAMPLES,
@@ -59,6 +63,8 @@ const UNMATCHED: &str = "_unmatched";
 const RESERVED: [&str; 2] = ["_default", UNMATCHED];
 
 fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn TransformSpec>> {
+    let event = revised::kind_of(options.inputs);
+    let compiler = Compiler { event, ..Compiler::new(options.id) };
     let mut routes = Vec::new();
     let mut whole = true;
     for entry in options.map("route") {
@@ -73,18 +79,20 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Transfo
             whole = false;
         }
         let condition = condition_text(&entry.node)
-            .and_then(|text| Compiler::new(options.id, &[]).condition(text, &entry.key, checker));
+            .and_then(|text| compiler.condition(text, &entry.key, checker));
         whole &= condition.is_some();
         routes.extend(condition.map(|condition| (entry.key.clone(), condition)));
     }
     let unmatched = options.boolean("reroute_unmatched")?;
-    whole.then(|| Box::new(Route { routes, unmatched }) as Box<dyn TransformSpec>)
+    let revisions = Revisions::of(options.inputs);
+    whole.then(|| Box::new(Route { routes, unmatched, revisions }) as Box<dyn TransformSpec>)
 }
 
 /// A checked `route`.
 struct Route {
     routes: Vec<(String, Program)>,
     unmatched: bool,
+    revisions: Revisions,
 }
 
 impl TransformSpec for Route {
@@ -102,6 +110,7 @@ impl TransformSpec for Route {
         Running::Stateless(Box::new(Routing {
             runners: self.routes.iter().map(|(_, condition)| condition.runner()).collect(),
             unmatched: self.unmatched,
+            revisions: self.revisions,
             matched: Vec::new(),
         }))
     }
@@ -111,12 +120,14 @@ impl TransformSpec for Route {
 struct Routing {
     runners: Vec<Runner>,
     unmatched: bool,
+    revisions: Revisions,
     /// The ports that the present record takes.
     matched: Vec<usize>,
 }
 
-impl Transform for Routing {
-    fn apply(&mut self, record: &mut Record, next: &mut dyn Next) -> Result<(), Fault> {
+impl Routing {
+    /// Finds the ports that a record takes.
+    fn matches(&mut self, record: &mut Record, next: &mut dyn Next) {
         self.matched.clear();
         for (port, runner) in self.runners.iter_mut().enumerate() {
             match runner.holds(record) {
@@ -125,20 +136,50 @@ impl Transform for Routing {
                 Err(fault) => next.error(&fault),
             }
         }
-        if self.matched.is_empty() {
-            let port = self.runners.len();
-            if self.unmatched && next.connected(port) {
-                next.emit(port, record, true);
-            } else {
-                next.discard();
-            }
-            return Ok(());
+        if self.matched.is_empty() && self.unmatched {
+            self.matched.push(self.runners.len());
         }
-        // The last that somebody reads need not be undone; behind it may still be some that nobody
-        // reads.
-        let last = self.matched.iter().rposition(|port| next.connected(*port));
-        for (number, port) in self.matched.iter().enumerate() {
-            next.emit(*port, record, last.is_none_or(|last| number >= last));
+    }
+
+    /// Sends a record to these ports; the last that somebody reads need not be undone if the
+    /// record is not looked at `again`. Behind it may still be some that nobody reads.
+    fn send(ports: &[usize], record: &mut Record, again: bool, next: &mut dyn Next) {
+        let last = ports.iter().rposition(|port| next.connected(*port));
+        for (number, port) in ports.iter().enumerate() {
+            next.emit(*port, record, !again && last.is_none_or(|last| number >= last));
+        }
+    }
+
+    /// Sends a result to the ports that it takes, and takes it back at all others.
+    fn send_result(&self, record: &mut Record, next: &mut dyn Next) {
+        let all = self.runners.len() + usize::from(self.unmatched);
+        if self.revisions.is_withdrawn(record) {
+            let all: Vec<usize> = (0..all).collect();
+            return Self::send(&all, record, false, next);
+        }
+        let others: Vec<usize> = (0..all).filter(|port| !self.matched.contains(port)).collect();
+        Self::send(&self.matched, record, true, next);
+        if self.revisions.take_back(record) {
+            Self::send(&others, record, false, next);
+        } else if self.matched.is_empty() {
+            next.discard();
+        }
+    }
+}
+
+impl Transform for Routing {
+    fn apply(&mut self, record: &mut Record, next: &mut dyn Next) -> Result<(), Fault> {
+        self.matches(record, next);
+        if self.revisions.follow() {
+            self.send_result(record, next);
+        } else if self
+            .matched
+            .iter()
+            .any(|port| *port < self.runners.len() || next.connected(*port))
+        {
+            Self::send(&self.matched, record, false, next);
+        } else {
+            next.discard();
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::components::{Component, Edge, Factory, Graph, Selected, Spec};
 use super::names::is_like;
-use crate::component::{Change, Port, TransformSpec};
+use crate::component::{Change, Port};
 use crate::diagnostic::{Checker, Diagnostic, Severity, codes, nearest};
 use crate::plan::FUTURE;
 use std::sync::Arc;
@@ -110,9 +110,7 @@ fn call(
             (factory.check)(&options, checker).map(Arc::from).map(Spec::Source)
         }
         Factory::Transform(factory) => {
-            let spec = (factory.check)(&options, checker);
-            let spec = spec.filter(|spec| takes_results(&**spec, component, ports, checker));
-            spec.map(Arc::from).map(Spec::Transform)
+            (factory.check)(&options, checker).map(Arc::from).map(Spec::Transform)
         }
         Factory::Sink(factory) => (factory.check)(&options, checker).map(Arc::from).map(Spec::Sink),
     };
@@ -125,26 +123,6 @@ fn call(
         checker.report(found.help("this is a fault of Azud: please report it with the document"));
     }
     spec
-}
-
-/// Whether a transform may read what feeds it: results of windows are revised, and what looks at
-/// one record at a time cannot take back what it let through before.
-fn takes_results(
-    spec: &dyn TransformSpec,
-    component: &Component<'_>,
-    ports: &[Port],
-    checker: &mut Checker,
-) -> bool {
-    let fed = ports.iter().any(|port| port.results.is_some() && port.change == Change::Revised);
-    if !fed || spec.is_keyed() {
-        return true;
-    }
-    let title = format!("`{}` would have to follow revisions of windows", component.id);
-    let found = Diagnostic::error(codes::NOT_IN_THIS_VERSION, component.id_span, title, "");
-    checker.report(
-        found.help("say which windows count with `having`, or with the `condition` of an `alert`"),
-    );
-    false
 }
 
 /// Gives the outputs of a checked component.

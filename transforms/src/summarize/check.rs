@@ -141,7 +141,7 @@ fn group_by(options: &Options<'_>, checker: &mut Checker) -> Option<Vec<(KeyFiel
 }
 
 fn fields(options: &Options<'_>, checker: &mut Checker) -> Option<Vec<Taken>> {
-    let compiler = Compiler::new(options.id, &[]);
+    let compiler = Compiler::new(options.id);
     let mut fields = Some(Vec::new());
     for (entry, table) in options.map_of_tables("fields") {
         let name = &entry.key;

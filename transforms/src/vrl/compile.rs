@@ -11,10 +11,11 @@ use super::moment::{self, Salt};
 use super::native::Native;
 use super::run::Runner;
 use super::source::Source;
+use crate::revised::Revisions;
 use azud_event::id::Id;
 use azud_event::record::Record;
 use azud_event::time::EventTime;
-use azud_plan::component::Kind as PortKind;
+use azud_plan::component::{Kind as PortKind, Port};
 use azud_plan::diagnostic::{Checker, Diagnostic, Span, codes};
 use azud_plan::document::{Node, Text};
 use std::sync::Arc;
@@ -57,10 +58,14 @@ impl Program {
         self.0.program.info().abortable
     }
 
+    /// Gives the type of the event after it.
+    pub fn kind(&self) -> Kind {
+        self.0.program.final_type_info().state.external.target_kind().clone()
+    }
+
     /// Tells whether the root of the event may be something else after it than an object.
     pub fn may_replace_root(&self) -> bool {
-        let kind = self.0.program.final_type_info().state.external.target_kind().clone();
-        !kind.is_object()
+        !self.kind().is_object()
     }
 }
 
@@ -73,19 +78,29 @@ pub struct Compiler<'a> {
     pub id: &'a str,
     /// In which zone times without one are read.
     pub zone: TimeZone,
-    /// What kinds of records it will run on.
-    pub inputs: &'a [PortKind],
+    /// The fields by which records are known again: programs may read but not write them.
+    pub identity: &'static [&'static str],
     /// The type of the records, where it is known.
     pub event: Option<Kind>,
 }
 
-/// What an alert's identity hangs on; programs may read but not write it.
-const ALERT_IDENTITY: [&str; 3] = ["id", "revision", "state"];
+/// By what alerts are known again.
+const OF_ALERTS: &[&str] = &["id", "revision", "state"];
+/// By what results of windows are.
+const OF_RESULTS: &[&str] = &["change", "id", "revision"];
+
+/// Gives by what the records of these ports are known again.
+pub fn identity(inputs: &[Port]) -> &'static [&'static str] {
+    if inputs.iter().any(|port| port.kind == PortKind::Alert) {
+        return OF_ALERTS;
+    }
+    if Revisions::of(inputs).follow() { OF_RESULTS } else { &[] }
+}
 
 impl<'a> Compiler<'a> {
     /// Makes a compiler in UTC.
-    pub fn new(id: &'a str, inputs: &'a [PortKind]) -> Self {
-        Compiler { id, zone: utc(), inputs, event: None }
+    pub fn new(id: &'a str) -> Self {
+        Compiler { id, zone: utc(), identity: &[], event: None }
     }
 
     /// Compiles a program that changes records. Reports what is wrong and gives `None` then.
@@ -141,11 +156,9 @@ impl<'a> Compiler<'a> {
 
     fn remap_config(&self) -> CompileConfig {
         let mut config = CompileConfig::default();
-        if self.inputs.contains(&PortKind::Alert) {
-            for name in ALERT_IDENTITY {
-                let path = OwnedTargetPath::event(OwnedValuePath::single_field(name));
-                config.set_read_only_path(path, true);
-            }
+        for name in self.identity {
+            let path = OwnedTargetPath::event(OwnedValuePath::single_field(*name));
+            config.set_read_only_path(path, true);
         }
         config
     }
@@ -228,7 +241,7 @@ impl Assertion {
         let mut config = CompileConfig::default();
         config.set_read_only();
         config.disable_unused_expression_check();
-        let compiler = Compiler::new("tests", &[]);
+        let compiler = Compiler::new("tests");
         let compiled = compiler
             .compile(text, config)
             .map_err(|faults| Formatter::new(text, faults).to_string())?;

@@ -22,7 +22,7 @@ pub(crate) fn source_of(text: &str) -> Source<'static> {
 /// Gives what compiling a program reports, all in one text.
 pub(crate) fn compile_error(text: &str) -> String {
     let mut checker = Checker::default();
-    let program = Compiler::new("test", &[]).remap(&source_of(text), &mut checker);
+    let program = Compiler::new("test").remap(&source_of(text), &mut checker);
     assert!(program.is_none(), "it compiles: {text}");
     format!("{:?}", checker.diagnostics)
 }
@@ -30,7 +30,7 @@ pub(crate) fn compile_error(text: &str) -> String {
 /// Compiles a program that changes records.
 pub(crate) fn remap(text: &str) -> Program {
     let mut checker = Checker::default();
-    let program = Compiler::new("test", &[]).remap(&source_of(text), &mut checker);
+    let program = Compiler::new("test").remap(&source_of(text), &mut checker);
     program.unwrap_or_else(|| panic!("{text}: {:?}", checker.diagnostics))
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn condition(text: &str) -> Program {
     let mut checker = Checker::default();
     let document = Document::parse(0, &format!("a = '''{text}'''"), &mut checker).unwrap();
     let text = document.root.node("a").and_then(Node::as_text).unwrap();
-    let program = Compiler::new("test", &[]).condition(text, "condition", &mut checker);
+    let program = Compiler::new("test").condition(text, "condition", &mut checker);
     program.unwrap_or_else(|| panic!("{:?}", checker.diagnostics))
 }
 

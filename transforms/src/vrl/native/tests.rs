@@ -55,7 +55,7 @@ fn written(record: &Record) -> (String, Option<Value>) {
 /// Compiles a program quietly; `None` when VRL refuses it.
 fn compiled(text: &str) -> Option<Program> {
     let source: Source<'_> = source_of(text);
-    Compiler::new("test", &[]).remap(&source, &mut Checker::default())
+    Compiler::new("test").remap(&source, &mut Checker::default())
 }
 
 /// Runs a program both ways on the same record and compares all that can be told afterwards.
@@ -385,7 +385,7 @@ proptest! {
         let mut checker = Checker::default();
         let document = azud_plan::document::Document::parse(0, &source, &mut checker).unwrap();
         let node = document.root.node("a").and_then(azud_plan::document::Node::as_text).unwrap();
-        let Some(program) = Compiler::new("test", &[]).condition(node, "c", &mut checker) else {
+        let Some(program) = Compiler::new("test").condition(node, "c", &mut checker) else {
             return Ok(());
         };
         let (mut walker, mut native) = (program.runner(), program.runner());
