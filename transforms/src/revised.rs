@@ -5,6 +5,9 @@
 //! it lets the taking back through, always; and where it stops a revision that is not the first, it
 //! takes the result back, which does nothing to those who never had it.
 
+use crate::window::Revision;
+use azud_event::dead_letter::{Fault, Reason};
+use azud_event::id::Id;
 use azud_event::record::Record;
 use azud_plan::component::{Change, Port, Results};
 use vrl::owned_value_path;
@@ -31,8 +34,7 @@ impl Revisions {
 
     /// Whether the record takes back a result, and so goes on whatever a condition says.
     pub fn is_withdrawn(self, record: &Record) -> bool {
-        let change = || record.get_bytes(&owned_value_path!("change"));
-        self.follows && change().is_some_and(|change| *change == *b"withdrawn")
+        self.follows && is_taken_back(record)
     }
 
     /// Makes a record that is not let through one that takes the result back. `false` when nobody
@@ -44,6 +46,29 @@ impl Revisions {
         record.insert(&owned_value_path!("change"), Value::from("withdrawn"));
         true
     }
+}
+
+/// Reads what a result says of its revision.
+///
+/// # Errors
+/// When it is no result of a window: `id` or `revision` are gone.
+pub fn revision_of(record: &Record) -> Result<Revision, Fault> {
+    let id = record.get_bytes(&owned_value_path!("id"));
+    let number = match record.get(&owned_value_path!("revision")) {
+        Some(Value::Integer(number)) => u64::try_from(*number).ok(),
+        _ => None,
+    };
+    let Some((id, number)) = id.zip(number) else {
+        let message = "this is no result of a window: `id` and `revision` are gone";
+        return Err(Fault::new(Reason::ProgramFailed, message));
+    };
+    let id = *Id::of(&[b"member", &id]).as_bytes();
+    Ok(Revision { id, number, withdrawn: is_taken_back(record) })
+}
+
+fn is_taken_back(record: &Record) -> bool {
+    let change = record.get_bytes(&owned_value_path!("change"));
+    change.is_some_and(|change| *change == *b"withdrawn")
 }
 
 fn is_told_again(record: &Record) -> bool {

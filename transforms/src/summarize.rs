@@ -14,7 +14,7 @@ mod rows;
 use crate::aggregate::FIELD_OPTIONS;
 use crate::key::KeyField;
 use crate::vrl::Program;
-use crate::window::{Bounds, Fields, PanesMaker, SessionsMaker, State, Windows};
+use crate::window::{Bounds, Fields, MembersMaker, PanesMaker, SessionsMaker, State, Windows};
 use azud_plan::component::{
     Change, Default, Example, OptionKind, OptionSpec, Port, Results as ResultsOf, Running,
     TransformFactory, TransformSpec,
@@ -61,6 +61,11 @@ everything is in it (`complete_to`), the sources that were not waited for (`miss
 records of the key came too late since it is known (`late_events`), how many keys of the same key
 group, or oldest parts of one, had to be forgotten so far (`keys_evicted`), and whether some bound
 was hit, so that it is not exact (`approximate`). When it happened is the window's end.
+
+Results of another `summarize` are gathered, too, in tumbling and hopping windows: a result lies
+where its window ends, its revisions take each other's place, and one that is withdrawn counts no
+more. Then `event_count` counts results, `group_by` names fields that they are grouped by, and
+windows stay open for as long as the results may be amended.
 
 A key that is spelled otherwise is another key: `1` and `\"1\"` differ, and so do a field that is
 absent and one that is null. A record on which a condition of a field fails is set aside as a dead
@@ -263,6 +268,8 @@ struct SummarizeSpec {
     /// By field, what it takes of a record.
     takes: Vec<(Option<Program>, Option<OwnedValuePath>)>,
     having: Option<Having>,
+    /// Whether what it gathers is results of windows.
+    over_results: bool,
     windows: Arc<Windows>,
     gathers: Arc<Fields>,
     results: ResultsOf,
@@ -293,6 +300,9 @@ impl TransformSpec for SummarizeSpec {
             field: field.clone(),
         });
         let maker = match self.windows.as_ref() {
+            Windows::Panes(panes) if self.over_results => {
+                Maker::Members(MembersMaker::new(panes.clone()))
+            }
             Windows::Panes(panes) => Maker::Panes(PanesMaker::new(panes.clone())),
             Windows::Sessions(sessions) => Maker::Sessions(SessionsMaker::new(sessions.clone())),
         };

@@ -5,6 +5,7 @@ use super::result::{RESERVED, ResultField, Shape};
 use super::{KEYS_PER_GROUP_MIN, SummarizeSpec};
 use crate::aggregate::Aggregate;
 use crate::key::KeyField;
+use crate::revised::{self, Revisions};
 use crate::vrl::{Compiler, Program};
 use crate::window::{
     Bounds, Evidence, Field, Fields, Gap, Grid, PANES_PER_WINDOW_MAX, Panes, Sessions, Windows,
@@ -12,7 +13,7 @@ use crate::window::{
 };
 use crate::wording;
 use azud_event::id::KEY_GROUPS;
-use azud_plan::component::{Change, Kind, Options, Results, TransformSpec, parse_field};
+use azud_plan::component::{Kind, Options, Results, TransformSpec, parse_field};
 use azud_plan::diagnostic::{Checker, Diagnostic, Span, codes};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,7 @@ pub fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Tra
         gathers: Arc::new(Fields { fields: aggregates.collect(), evidence }),
         takes: fields.into_iter().map(|field| (field.condition, field.field)).collect(),
         having,
+        over_results: Revisions::of(options.inputs).follow(),
         windows: Arc::new(windows),
         results: results_of(options, &keys, &shape)?,
         kept_under: wording::shape(options, &["fields", "group_by", "window"]),
@@ -72,7 +74,10 @@ fn results_of(options: &Options<'_>, keys: &[KeyField], shape: &Shape) -> Option
     Some(Results {
         key: keys.iter().map(|field| field.name.clone()).collect(),
         size: span("size").unwrap_or(gap),
-        amended_for: window.duration("allowed_lateness")?.saturating_add(gap),
+        amended_for: window
+            .duration("allowed_lateness")?
+            .max(amended_for(options))
+            .saturating_add(gap),
         kind: shape.result_kind(),
     })
 }
@@ -83,13 +88,55 @@ fn refuse_inputs(options: &Options<'_>, checker: &mut Checker) -> bool {
         let title = "`summarize` takes logs, and is fed with something else";
         checker.report(Diagnostic::error(codes::KIND_MISMATCH, options.place, title, ""));
     }
-    let revised = options.inputs.iter().any(|input| input.change == Change::Revised);
-    if revised {
-        let title = "`summarize` of results that are revised is not in this version";
-        let found = Diagnostic::error(codes::NOT_IN_THIS_VERSION, options.place, title, "");
-        checker.report(found.help("feed it with the records that the results are made of"));
+    takes_logs && takes_results(options, checker)
+}
+
+/// Whether it may gather the results that feed it, if any do.
+fn takes_results(options: &Options<'_>, checker: &mut Checker) -> bool {
+    if !Revisions::of(options.inputs).follow() {
+        return true;
     }
-    takes_logs && !revised
+    let results: Option<Vec<&Results>> =
+        options.inputs.iter().map(|input| input.results.as_ref()).collect();
+    let Some(results) = results else {
+        let title = "`summarize` is fed with results of windows and with single records";
+        let found = Diagnostic::error(codes::CONTRADICTION, options.place, title, "");
+        checker.report(found.help("write a `summarize` for each"));
+        return false;
+    };
+    let window = options.table("window");
+    if window.and_then(|window| window.one_of("type")) == Some("session") {
+        let title = "sessions of results are not in this version";
+        let span = options.span("window");
+        let found = Diagnostic::error(codes::NOT_IN_THIS_VERSION, span, title, "");
+        checker.report(found.help("gather results in tumbling or hopping windows"));
+        return false;
+    }
+    let mut whole = true;
+    for field in options.list_of_text("group_by") {
+        let name = field.text.strip_prefix('.').unwrap_or(&field.text);
+        if results.iter().all(|results| results.key.iter().any(|key| key == name)) {
+            continue;
+        }
+        whole = false;
+        let title =
+            format!("results are not grouped by `{name}`, so it may change with a revision");
+        let found = Diagnostic::error(codes::CONTRADICTION, field.span, title, "");
+        let keys: Vec<String> =
+            results.iter().flat_map(|it| &it.key).map(|key| format!("`{key}`")).collect();
+        let help = match keys.as_slice() {
+            [] => "group the results by it as well".to_owned(),
+            keys => format!("they are grouped by {}", keys.join(", ")),
+        };
+        checker.report(found.help(help));
+    }
+    whole
+}
+
+/// Gives how long results that feed it may still be amended: so long its own windows are.
+fn amended_for(options: &Options<'_>) -> Duration {
+    let results = options.inputs.iter().filter_map(|input| input.results.as_ref());
+    results.map(|results| results.amended_for).max().unwrap_or_default()
 }
 
 /// A field of the result, with what it takes of records.
@@ -141,7 +188,8 @@ fn group_by(options: &Options<'_>, checker: &mut Checker) -> Option<Vec<(KeyFiel
 }
 
 fn fields(options: &Options<'_>, checker: &mut Checker) -> Option<Vec<Taken>> {
-    let compiler = Compiler::new(options.id);
+    let event = revised::kind_of(options.inputs);
+    let compiler = Compiler { event, ..Compiler::new(options.id) };
     let mut fields = Some(Vec::new());
     for (entry, table) in options.map_of_tables("fields") {
         let name = &entry.key;
@@ -207,6 +255,7 @@ fn evidence(options: &Options<'_>) -> Evidence {
 
 fn windows(options: &Options<'_>, window: &Options<'_>, checker: &mut Checker) -> Option<Windows> {
     let lateness = window.duration("allowed_lateness");
+    let lateness = lateness.map(|lateness| lateness.max(amended_for(options)));
     let early = options.one_of("fire").map(|fire| fire == "early");
     let empty = options.boolean("empty")?;
     let kind = window.one_of("type")?;

@@ -3,15 +3,19 @@
 
 use super::evidence::evidence_of;
 use crate::key::{self, KeyField};
+use crate::revised::revision_of;
 use crate::vrl::Runner;
-use crate::window::{Fields, PanesMaker, SessionsMaker};
+use crate::window::{Fields, MembersMaker, PanesMaker, SessionsMaker};
 use azud_event::dead_letter::Fault;
 use azud_event::id::Partitioner;
 use azud_event::record::Record;
 use azud_event::row::Row;
+use azud_event::time::EventTime;
 use azud_plan::component::{RowContext, RowMaker, Taken};
 use std::sync::Arc;
+use vrl::owned_value_path;
 use vrl::path::OwnedValuePath;
+use vrl::value::Value;
 
 /// What a field of the result takes of a record.
 pub struct RowField {
@@ -27,6 +31,8 @@ pub enum Maker {
     Panes(PanesMaker),
     /// Into segments.
     Sessions(SessionsMaker),
+    /// Not at all: each is a revision of a result, which takes the place of an earlier one.
+    Members(MembersMaker),
 }
 
 /// Makes rows of records.
@@ -53,6 +59,19 @@ impl Rows {
         let (key, counts) = (Vec::new(), Vec::new());
         Rows { group_by, fields, gathers, maker, partitioner: None, key, counts }
     }
+
+    /// Says when what a record tells of happened: of a result, when its first and its last did.
+    fn span(&self, record: &Record) -> (EventTime, EventTime) {
+        let happened = record.event_time();
+        if !matches!(self.maker, Maker::Members(_)) {
+            return (happened, happened);
+        }
+        let time = |path: &OwnedValuePath| match record.get(path) {
+            Some(Value::Timestamp(time)) => EventTime::from_chrono(*time),
+            _ => happened,
+        };
+        (time(&owned_value_path!("first_event_at")), time(&owned_value_path!("last_event_at")))
+    }
 }
 
 impl RowMaker for Rows {
@@ -67,14 +86,19 @@ impl RowMaker for Rows {
         self.key.clear();
         key::encode(&self.group_by, record, &mut self.key);
         let place = record.place();
+        let (first, last) = self.span(record);
         let late_before = context.late_before;
         let (key, gathers) = (self.key.as_slice(), self.gathers.as_ref());
         let gathered = match &mut self.maker {
             Maker::Panes(maker) => maker.gather(key, &place, late_before, gathers),
             Maker::Sessions(maker) => maker.gather(key, &place, late_before, gathers),
+            Maker::Members(maker) => {
+                let revision = revision_of(record)?;
+                maker.gather(key, &place, revision, late_before, gathers)
+            }
         };
         let Some(gathered) = gathered else { return Ok(Taken::Late) };
-        gathered.count(place.event_time);
+        gathered.count(first, last);
         let fields = self.fields.iter().zip(&self.counts).zip(&mut gathered.partials);
         for ((field, counts), partial) in fields {
             if *counts {
@@ -92,6 +116,7 @@ impl RowMaker for Rows {
         match &mut self.maker {
             Maker::Panes(maker) => maker.drain(partitioner, rows),
             Maker::Sessions(maker) => maker.drain(partitioner, rows),
+            Maker::Members(maker) => maker.drain(partitioner, rows),
         }
     }
 }

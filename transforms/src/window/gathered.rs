@@ -65,11 +65,12 @@ impl Gathered {
         }
     }
 
-    /// Counts a record; what its fields make of it is for the caller to add to `partials`.
-    pub fn count(&mut self, time: EventTime) {
+    /// Counts a record, which tells of what happened from `first` to `last`; what its fields make
+    /// of it is for the caller to add to `partials`.
+    pub fn count(&mut self, first: EventTime, last: EventTime) {
         self.count = self.count.saturating_add(1);
-        self.first = self.first.min(time);
-        self.last = self.last.max(time);
+        self.first = self.first.min(first);
+        self.last = self.last.max(last);
     }
 
     /// Whether a record of this place would be kept as it came.

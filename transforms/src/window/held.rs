@@ -3,6 +3,7 @@
 use super::code::{self, Damaged};
 use super::gathered::{Fields, Gathered};
 use super::grid::Window;
+use super::members;
 use super::panes::{self, KeyPanes, Panes};
 use super::sessions::{self, KeySessions, Session, Sessions};
 use super::told::Image;
@@ -76,6 +77,9 @@ impl Windows {
             (Windows::Panes(windows), Spans::Panes(key), [panes::PANE, rest @ ..]) => {
                 windows.apply(key, fields, rest, late_before)?
             }
+            (Windows::Panes(windows), Spans::Panes(key), [members::MEMBER, rest @ ..]) => {
+                windows.revise(key, fields, rest, late_before)?
+            }
             (Windows::Sessions(windows), Spans::Sessions(key), [sessions::SEGMENT, rest @ ..]) => {
                 windows.apply(key, fields, rest)?
             }
@@ -109,6 +113,11 @@ impl Windows {
             }
             _ => None,
         }
+    }
+
+    /// Whether a window that holds no record is told.
+    pub fn tells_empty(&self) -> bool {
+        matches!(self, Windows::Panes(windows) if windows.tells_empty())
     }
 
     /// Whether a window has lost records to a bound.

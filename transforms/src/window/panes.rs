@@ -8,6 +8,7 @@
 use super::code::{self, Damaged};
 use super::gathered::{Fields, Gathered};
 use super::grid::{Grid, Window};
+use super::members::{self, MEMBERS_PER_KEY_MAX, Members};
 use super::told::Image;
 use azud_event::id::Partitioner;
 use azud_event::row::{Place, Row};
@@ -44,6 +45,8 @@ pub struct Panes {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KeyPanes {
     panes: BTreeMap<i64, Gathered>,
+    /// In windows over results, what these have contributed.
+    members: Members,
     images: BTreeMap<i64, Image>,
     next: i64,
     /// The least and greatest pane that there ever was, while the key is known.
@@ -67,18 +70,45 @@ impl Panes {
         let pane = code::take_signed(&mut payload)?;
         let gathered = Gathered::decode(fields, &mut payload)?;
         let last_event = gathered.last;
+        let least = key.see(pane);
+        key.add(pane, gathered, fields);
+        self.touch(key, pane, least, late_before);
+        Ok(last_event)
+    }
+
+    /// Reads the row of a result's revision and puts it in the place of an earlier one; gives when
+    /// its last event happened.
+    pub fn revise(
+        &self,
+        key: &mut KeyPanes,
+        fields: &Fields,
+        mut payload: &[u8],
+        late_before: EventTime,
+    ) -> Result<EventTime, Damaged> {
+        let (pane, revision, gathered) = members::read_row(fields, &mut payload)?;
+        let last_event = gathered.last;
+        let Ok(before) = key.members.put(pane, revision, gathered) else { return Ok(last_event) };
+        let least = key.see(pane);
+        self.touch(key, pane, least, late_before);
+        if let Some(before) = before.filter(|before| *before != pane) {
+            self.touch(key, before, least, late_before);
+        }
+        Ok(last_event)
+    }
+
+    /// Notes that the windows over a pane are to be looked at again. `least` was the least pane so
+    /// far, none when the key is new.
+    fn touch(&self, key: &mut KeyPanes, pane: i64, least: Option<i64>, late_before: EventTime) {
         let open = self.grid.first_open(late_before, self.lateness);
         let first = self.grid.first_window(pane);
-        let Some((least, _)) = key.seen else {
+        let Some(least) = least else {
             key.next = first.max(open);
             key.floor = i64::MIN;
-            key.add(pane, gathered, fields);
             if self.early {
                 key.look_again(first.max(open), pane);
             }
-            return Ok(last_event);
+            return;
         };
-        key.add(pane, gathered, fields);
         let closed = key.next - 1;
         let mut last = if self.early { pane } else { pane.min(closed) };
         if self.empty && pane < least {
@@ -86,7 +116,6 @@ impl Panes {
             last = last.max(closed.min(self.grid.first_window(least) - 1));
         }
         key.look_again(first.max(open).max(key.floor), last);
-        Ok(last_event)
     }
 
     /// Gives the next window to be looked at once the watermark is at or behind its end.
@@ -96,8 +125,8 @@ impl Panes {
             let silent = if ended { 0 } else { EMPTY_WINDOWS_MAX };
             return (key.next <= greatest.saturating_add(silent)).then_some(key.next);
         }
-        let (pane, _) = key.panes.range(key.next..).next()?;
-        Some(key.next.max(self.grid.first_window(*pane)))
+        let pane = key.first_from(key.next)?;
+        Some(key.next.max(self.grid.first_window(pane)))
     }
 
     /// Says at which watermark the key has a window to look at.
@@ -133,16 +162,27 @@ impl Panes {
         (number, window): (i64, Window),
         fields: &Fields,
     ) -> Option<Gathered> {
-        let mut panes = key.panes.range(self.grid.panes(number)).map(|(_, pane)| pane);
-        match panes.next() {
-            Some(pane) => {
-                let mut all = pane.clone();
-                panes.for_each(|pane| all.merge(pane, fields.evidence));
+        let panes = key.panes.range(self.grid.panes(number)).map(|(_, pane)| pane);
+        let mut parts = panes.chain(key.members.within(self.grid.panes(number)));
+        match parts.next() {
+            Some(part) => {
+                let mut all = part.clone();
+                parts.for_each(|part| all.merge(part, fields.evidence));
                 Some(all)
             }
-            // A window that the clock on the wall jumped over takes no time, and is none.
-            None => (self.empty && window.start < window.end).then(|| Gathered::new(fields)),
+            // A window that the clock on the wall jumped over takes no time, and is none. One of
+            // which everything was taken back is told, so that it can be taken back as well.
+            None => {
+                let stood = key.images.get(&number).is_some_and(|image| image.stands);
+                let empty = self.empty && window.start < window.end;
+                (empty || stood).then(|| Gathered::new(fields))
+            }
         }
+    }
+
+    /// Whether a window that holds no record is told.
+    pub fn tells_empty(&self) -> bool {
+        self.empty
     }
 
     /// Whether a window has lost panes to a bound.
@@ -152,15 +192,15 @@ impl Panes {
 
     /// Says behind which bound of lateness something can be forgotten.
     pub fn expiry(&self, key: &KeyPanes) -> Option<EventTime> {
-        let least = [key.panes.keys().next(), key.images.keys().next()];
+        let least = [key.first_from(i64::MIN), key.images.keys().next().copied()];
         let least = least.into_iter().flatten().min()?;
-        Some(self.grid.end(*least).saturating_add(self.lateness))
+        Some(self.grid.end(least).saturating_add(self.lateness))
     }
 
     /// Forgets what is over.
     pub fn forget(&self, key: &mut KeyPanes, late_before: EventTime) {
         let open = self.grid.first_open(late_before, self.lateness);
-        while key.panes.keys().next().is_some_and(|pane| *pane < open) {
+        while key.first_from(i64::MIN).is_some_and(|pane| pane < open) {
             key.drop_first();
         }
         while key.images.first_entry().is_some_and(|image| *image.key() < open) {
@@ -170,14 +210,27 @@ impl Panes {
 
     /// Whether nothing is known of the key any more.
     pub fn is_empty(&self, key: &KeyPanes) -> bool {
-        key.panes.is_empty() && key.images.is_empty() && self.upcoming(key, false).is_none()
+        let holds_nothing = key.first_from(i64::MIN).is_none() && key.images.is_empty();
+        holds_nothing && self.upcoming(key, false).is_none()
     }
 }
 
 impl KeyPanes {
-    fn add(&mut self, pane: i64, gathered: Gathered, fields: &Fields) {
-        let (least, greatest) = self.seen.unwrap_or((pane, pane));
+    /// Notes a pane, and gives the least that there was so far.
+    fn see(&mut self, pane: i64) -> Option<i64> {
+        let seen = self.seen;
+        let (least, greatest) = seen.unwrap_or((pane, pane));
         self.seen = Some((least.min(pane), greatest.max(pane)));
+        seen.map(|(least, _)| least)
+    }
+
+    /// Gives the first pane at or behind this one.
+    fn first_from(&self, pane: i64) -> Option<i64> {
+        let first = self.panes.range(pane..).next().map(|(pane, _)| *pane);
+        first.into_iter().chain(self.members.first_from(pane)).min()
+    }
+
+    fn add(&mut self, pane: i64, gathered: Gathered, fields: &Fields) {
         match self.panes.get_mut(&pane) {
             Some(there) => {
                 self.bytes -= there.bytes();
@@ -212,12 +265,14 @@ impl KeyPanes {
     fn drop_first(&mut self) {
         if let Some((_, pane)) = self.panes.pop_first() {
             self.bytes -= pane.bytes();
+        } else {
+            self.members.drop_first();
         }
     }
 
     /// Lets the oldest pane go, because of a bound. Whether there was one.
     pub fn shrink(&mut self) -> bool {
-        let Some(pane) = self.panes.keys().next().copied() else { return false };
+        let Some(pane) = self.first_from(i64::MIN) else { return false };
         self.drop_first();
         self.floor = self.floor.max(pane.saturating_add(1));
         true
@@ -226,7 +281,7 @@ impl KeyPanes {
     /// Holds the bound of panes and images; whether something had to go.
     pub fn hold_bound(&mut self) -> bool {
         let mut cut = false;
-        while self.panes.len() > PANES_PER_KEY_MAX {
+        while self.panes.len() > PANES_PER_KEY_MAX || self.members.len() > MEMBERS_PER_KEY_MAX {
             cut |= self.shrink();
         }
         while self.images.len() > PANES_PER_KEY_MAX
@@ -250,7 +305,8 @@ impl KeyPanes {
 
     /// Gives about how much memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.bytes + self.images.len() * size_of::<(i64, Image)>()
+        let images = self.images.len() * size_of::<(i64, Image)>();
+        size_of::<Self>() + self.bytes + self.members.bytes() + images
     }
 
     /// Appends its canonical form.
@@ -271,6 +327,7 @@ impl KeyPanes {
             code::push_signed(*number, out);
             image.encode(out);
         }
+        self.members.encode(out);
     }
 
     /// Reads what [`KeyPanes::encode`] wrote.
@@ -291,6 +348,7 @@ impl KeyPanes {
             let number = code::take_signed(bytes)?;
             key.images.insert(number, Image::decode(bytes)?);
         }
+        key.members = Members::decode(fields, bytes)?;
         Ok(key)
     }
 }

@@ -23,7 +23,7 @@ use vrl::value::Value;
 pub const LOOKS_MAX: usize = 1_024;
 
 /// The version of snapshots, their first byte.
-const SNAPSHOT_VERSION: u8 = 1;
+const SNAPSHOT_VERSION: u8 = 2;
 
 /// What the state of one key group may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +177,8 @@ impl<T: Teller> State<T> {
         let (anchor, taken_over) = held.known_as(ready);
         let window = ready.window();
         let answer = Answer { key, anchor, window, gathered: &gathered };
-        let look = self.teller.look(&answer);
+        let mut look = self.teller.look(&answer);
+        look.holds &= gathered.count > 0 || self.windows.tells_empty();
         let mut counted = Counted {
             revision: 0,
             change: Change::Withdrawn,
