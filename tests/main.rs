@@ -13,6 +13,7 @@ mod quickstart;
 mod recovery;
 mod scrape;
 mod senders;
+mod shuffles;
 mod silence;
 mod support;
 mod tidy;

@@ -121,7 +121,12 @@ impl Checker {
 
     /// Whether anything found so far keeps the plan from running.
     pub fn failed(&self) -> bool {
-        self.diagnostics.iter().any(|found| found.severity == Severity::Error)
+        self.failed_since(0)
+    }
+
+    /// Whether anything found behind the first `count` diagnostics keeps the plan from running.
+    pub fn failed_since(&self, count: usize) -> bool {
+        self.diagnostics.iter().skip(count).any(|found| found.severity == Severity::Error)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::cli::{Global, Test};
 use crate::documents::{self, Loaded, plural};
 use crate::logging::colors;
 use crate::outcome::Outcome;
-use azud_engine::case::{self, Emitted, Insert};
+use azud_engine::case::{self, Emitted, Insert, Schedule};
 use azud_event::record::Record;
 use azud_event::time::EventTime;
 use azud_plan::diagnostic::{Checker, Diagnostic, codes};
@@ -31,7 +31,7 @@ pub fn test(arguments: &Test, global: &Global) -> Outcome {
     }
     let mut failed = 0;
     for test in tests {
-        let faults = run(test, plan);
+        let faults = run(test, plan, arguments.shuffles);
         println!("test {} … {}", test.name, if faults.is_empty() { "ok" } else { "FAILED" });
         if !faults.is_empty() {
             failed += 1;
@@ -43,13 +43,23 @@ pub fn test(arguments: &Test, global: &Global) -> Outcome {
 }
 
 /// Runs one test; gives what is not as it says.
-fn run(test: &TestCase, plan: &Plan) -> Vec<Diagnostic> {
+fn run(test: &TestCase, plan: &Plan, shuffles: u64) -> Vec<Diagnostic> {
     let mut checker = Checker::default();
     let mut emitted: Vec<(&Pipeline, Vec<Emitted>)> = Vec::new();
     for pipeline in &plan.pipelines {
-        let inputs = test.inputs.iter().flat_map(|input| insert(input, pipeline, &mut checker));
-        let inserts: Vec<Insert> = inputs.collect();
-        emitted.push((pipeline, case::run(pipeline, &inserts)));
+        let inputs = (0..).zip(&test.inputs);
+        let inserts: Vec<Insert> = inputs
+            .flat_map(|(stream, input)| insert(stream, input, pipeline, &mut checker))
+            .collect();
+        match case::run(pipeline, &inserts, &Schedule::straight(&inserts)) {
+            Ok(given) => {
+                if pipeline.is_keyed() {
+                    shuffle(test, pipeline, &inserts, &given, shuffles, &mut checker);
+                }
+                emitted.push((pipeline, given));
+            }
+            Err(why) => checker.report(failure(test.span, &why, "")),
+        }
     }
     for output in &test.outputs {
         let events = given(&emitted, &output.extract_from);
@@ -66,8 +76,46 @@ fn run(test: &TestCase, plan: &Plan) -> Vec<Diagnostic> {
     checker.diagnostics
 }
 
-/// Makes the records of an input, if it goes into this pipeline.
-fn insert(input: &TestInput, pipeline: &Pipeline, checker: &mut Checker) -> Vec<Insert> {
+/// Runs a test over event time again and again, each time with its inputs interleaved and cut into
+/// epochs in another way, and the states written and read back in between. It must end alike.
+fn shuffle(
+    test: &TestCase,
+    pipeline: &Pipeline,
+    inserts: &[Insert],
+    straight: &[Emitted],
+    shuffles: u64,
+    checker: &mut Checker,
+) {
+    let expected = case::ends(pipeline, straight);
+    for seed in 0..shuffles {
+        let ends = match case::run(pipeline, inserts, &Schedule::shuffled(inserts, seed)) {
+            Ok(given) => case::ends(pipeline, &given),
+            Err(why) => return checker.report(failure(test.span, &why, "")),
+        };
+        if ends == expected {
+            continue;
+        }
+        let title = "how this test ends hangs on the order in which its inputs arrive";
+        let mut found = failure(test.span, title, &format!("shuffle {seed} ends otherwise"));
+        for (word, some, others) in
+            [("only as written", &expected, &ends), ("only shuffled", &ends, &expected)]
+        {
+            if let Some((transform, _, value)) = some.iter().find(|end| !others.contains(end)) {
+                let id = &pipeline.transforms[*transform].id;
+                found = found.note(format!("{word}, of `{id}`: {value}"));
+            }
+        }
+        return checker.report(found);
+    }
+}
+
+/// Makes the records of an input, if it goes into this pipeline; each input is a stream.
+fn insert(
+    stream: u64,
+    input: &TestInput,
+    pipeline: &Pipeline,
+    checker: &mut Checker,
+) -> Vec<Insert> {
     let named = |node: &azud_plan::plan::TransformNode| node.id == input.insert_at;
     let Some(transform) = pipeline.transforms.iter().position(named) else { return Vec::new() };
     let Some(value) = event(input, checker) else { return Vec::new() };
@@ -76,7 +124,8 @@ fn insert(input: &TestInput, pipeline: &Pipeline, checker: &mut Checker) -> Vec<
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         start.saturating_add(input.repeat.every.saturating_mul(number))
     });
-    times.map(|event_time| Insert { transform, value: value.clone(), event_time }).collect()
+    let insert = |event_time| Insert { transform, value: value.clone(), event_time, stream };
+    times.map(insert).collect()
 }
 
 fn event(input: &TestInput, checker: &mut Checker) -> Option<Value> {

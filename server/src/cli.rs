@@ -156,6 +156,9 @@ pub enum Format {
 pub struct Test {
     #[command(flatten)]
     pub documents: Documents,
+    /// How often a test over event time is run again, its inputs interleaved and cut at random
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    pub shuffles: u64,
 }
 
 /// `azud graph`.

@@ -1,9 +1,9 @@
 //! Results of windows in steps that look at one record at a time.
 //!
-//! A result is told again when it changes, as the next revision of its id, and taken back when it no
-//! longer stands. A step without memory cannot know whether it let an earlier revision through. So
-//! it lets the taking back through, always; and where it stops a revision that is not the first, it
-//! takes the result back, which does nothing to those who never had it.
+//! A result is told again when it changes, as the next revision of its id, and taken back when it
+//! no longer stands. A step without memory cannot know whether it let an earlier revision through.
+//! So it lets the taking back through, always; and where it stops a revision that is not the first,
+//! it takes the result back, which does nothing to those who never had it.
 
 use crate::window::Revision;
 use azud_event::dead_letter::{Fault, Reason};
@@ -72,7 +72,8 @@ fn is_taken_back(record: &Record) -> bool {
 }
 
 fn is_told_again(record: &Record) -> bool {
-    matches!(record.get(&owned_value_path!("revision")), Some(Value::Integer(number)) if *number > 1)
+    let revision = record.get(&owned_value_path!("revision"));
+    revision.and_then(Value::as_integer).is_some_and(|number| number > 1)
 }
 
 /// Gives the type of the records that feed a step, where all of them are results.

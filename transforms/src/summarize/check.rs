@@ -21,6 +21,7 @@ use vrl::path::OwnedValuePath;
 
 /// Checks a table.
 pub fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn TransformSpec>> {
+    let before = checker.diagnostics.len();
     let takes_logs = refuse_inputs(options, checker);
     let group_by = group_by(options, checker);
     let fields = fields(options, checker);
@@ -43,7 +44,7 @@ pub fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Tra
         (None, _) => Some(None),
     };
     let (fields, windows, shape, having) = (fields?, windows?, shape?, having?);
-    if !takes_logs || !apart || checker.failed() {
+    if !takes_logs || !apart || checker.failed_since(before) {
         return None;
     }
     let aggregates = fields.iter().map(|field| Field { aggregate: field.aggregate.clone() });
