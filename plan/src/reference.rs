@@ -227,6 +227,10 @@ fn tests_page() -> String {
     let mut out = String::from(
         "# Tests in documents\n\nEach `[[tests]]` of a document, or of the `*.case.toml` beside it, \
          puts events into transforms and looks at what transforms give. `azud test` runs them.\n\n\
+         Each input is a stream of its own. A test whose transforms go by event time is run again, ten\n\
+         times or as often as `--shuffles` says: the streams interleaved and cut into epochs at random,\n\
+         and every state written and read back in between. It must end alike each time; what was taken\n\
+         back in between, and how often something was told, does not count.\n\n\
          | option | type | default | |\n|---|---|---|---|\n",
     );
     rows(&mut out, "", TEST_OPTIONS);
