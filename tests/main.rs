@@ -6,6 +6,7 @@
 //! talk to.
 #![allow(clippy::unwrap_used)]
 
+mod clock;
 mod documents;
 mod hostile;
 mod pressure;

@@ -25,12 +25,25 @@ impl Instance {
     /// Starts it in a folder that may hold something already, with further arguments.
     #[track_caller]
     pub fn start_in(folder: Folder, document: &str, arguments: &[&str]) -> Self {
+        Self::start_with(folder, document, arguments, &[])
+    }
+
+    /// Starts it with variables in its environment as well.
+    #[track_caller]
+    pub fn start_with(
+        folder: Folder,
+        document: &str,
+        arguments: &[&str],
+        environment: &[(&str, String)],
+    ) -> Self {
         let api = program::free_address();
         let head = format!("data_dir = \"@OUT@/data\"\napi.address = \"{api}\"\n");
         let text = (head + document).replace("@OUT@", &folder.path().display().to_string());
         folder.write("azud.toml", text);
         let arguments: Vec<&str> = ["run", "azud.toml"].iter().chain(arguments).copied().collect();
-        let program = Program::start(program::azud(folder.path(), &arguments), READY);
+        let mut command = program::azud(folder.path(), &arguments);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        let program = Program::start(command, READY);
         Instance { folder, api, program }
     }
 
