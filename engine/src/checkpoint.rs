@@ -9,8 +9,8 @@
 //! The manifest says where each source stands in the log, the event clock, the marks by which
 //! repeats are known, and for each key group of each step how many bytes its state has. A file is
 //! written under another name, synced and renamed; so a checkpoint is whole or not there. The last
-//! two are kept, and the log is held for the older one: a file that has gone bad costs a longer
-//! replay, not the state.
+//! two that are whole are kept, and the log is held for the older one: a file that has gone bad
+//! costs a longer replay, not the state.
 
 use crate::event_clock::ClockState;
 use crate::feed::Epoch;
@@ -25,10 +25,14 @@ use std::path::{Path, PathBuf};
 /// The first bytes of a checkpoint; the last is its version.
 const MAGIC: &[u8; 8] = b"azudcp\0\x01";
 
-/// How many checkpoints of a pipeline are kept.
+/// How many whole checkpoints of a pipeline are kept.
 pub const KEPT: usize = 2;
 
 const EXTENSION: &str = "checkpoint";
+
+/// The extension of a checkpoint that is being written.
+const UNFINISHED: &str = "new";
+
 const HASH_BYTES: usize = 32;
 
 /// A checkpoint.
@@ -109,7 +113,7 @@ impl Checkpoint {
         self.sources.iter().map(|source| source.position).min()
     }
 
-    /// Writes it below `folder`, which is the pipeline's, and removes what it makes superfluous.
+    /// Writes it below `folder`, which is the pipeline's. Others stay, see [`remove_before`].
     ///
     /// # Errors
     /// When a file cannot be written; then the older checkpoints are as they were.
@@ -120,7 +124,7 @@ impl Checkpoint {
         };
         fs::create_dir_all(folder).map_err(failed(folder))?;
         let path = folder.join(format!("{:020}.{EXTENSION}", self.next));
-        let unfinished = path.with_extension("new");
+        let unfinished = path.with_extension(UNFINISHED);
         let write = || -> io::Result<()> {
             let mut file = File::create(&unfinished)?;
             file.write_all(&self.encode())?;
@@ -128,11 +132,7 @@ impl Checkpoint {
             fs::rename(&unfinished, &path)?;
             File::open(folder)?.sync_all()
         };
-        write().map_err(failed(&path))?;
-        for old in list(folder)?.into_iter().rev().skip(KEPT) {
-            fs::remove_file(&old).map_err(failed(&old))?;
-        }
-        Ok(())
+        write().map_err(failed(&path))
     }
 
     /// Reads the newest that can be used; `None` when there is none. What could not be used is
@@ -214,26 +214,50 @@ impl Checkpoint {
     }
 }
 
+/// Removes the checkpoints of a pipeline before the one of `epoch`, damaged ones too, and what was
+/// left of one whose writing was cut off. Nobody may be writing.
+///
+/// # Errors
+/// When a file cannot be removed; it may be called again.
+pub fn remove_before(folder: &Path, epoch: Epoch) -> Result<(), CheckpointError> {
+    for path in files(folder)? {
+        let extension = path.extension().and_then(|it| it.to_str());
+        let superfluous = match extension {
+            Some(UNFINISHED) => true,
+            Some(EXTENSION) => epoch_of(&path).is_some_and(|it| it < epoch),
+            _ => false,
+        };
+        if superfluous {
+            fs::remove_file(&path).map_err(|source| CheckpointError::Io { path, source })?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the epoch in the name of a checkpoint: the first that is not in it.
+pub fn epoch_of(path: &Path) -> Option<Epoch> {
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
 /// Lists the checkpoints of a pipeline, the newest last.
 ///
 /// # Errors
 /// When the folder is there and cannot be read.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
+    let mut found = files(folder)?;
+    found.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     let failed = |source| CheckpointError::Io { path: folder.to_owned(), source };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed(error)),
     };
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == EXTENSION) {
-            found.push(path);
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
+    entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed)).collect()
 }
 
 #[cfg(test)]
@@ -260,16 +284,21 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_is_read_and_two_are_kept() {
+    fn the_newest_is_read_and_older_ones_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Checkpoint::newest(folder.path()).unwrap().0, None);
         for next in [1, 20, 300] {
             checkpoint(next).write(folder.path()).unwrap();
         }
+        fs::write(folder.path().join("00000000000000000400.new"), b"azud").unwrap();
         let (newest, refused) = Checkpoint::newest(folder.path()).unwrap();
         assert_eq!((newest, refused.len()), (Some(checkpoint(300)), 0));
-        assert_eq!(list(folder.path()).unwrap().len(), KEPT);
         assert_eq!(checkpoint(300).needs_log_from(), Some(LogPosition(2100)));
+        remove_before(folder.path(), 20).unwrap();
+        let left: Vec<_> =
+            files(folder.path()).unwrap().iter().filter_map(|it| epoch_of(it)).collect();
+        assert_eq!(left.len(), 2);
+        assert!(left.contains(&20) && left.contains(&300), "{left:?}");
     }
 
     #[test]

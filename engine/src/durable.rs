@@ -1,7 +1,7 @@
 //! Who is told what is on disk, and who keeps checkpoints.
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
-use crate::feed::Feed;
+use crate::feed::{Epoch, Feed};
 use crate::intake::Ring;
 use crate::log::{Log, LogError, LogPosition, Observer, Phase};
 use std::collections::VecDeque;
@@ -78,11 +78,12 @@ pub struct Keeper {
     written: watch::Receiver<u64>,
 }
 
-/// The checkpoints of one pipeline.
+/// The whole checkpoints of one pipeline.
 pub struct Kept {
     folder: PathBuf,
-    /// From where each of them needs the log, the oldest first.
-    held_from: VecDeque<LogPosition>,
+    /// The epoch of each and from where it needs the log, the oldest first; at most
+    /// [`checkpoint::KEPT`] of them.
+    whole: VecDeque<(Epoch, Option<LogPosition>)>,
 }
 
 /// What the thread has.
@@ -145,6 +146,9 @@ impl Keeping {
             match self.write(&self.pipelines[pipeline].folder, &checkpoint) {
                 Ok(()) => {
                     self.pipelines[pipeline].add(&checkpoint);
+                    if let Err(error) = self.pipelines[pipeline].remove_old() {
+                        tracing::warn!("an old checkpoint cannot be removed: {error}");
+                    }
                     self.let_go();
                 }
                 // The older ones are there, and the log behind them; the next one is tried in time.
@@ -173,9 +177,9 @@ impl Keeping {
 
     /// Lets go of the log behind what every pipeline has kept.
     fn let_go(&self) {
-        let held = self.pipelines.iter().filter_map(|kept| kept.held_from.front());
-        if let Some(least) = held.min() {
-            self.log.release(*least);
+        let held = self.pipelines.iter().flat_map(|kept| kept.whole.front());
+        if let Some(least) = held.filter_map(|(_, position)| *position).min() {
+            self.log.release(least);
         }
     }
 }
@@ -186,19 +190,67 @@ impl Kept {
     /// # Errors
     /// When its folder cannot be read.
     pub fn below(folder: PathBuf) -> Result<Kept, CheckpointError> {
-        let mut held_from = VecDeque::new();
-        for path in checkpoint::list(&folder)? {
+        let mut kept = Kept { folder, whole: VecDeque::new() };
+        for path in checkpoint::list(&kept.folder)? {
             if let Ok(known) = Checkpoint::read(&path) {
-                held_from.extend(known.needs_log_from());
+                kept.add(&known);
             }
         }
-        Ok(Kept { folder, held_from })
+        Ok(kept)
     }
 
     fn add(&mut self, checkpoint: &Checkpoint) {
-        self.held_from.extend(checkpoint.needs_log_from());
-        while self.held_from.len() > checkpoint::KEPT {
-            self.held_from.pop_front();
+        // One that is made again, because it could not be read for a while, takes its own place.
+        self.whole.retain(|(epoch, _)| *epoch < checkpoint.next);
+        self.whole.push_back((checkpoint.next, checkpoint.needs_log_from()));
+        while self.whole.len() > checkpoint::KEPT {
+            self.whole.pop_front();
+        }
+    }
+
+    /// Removes what is before the oldest that is kept. One that is damaged does not count, and
+    /// goes when two whole ones are behind it.
+    fn remove_old(&self) -> Result<(), CheckpointError> {
+        match self.whole.front() {
+            Some((oldest, _)) => checkpoint::remove_before(&self.folder, *oldest),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_damaged_checkpoint_pushes_out_no_whole_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().to_owned();
+        let made = |next| Checkpoint { next, ..Checkpoint::default() };
+        for next in [10, 20, 30] {
+            made(next).write(&folder).unwrap();
+        }
+        let damaged = checkpoint::list(&folder).unwrap().pop().unwrap();
+        fs::write(&damaged, b"azud").unwrap();
+        let mut kept = Kept::below(folder.clone()).unwrap();
+        let epochs = || -> Vec<_> {
+            let paths = checkpoint::list(&folder).unwrap();
+            paths.iter().filter_map(|path| checkpoint::epoch_of(path)).collect()
+        };
+        // The run that follows begins at 20, so its first checkpoints may be before the damaged.
+        for (next, left) in [
+            (25, vec![20, 25, 30]),
+            (28, vec![25, 28, 30]),
+            (40, vec![28, 30, 40]),
+            (50, vec![40, 50]),
+        ] {
+            made(next).write(&folder).unwrap();
+            kept.add(&made(next));
+            kept.remove_old().unwrap();
+            assert_eq!(epochs(), left);
+            let (newest, _) = Checkpoint::newest(&folder).unwrap();
+            assert_eq!(newest.unwrap().next, next);
         }
     }
 }

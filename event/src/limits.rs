@@ -12,9 +12,9 @@ pub const BLOCK_RECORDS_MAX: usize = 65_536;
 /// within a block are 32 bits wide, and one record may take at most this part of a worker's credit.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How deep a JSON document may nest. The same bound as the parser of VRL, so that what we accept
-/// it accepts.
-pub const JSON_DEPTH_MAX: usize = 128;
+/// How deep a JSON document may nest. The same bound as that of VRL's `parse_json`, so that what we
+/// accept it accepts: 127, because its parser counts to 128 and refuses at the last step.
+pub const JSON_DEPTH_MAX: usize = 127;
 
 /// How many members of one JSON object are looked up one by one; a wider object is held as one
 /// value. Linear search beats a map for few fields, and a hostile object of 100,000 members must

@@ -60,7 +60,7 @@ impl Leaf {
 }
 
 fn path(segments: &[Segment]) -> OwnedValuePath {
-    // Deeper than this no program writes, and the readers of JSON stop at 128.
+    // Deeper than this no program writes, and the readers of JSON stop at 127.
     let segments = segments.iter().take(8).map(|segment| match segment {
         Segment::A => OwnedSegment::field("a"),
         Segment::B => OwnedSegment::field("b"),

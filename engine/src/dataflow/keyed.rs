@@ -20,6 +20,8 @@ use azud_event::record::{Origin, Record};
 use azud_event::row::{Place, Row};
 use azud_event::time::EventTime;
 use azud_plan::component::{Due, EpochClock, KeyedState, Progress, Told};
+use azud_plan::telemetry::{KEYS_EVICTED, component_labels};
+use metrics::{Counter, counter};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use timely::dataflow::channels::pact::Exchange;
@@ -35,6 +37,8 @@ struct Groups {
     shape: u64,
     make: MakeState,
     states: BTreeMap<u8, Group>,
+    /// Counts what had to leave.
+    evicted: Counter,
 }
 
 struct Group {
@@ -221,7 +225,10 @@ impl Groups {
         let mut restored = part.restored.borrow_mut();
         let mine = restored.extract_if(.., |it| it.step == index);
         let group = |it: Restored| (it.group, Group { due: it.state.due(), state: it.state });
-        Groups { source, shape, make, states: mine.map(group).collect() }
+        let pipeline = &part.plan.pipelines[part.pipeline].name;
+        let labels = component_labels(&transform.id, "transform", transform.kind, pipeline);
+        let evicted = counter!(KEYS_EVICTED, labels);
+        Groups { source, shape, make, states: mine.map(group).collect(), evicted }
     }
 
     /// Lists the groups that an epoch concerns, with their rows in canonical order.
@@ -249,10 +256,12 @@ impl Groups {
         told: &mut u64,
         emit: &mut dyn FnMut(Told, Origin),
     ) -> Progress {
-        let Groups { source, make, states, .. } = self;
+        let Groups { source, make, states, evicted, .. } = self;
         let known =
             states.entry(group).or_insert_with(|| Group { state: make(), due: Due::default() });
+        let before = known.state.evicted();
         let progress = apply(&mut *known.state, *source, group, rows, clock, told, emit);
+        evicted.increment(known.state.evicted() - before);
         if progress == Progress::Done {
             known.due = known.state.due();
         }

@@ -219,6 +219,10 @@ impl KeyedState for Episodes {
         })
     }
 
+    fn evicted(&self) -> u64 {
+        self.kept.evicted
+    }
+
     fn snapshot(&self) -> Vec<u8> {
         let mut snapshot = vec![SNAPSHOT_VERSION];
         serde_json::to_writer(&mut snapshot, &self.kept)

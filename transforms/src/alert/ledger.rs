@@ -223,6 +223,10 @@ impl KeyedState for Ledger {
         Progress::Done
     }
 
+    fn evicted(&self) -> u64 {
+        self.kept.evicted
+    }
+
     fn snapshot(&self) -> Vec<u8> {
         let mut snapshot = vec![SNAPSHOT_VERSION];
         serde_json::to_writer(&mut snapshot, &self.kept)

@@ -555,6 +555,11 @@ fn the_least_recent_keys_leave_and_that_is_told() {
     assert_eq!(kept, (0..16).collect::<Vec<_>>());
     let evicted = owned_value_path!("completeness", "keys_evicted");
     assert!(told.iter().all(|value| integer(value, &evicted) == 4));
+    assert_eq!(state.evicted(), 4);
+    let Running::Keyed { state: make, .. } = spec.build() else { panic!("it is stateless") };
+    let mut restored = make();
+    restored.restore(&state.snapshot()).unwrap();
+    assert_eq!(restored.evicted(), 4);
 }
 
 #[test]

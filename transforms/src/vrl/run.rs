@@ -198,7 +198,7 @@ impl SecretTarget for ReadTarget<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vrl::testing::{condition, evaluate, record_of, remap};
+    use crate::vrl::testing::{condition, decoded, evaluate, record_of, remap};
     use vrl::value;
 
     #[test]
@@ -224,6 +224,20 @@ mod tests {
         assert!(matches!(ends(".a = to_int!(.a)"), Outcome::Failed(why) if why.contains("to_int")));
         assert_eq!(ends(". = parse_json!(\"[1]\")"), Outcome::Done(Value::Null));
         assert!(evaluate("assert!(false, \"no\")", value!({})).is_err());
+    }
+
+    #[test]
+    fn parse_json_takes_what_a_decoder_takes() {
+        use azud_event::limits::JSON_DEPTH_MAX;
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            for (depth, taken) in [(JSON_DEPTH_MAX, true), (JSON_DEPTH_MAX + 1, false)] {
+                let text = [&open.repeat(depth), "1", &close.repeat(depth)].concat();
+                let mut record = record_of(value!({ "message": (text.clone()) }));
+                let outcome = remap(".it = parse_json!(.message)").runner().run(&mut record);
+                assert_eq!(outcome == Outcome::Done(Value::Null), taken, "{open} {depth}");
+                assert_eq!(decoded(&text).is_ok(), taken, "{open} {depth}");
+            }
+        }
     }
 
     #[test]

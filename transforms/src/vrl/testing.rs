@@ -2,6 +2,9 @@
 
 use super::source::Source;
 use super::{Compiler, Program};
+use azud_event::block::{Block, Frame, Layout};
+use azud_event::dead_letter::Fault;
+use azud_event::id::{SourceIndex, StreamId};
 use azud_event::record::Record;
 use azud_event::time::EventTime;
 use azud_plan::diagnostic::{Checker, Span};
@@ -54,6 +57,24 @@ fn record_at(value: Value, received_at: EventTime) -> Record {
     origin.received_at = received_at;
     record.begin_value(value, origin);
     record
+}
+
+/// Reads a record from its JSON, as a decoder does.
+pub(crate) fn decoded(text: &str) -> Result<Record, Fault> {
+    let block = Block {
+        source: SourceIndex(0),
+        stream: StreamId(0),
+        position: 0,
+        end: text.len() as u64,
+        received_at: RECEIVED_AT,
+        bytes: text.to_owned().into(),
+        layout: Layout::Lines,
+        peers: [].into(),
+    };
+    let mut record = Record::new();
+    record.begin(&block, &Frame { range: 0..text.len(), peer: 0, received_delta_us: 0 });
+    record.decode_json(0..text.len())?;
+    Ok(record)
 }
 
 /// Runs a program on `value` and gives what its last expression gave, or why it ended early.

@@ -356,6 +356,10 @@ impl<T: Teller> KeyedState for State<T> {
         Due { watermark, now: None }
     }
 
+    fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
     fn snapshot(&self) -> Vec<u8> {
         let mut out = vec![SNAPSHOT_VERSION];
         code::push_number(self.evicted, &mut out);
