@@ -8,4 +8,5 @@
 mod damage;
 mod kills;
 mod load;
+mod looks;
 mod refusals;

@@ -25,6 +25,9 @@ use std::path::{Path, PathBuf};
 /// The first bytes of a checkpoint; the last is its version.
 const MAGIC: &[u8; 8] = b"azudcp\0\x01";
 
+/// The folder of checkpoints within the data folder; below it each pipeline has one of its name.
+pub const FOLDER: &str = "checkpoints";
+
 /// How many whole checkpoints of a pipeline are kept.
 pub const KEPT: usize = 2;
 
@@ -70,6 +73,8 @@ pub struct GroupState {
     pub group: u8,
     /// What the step's state hangs on, [`azud_plan::component::TransformSpec::shape`].
     pub shape: u64,
+    /// How many keys it holds something of.
+    pub keys: u64,
     /// Its snapshot.
     pub state: Vec<u8>,
 }
@@ -104,6 +109,9 @@ struct Manifest {
     clock: ClockState,
     /// Step, group, shape, bytes.
     groups: Vec<(u64, u8, u64, u64)>,
+    /// For each group how many keys it holds.
+    #[serde(default)]
+    keys: Vec<u64>,
 }
 
 impl Checkpoint {
@@ -178,6 +186,7 @@ impl Checkpoint {
             sources: self.sources.clone(),
             clock: self.clock.clone(),
             groups: sizes.collect(),
+            keys: self.groups.iter().map(|group| group.keys).collect(),
         };
         let manifest =
             serde_json::to_vec(&manifest).expect("numbers, texts and lists have a form in JSON");
@@ -203,10 +212,12 @@ impl Checkpoint {
         let manifest: Manifest =
             serde_json::from_slice(manifest).map_err(|error| format!("its manifest: {error}"))?;
         let mut groups = Vec::with_capacity(manifest.groups.len());
+        let mut keys = manifest.keys.into_iter();
         for (step, group, shape, length) in manifest.groups {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             let state = rest.split_at_checked(length).ok_or("its groups are cut")?;
-            groups.push(GroupState { step, group, shape, state: state.0.to_vec() });
+            let (keys, bytes) = (keys.next().unwrap_or_default(), state.0.to_vec());
+            groups.push(GroupState { step, group, shape, keys, state: bytes });
             rest = state.1;
         }
         let Manifest { next, now, sources, clock, .. } = manifest;
@@ -272,7 +283,7 @@ mod tests {
         };
         let group = |group: u8, state: &[u8]| {
             let state = state.to_vec();
-            GroupState { step: 9, group, shape: 1, state }
+            GroupState { step: 9, group, shape: 1, keys: 2, state }
         };
         Checkpoint {
             next,

@@ -145,6 +145,18 @@ pub struct Streams {
     pub missing: usize,
 }
 
+impl SourceState {
+    /// Tells how many streams are waited for.
+    pub fn streams(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Gives the greatest event time that was shown.
+    pub fn farthest(&self) -> Option<EventTime> {
+        self.farthest.map(|shown| shown.time)
+    }
+}
+
 /// What a look at the live streams gave.
 #[derive(Clone, Copy, Debug)]
 struct Look {

@@ -202,6 +202,9 @@ impl KeyedState for Counts {
         }
         Progress::Done
     }
+    fn keys(&self) -> u64 {
+        self.0.len() as u64
+    }
     fn snapshot(&self) -> Vec<u8> {
         let pairs: Vec<_> = self.0.iter().collect();
         serde_json::to_vec(&pairs).unwrap()

@@ -17,6 +17,7 @@ mod epoch_record;
 mod event_clock;
 mod event_time;
 mod feed;
+pub mod inspect;
 mod intake;
 mod limits;
 pub mod log;

@@ -7,13 +7,15 @@
 //! begins at the end of the log, and says so with a checkpoint of nothing: from then on every block
 //! is accounted for.
 
-use crate::checkpoint::{Checkpoint, CheckpointError, GroupState, SourcePosition};
+use crate::checkpoint::{self, Checkpoint, CheckpointError, GroupState, SourcePosition};
 use crate::durable::LogBells;
 use crate::epoch_record::EpochDecision;
 use crate::event_clock::ClockState;
 use crate::feed::{Epoch, Replayed};
 use crate::intake::Acknowledge;
-use crate::log::{Entry, Folder, Log, LogError, LogPosition, Options, Read, Settings, Ticket};
+use crate::log::{
+    self, Entry, Folder, Log, LogError, LogPosition, Options, Read, Settings, Ticket,
+};
 use azud_event::clock::Clock;
 use azud_event::id::{StreamId, source_key};
 use azud_event::time::EventTime;
@@ -131,7 +133,7 @@ pub fn recover(
     let mut settings = Settings::new(durability.max_bytes);
     settings.retain = durability.retain;
     let (log, recovered) = Log::open(Options {
-        disk: Arc::new(Folder::new(durability.folder.join("log"))),
+        disk: Arc::new(Folder::new(durability.folder.join(log::FOLDER))),
         settings,
         incarnation: durability.incarnation,
         clock: clock.clone(),
@@ -153,7 +155,7 @@ pub fn recover(
     };
     let mut fresh = Vec::new();
     for pipeline in &plan.pipelines {
-        let folder = durability.folder.join("checkpoints").join(&pipeline.name);
+        let folder = durability.folder.join(checkpoint::FOLDER).join(&pipeline.name);
         let (newest, refused) = Checkpoint::newest(&folder)?;
         for error in refused {
             tracing::error!("a checkpoint cannot be used: {error}");

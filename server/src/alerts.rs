@@ -4,6 +4,7 @@ use crate::cli::Alerts;
 use crate::cli::{Documents, Global};
 use crate::database;
 use crate::outcome::Outcome;
+use crate::table::table;
 use azud_event::alert::Severity;
 use azud_store::{AlertFilter, AlertRow, Location, Store};
 use std::path::Path;
@@ -29,7 +30,7 @@ pub fn alerts(arguments: &Alerts, global: &Global) -> Outcome {
     });
     match listed {
         Ok(rows) if arguments.json => rows.iter().for_each(|row| println!("{}", row.to_json())),
-        Ok(rows) => print!("{}", table(&rows)),
+        Ok(rows) => print!("{}", listing(&rows)),
         Err(error) => return database::explain(&location, &error),
     }
     Outcome::Well
@@ -40,7 +41,7 @@ fn location(arguments: &Alerts, global: &Global) -> Option<Result<Location, Outc
     if let Some(data_dir) = &arguments.data_dir {
         return Some(Ok(database::in_folder(data_dir)));
     }
-    let here = Documents { paths: Vec::new(), config: Vec::new(), config_dir: Vec::new() };
+    let here = Documents::here();
     if here.all().is_empty() {
         return Some(Ok(database::in_folder(Path::new(azud_plan::resolve::DATA_DIR))));
     }
@@ -58,23 +59,13 @@ fn filter(arguments: &Alerts) -> AlertFilter {
     }
 }
 
-/// Sets the rows in columns, each as wide as its widest cell.
-fn table(rows: &[AlertRow]) -> String {
+/// Sets the rows in columns.
+fn listing(rows: &[AlertRow]) -> String {
     if rows.is_empty() {
         return "no alerts\n".to_owned();
     }
-    let head =
-        ["revised", "rule", "severity", "state", "events", "key", "title"].map(str::to_owned);
-    let cells: Vec<[String; 7]> = std::iter::once(head).chain(rows.iter().map(cells)).collect();
-    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..7).map(|column| width(column).unwrap_or(0)).collect();
-    let mut out = String::new();
-    for row in cells {
-        let columns = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        out.push_str(columns.collect::<Vec<_>>().join("  ").trim_end());
-        out.push('\n');
-    }
-    out
+    let head = ["revised", "rule", "severity", "state", "events", "key", "title"];
+    table(head, rows.iter().map(cells))
 }
 
 fn cells(row: &AlertRow) -> [String; 7] {

@@ -73,6 +73,12 @@ pub enum Command {
     Explain(Explain),
     /// Show alerts
     Alerts(Alerts),
+    /// Look at the log of an instance, also while it runs
+    #[command(subcommand)]
+    Log(Log),
+    /// Look at the checkpoints of an instance, also while it runs
+    #[command(subcommand)]
+    Checkpoint(Checkpoint),
     /// Ask a running instance whether it is alive; for health checks of containers
     Health(Health),
     /// Write the reference pages into a folder
@@ -97,6 +103,11 @@ pub struct Documents {
 }
 
 impl Documents {
+    /// Names none: those of the present folder.
+    pub fn here() -> Self {
+        Documents { paths: Vec::new(), config: Vec::new(), config_dir: Vec::new() }
+    }
+
     /// Lists what to read.
     pub fn all(&self) -> Vec<PathBuf> {
         let named = self.paths.iter().chain(&self.config).chain(&self.config_dir);
@@ -217,6 +228,53 @@ pub struct Alerts {
     /// Write each alert as one JSON object a line
     #[arg(long)]
     pub json: bool,
+}
+
+/// Which instance, and in which form to show what it has.
+#[derive(Debug, Clone, Args)]
+pub struct DataFolder {
+    /// Of this instance: the folder of its data [default: as the documents here say]
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// The form of what is shown
+    #[arg(long, value_enum, default_value_t = Form::Human)]
+    pub format: Form,
+}
+
+/// The form of what is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people
+    Human,
+    /// JSON: an object a line
+    Json,
+}
+
+/// `azud log`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Log {
+    /// Show what is in the log, and who needs it still
+    Inspect(DataFolder),
+    /// Read all of the log against its checksums, and show what is damaged
+    Verify(DataFolder),
+}
+
+/// `azud checkpoint`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Checkpoint {
+    /// List the checkpoints of all pipelines
+    List(DataFolder),
+    /// Show what the newest checkpoint of a pipeline holds
+    Inspect(InspectCheckpoint),
+}
+
+/// `azud checkpoint inspect`.
+#[derive(Debug, Clone, Args)]
+pub struct InspectCheckpoint {
+    /// The pipeline [default: all]
+    pub pipeline: Option<String>,
+    #[command(flatten)]
+    pub data: DataFolder,
 }
 
 /// `azud health`.

@@ -1,17 +1,22 @@
 //! `azud`: the program.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod alerts;
 mod api;
 mod cases;
+mod checkpoints;
 mod cli;
+mod data_folder;
 mod database;
 mod documents;
 mod graph;
 mod health;
 mod listing;
+mod log;
 mod logging;
 mod outcome;
 mod run;
+mod table;
 mod wiring;
 
 use clap::Parser;
@@ -33,6 +38,8 @@ fn main() -> ExitCode {
         Command::List(arguments) => listing::list(&arguments),
         Command::Explain(arguments) => listing::explain(&arguments),
         Command::Alerts(arguments) => alerts::alerts(&arguments, &global),
+        Command::Log(command) => log::log(&command, &global),
+        Command::Checkpoint(command) => checkpoints::checkpoint(&command, &global),
         Command::Health(arguments) => health::health(arguments.address),
         Command::Reference { folder } => listing::write_reference(&folder),
     };

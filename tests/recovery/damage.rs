@@ -20,7 +20,7 @@ const BLOCK: u8 = 1;
 const EPOCH: u8 = 2;
 
 /// Lists the files below a folder that have this extension, by name.
-fn list(folder: &Path, extension: &str) -> Vec<PathBuf> {
+pub fn list(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
@@ -34,7 +34,8 @@ fn list(folder: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-fn flip(path: &Path, at: usize) {
+/// Flips a bit of a file.
+pub fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[at] ^= 0x20;
     fs::write(path, bytes).unwrap();

@@ -274,8 +274,8 @@ impl Groups {
         let groups = self.states.iter();
         groups
             .map(|(group, known)| {
-                let state = known.state.snapshot();
-                GroupState { step, group: *group, shape, state }
+                let (keys, state) = (known.state.keys(), known.state.snapshot());
+                GroupState { step, group: *group, shape, keys, state }
             })
             .collect()
     }

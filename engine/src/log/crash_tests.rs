@@ -345,12 +345,24 @@ fn inspection_tells_what_is_there() {
     assert!(found <= notes_and_all);
     let blocks: u64 = inspection.sources.values().map(|source| source.entries).sum();
     assert!(blocks > epochs.count && blocks + epochs.count <= found);
+    for known in inspection.sources.values() {
+        assert!(known.first < known.last);
+        let (first, last) = known.received.unwrap();
+        assert!(first < last, "blocks of a source are received one after the other");
+    }
+    assert_eq!(inspection.missing, []);
     // A flipped byte in a payload is seen by the one and not by the other.
     let last = inspection.segments.last().unwrap();
     let disk = rig.disk.kill();
     disk.flip(&last.name, 160 + ENTRY_HEADER_BYTES, 1);
     assert_eq!(inspect(&disk).unwrap().damaged_count, 0);
     assert_eq!(verify(&disk).unwrap().damaged_count, 1);
+    // A segment that was taken away is missed by the one behind it.
+    let taken = &inspection.segments[inspection.segments.len() - 2];
+    disk.remove(&taken.name).unwrap();
+    let start = taken.header.as_ref().unwrap().start;
+    let [(from, to)] = inspect(&disk).unwrap().missing[..] else { panic!("one is missing") };
+    assert!(from <= start && to == taken.end);
 }
 
 #[test]

@@ -169,6 +169,15 @@ impl Entry {
 /// How many bytes of a block's head have always the same place.
 const BLOCK_HEAD_BYTES: usize = 46;
 
+/// Where in the payload of a block the time of its receipt ends.
+pub(super) const RECEIVED_AT_END: usize = 32;
+
+/// Reads from the beginning of a block's payload when it was received.
+pub(super) fn received_at(head: &[u8]) -> Option<EventTime> {
+    let mut time = head.get(RECEIVED_AT_END - 8..RECEIVED_AT_END)?;
+    Some(EventTime::from_nanoseconds(time.try_get_i64_le().ok()?))
+}
+
 fn encode_block(block: &LoggedBlock, head: &mut Vec<u8>) {
     let (layout, reason, length) = match &block.layout {
         Layout::Lines => (0, 0, 0),

@@ -87,7 +87,7 @@ pub use disk::{Access, Disk, DiskFile, Folder};
 pub use entry::{Entry, EpochRecord, LoggedBlock, Mark};
 pub use error::{LogError, Origin};
 pub use format::{EntryKind, SegmentHeader, SegmentKind};
-pub use inspect::{Epochs, Inspection, SegmentReport, Volume, inspect, verify};
+pub use inspect::{Blocks, Epochs, Inspection, SegmentReport, inspect, verify};
 pub use reader::{Read, Reader};
 pub use recover::{Recovered, Torn};
 pub use retain::Maintained;
@@ -154,6 +154,9 @@ pub struct Log {
     /// What keeps other processes out, until the log is closed.
     lock: Mutex<Option<Box<dyn Any + Send + Sync>>>,
 }
+
+/// The folder of the log within the data folder.
+pub const FOLDER: &str = "log";
 
 /// The name of the lock's file.
 const LOCK: &str = "lock";

@@ -248,6 +248,9 @@ pub trait KeyedState: Send {
         Due::default()
     }
 
+    /// Tells how many keys it holds something of.
+    fn keys(&self) -> u64;
+
     /// Tells how many keys, windows or the like had to leave so far because a bound was reached;
     /// it never goes back, and is part of the snapshot.
     fn evicted(&self) -> u64 {

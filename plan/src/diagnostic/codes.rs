@@ -36,6 +36,7 @@ codes! {
     NOT_READABLE "E005" "a file to read is missing or closed to us";
     NOT_WRITABLE "E006" "a file or folder cannot be written";
     DATABASE "E007" "a database that cannot be opened";
+    DATA_FOLDER "E008" "a data folder that cannot be looked at";
     SYNTAX "P001" "this is not TOML";
     UNKNOWN_SECTION "P002" "an unknown section";
     UNKNOWN_OPTION "P003" "an unknown option";

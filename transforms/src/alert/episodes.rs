@@ -219,6 +219,10 @@ impl KeyedState for Episodes {
         })
     }
 
+    fn keys(&self) -> u64 {
+        self.kept.keys.len() as u64
+    }
+
     fn evicted(&self) -> u64 {
         self.kept.evicted
     }

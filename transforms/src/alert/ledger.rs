@@ -223,6 +223,10 @@ impl KeyedState for Ledger {
         Progress::Done
     }
 
+    fn keys(&self) -> u64 {
+        self.kept.entries.len() as u64
+    }
+
     fn evicted(&self) -> u64 {
         self.kept.evicted
     }

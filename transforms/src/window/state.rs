@@ -356,6 +356,10 @@ impl<T: Teller> KeyedState for State<T> {
         Due { watermark, now: None }
     }
 
+    fn keys(&self) -> u64 {
+        self.keys.len() as u64
+    }
+
     fn evicted(&self) -> u64 {
         self.evicted
     }

@@ -1,0 +1,53 @@
+//! Finding the data folder of an instance, and saying why it cannot be looked at.
+
+use crate::cli::{Documents, Global};
+use crate::outcome::Outcome;
+use azud_engine::inspect::InspectError;
+use azud_engine::log::LogError;
+use std::path::{Path, PathBuf};
+
+/// Finds the folder: the one that was named, else the one of the documents here, else the usual.
+///
+/// # Errors
+/// Said on standard error: the documents here have faults.
+pub fn find(named: Option<&Path>, global: &Global) -> Result<PathBuf, Outcome> {
+    if let Some(folder) = named {
+        return Ok(folder.to_owned());
+    }
+    let here = Documents::here();
+    if here.all().is_empty() {
+        return Ok(PathBuf::from(azud_plan::resolve::DATA_DIR));
+    }
+    let loaded = crate::documents::load_or_explain(&here, global).ok_or(Outcome::Faults)?;
+    Ok(loaded.instance.data_dir)
+}
+
+/// Says why a data folder cannot be looked at, and what to do.
+pub fn explain(error: &InspectError) -> Outcome {
+    let source = std::error::Error::source(error);
+    // An error that shows its cause itself has it in its text already.
+    let cause = source.map(ToString::to_string).filter(|cause| !error.to_string().contains(cause));
+    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+    eprintln!("error[E008]: {error}{cause}");
+    eprintln!("help: {}", help(error));
+    Outcome::Environment
+}
+
+fn help(error: &InspectError) -> &'static str {
+    match error {
+        InspectError::NoFolder { .. } => {
+            "name the folder of the instance's data with --data-dir, or go to where its documents are"
+        }
+        InspectError::Nothing { what: "dead letters", .. } => {
+            "nothing was set aside, or this is not the data folder of an instance"
+        }
+        InspectError::Nothing { .. } => {
+            "either it is not the data folder of an instance that has run, or the instance keeps \
+             none (`intake.durability = \"memory\"`)"
+        }
+        InspectError::Log(LogError::TooNew { .. }) => {
+            "use the version that wrote it, or a later one"
+        }
+        _ => "see that you may read it (the instance's user may), and that its disk is well",
+    }
+}
