@@ -479,6 +479,7 @@ impl Chain {
             fault: &fault,
             raw: &block.bytes,
             raw_bytes: length,
+            response_code: None,
         };
         self.sinks[self.dead].append(1, |out| letter.write(out));
     }
@@ -588,6 +589,7 @@ impl Chain {
             fault,
             raw,
             raw_bytes: raw.len(),
+            response_code: None,
         };
         self.sinks[self.dead].append(1, |out| letter.write(out));
     }

@@ -128,6 +128,7 @@ impl<Hold> Egress<Hold> {
                 fault: &record.fault,
                 raw: &record.bytes,
                 raw_bytes: record.bytes.len(),
+                response_code: record.response_code,
             };
             letter.write(&mut letters.0);
             letters.1 += 1;

@@ -48,6 +48,7 @@ use azud_plan::component::{Due, EpochClock};
 use journal::Journal;
 use keeping::Checkpoints;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use timeline::{Clocks, Timeline};
@@ -63,6 +64,8 @@ pub struct Feed {
     credit_bytes: usize,
     gate: Gate,
     first: Epoch,
+    /// Every epoch before this is complete.
+    complete_before: AtomicU64,
     /// The keys of its steps.
     steps: Vec<u64>,
 }
@@ -271,7 +274,8 @@ impl Feed {
             checkpoints,
             listeners: Vec::new(),
         };
-        Feed { state: Mutex::new(state), bells, clock, credit_bytes, gate, first, steps }
+        let (state, complete_before) = (Mutex::new(state), AtomicU64::new(first));
+        Feed { state, bells, clock, credit_bytes, gate, first, complete_before, steps }
     }
 
     /// Gives `worker` its next blocks, deciding over more if its inbox is short.
@@ -408,6 +412,7 @@ impl Feed {
     /// Notes that every worker and sink has finished every epoch before `before`: returns their
     /// credit and acknowledges their blocks.
     pub fn complete(&self, before: Epoch) {
+        self.complete_before.fetch_max(before, Ordering::AcqRel);
         let mut state = self.lock();
         let mut completed = false;
         while let Some(done) = state.epochs.pop_front_if(|epoch| epoch.epoch < before) {
@@ -469,6 +474,11 @@ impl Feed {
     /// Tells the time.
     pub fn now(&self) -> EventTime {
         self.clock.now()
+    }
+
+    /// Gives the epoch before which all are complete: every worker and sink has finished them.
+    pub fn complete_before(&self) -> Epoch {
+        self.complete_before.load(Ordering::Acquire)
     }
 
     /// Gives the first epoch of this run.

@@ -1,6 +1,7 @@
 //! Whole flows through the engine, with components made for it: real workers, real queues, no
 //! sockets.
 
+use crate::dead_letter::{self, Census};
 use crate::intake::Acknowledge;
 use crate::recovery::Durability;
 use crate::supervise::{Built, Engine, Settings};
@@ -361,7 +362,7 @@ impl Flow {
             credit_bytes: 64 * 1024,
             intake_bytes: 16 * 1024,
             durability,
-            dead_letters: letters.path().to_owned(),
+            dead_letters: letters.path().join(dead_letter::FOLDER),
             dead_letter_bytes: 1 << 20,
             partition_secret: [7; 16],
             clock: Clock::system(),
@@ -391,9 +392,10 @@ impl Flow {
     }
 
     fn letters(&self) -> Vec<serde_json::Value> {
-        let text = std::fs::read_to_string(self.letters.path().join("test/current.jsonl"));
-        let text = text.unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let mut census = Census::of(self.letters.path(), [3; 16]);
+        let groups = census.take().unwrap().groups;
+        let letters = groups.iter().flat_map(|group| census.letters(group, usize::MAX).unwrap());
+        letters.map(|line| serde_json::from_slice(&line).unwrap()).collect()
     }
 }
 

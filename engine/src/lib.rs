@@ -9,7 +9,7 @@ pub mod case;
 mod chain;
 mod checkpoint;
 mod dataflow;
-mod dead_letter;
+pub mod dead_letter;
 mod doorbell;
 mod durable;
 mod egress;

@@ -37,3 +37,10 @@ pub const QUANTUM_BYTES: usize = azud_event::limits::BLOCK_BYTES;
 
 /// A segment of dead letters is closed at this size.
 pub const DEAD_LETTER_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a segment of dead letters holds by group is written down each time so many bytes are added:
+/// a list reads no more than that of each pipeline.
+pub const DEAD_LETTER_INDEX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// From this part of a pipeline's budget for dead letters on, that is said aloud.
+pub const DEAD_LETTER_FILL_ALARM: f64 = 0.8;

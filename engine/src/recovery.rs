@@ -75,6 +75,14 @@ pub enum StartError {
         /// The transform.
         id: String,
     },
+    /// The folder of a pipeline's dead letters cannot be used.
+    #[error("the dead letters in {}: {source}", folder.display())]
+    DeadLetters {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The state of a transform cannot be read.
     #[error("the state of `{id}` cannot be read: {reason}; give it up with `--drop-state {id}`")]
     State {

@@ -7,12 +7,12 @@
 
 use crate::checkpoint::GroupState;
 use crate::dataflow::{Part, Restored, worker};
-use crate::dead_letter;
+use crate::dead_letter::{self, Budget};
 use crate::doorbell::Doorbell;
 use crate::durable::{Door, Keeper, Kept};
 use crate::egress::SinkQueue;
 use crate::event_clock::{EventClock, Patience, Streams};
-use crate::feed::{EventTimes, Feed, FeedParts, FeedSource, Journaling};
+use crate::feed::{Epoch, EventTimes, Feed, FeedParts, FeedSource, Journaling};
 use crate::intake::{Acknowledge, LaneLog, Ring};
 use crate::limits::SINK_QUEUE_BATCHES;
 use crate::log::{Log, Observer as _, Ticket};
@@ -89,6 +89,7 @@ struct State {
     feeds: Vec<Arc<Feed>>,
     sinks: Vec<(String, Arc<SinkMeter>)>,
     log: Option<Arc<Log>>,
+    dead_letters: Arc<[Budget]>,
     clock: Clock,
     /// What has gone wrong and not come right again.
     troubles: Mutex<Vec<String>>,
@@ -130,8 +131,8 @@ impl Engine {
         let (rings, contexts) = intake(&plan, &settings, &shutdown, recovery.as_mut());
         let (mut starter, keeper) =
             Starter::new(Arc::clone(&plan), &settings, &rings, recovery.as_mut())?;
-        starter.sinks(built.sinks);
-        let Starter { parts, tasks, meters, feeds, .. } = starter;
+        starter.sinks(built.sinks)?;
+        let Starter { parts, tasks, meters, feeds, budgets, .. } = starter;
         let log = recovery.as_ref().map(|recovery| Arc::clone(&recovery.log));
         if let Some(recovery) = &recovery {
             recovery.bells.connect(rings.clone(), feeds.clone());
@@ -139,8 +140,15 @@ impl Engine {
             recovery.bells.durable(recovery.log.durable());
         }
         let clock = settings.clock.clone();
-        let state = State { plan, feeds, sinks: meters, log, clock, troubles: Mutex::default() };
-        let state = Arc::new(state);
+        let state = Arc::new(State {
+            plan,
+            feeds,
+            sinks: meters,
+            log,
+            dead_letters: budgets.into(),
+            clock,
+            troubles: Mutex::default(),
+        });
         let sources = run_sources(built.sources, contexts, rings, &state);
         let (report, ended) = watch::channel(None);
         tokio::spawn(upkeep(Arc::clone(&state), ended.clone()));
@@ -317,6 +325,14 @@ fn reads(pipeline: &Pipeline, source: u32) -> bool {
     pipeline.sources.iter().any(|input| input.source.0 == source)
 }
 
+/// Which epochs a pipeline repeats.
+struct Repeats {
+    /// The first epoch of this run.
+    first: Epoch,
+    /// The last that an earlier run has recorded and this one repeats; `None` when there is none.
+    last: Option<Epoch>,
+}
+
 /// Gathers what the workers need while sinks are started.
 struct Starter<'a> {
     plan: Arc<Plan>,
@@ -326,6 +342,9 @@ struct Starter<'a> {
     parts: Vec<Vec<Part>>,
     /// For each pipeline the states of its keyed steps.
     restored: Vec<Vec<Restored>>,
+    /// For each pipeline which epochs it repeats; `None` without a log.
+    repeats: Vec<Option<Repeats>>,
+    budgets: Vec<Budget>,
     tasks: JoinSet<Result<(), EngineError>>,
     meters: Vec<(String, Arc<SinkMeter>)>,
 }
@@ -344,6 +363,8 @@ impl<'a> Starter<'a> {
             bells: Vec::new(),
             parts: (0..settings.threads).map(|_| Vec::new()).collect(),
             restored: Vec::new(),
+            repeats: Vec::new(),
+            budgets: Vec::new(),
             tasks: JoinSet::new(),
             meters: Vec::new(),
         };
@@ -399,6 +420,11 @@ impl<'a> Starter<'a> {
         });
         let sources = sources.collect();
         let mut restored = Vec::new();
+        let repeats = beginning.as_ref().map(|((beginning, _), _)| {
+            let last = beginning.replay.back().map(|replayed| replayed.epoch);
+            Repeats { first: beginning.first, last }
+        });
+        self.repeats.push(repeats);
         let journaling = match (beginning, &self.settings.durability) {
             (Some(((beginning, log), keep)), Some(durability)) => {
                 restored = restore(pipeline, &beginning.groups, &durability.drop_state)?;
@@ -433,7 +459,7 @@ impl<'a> Starter<'a> {
     }
 
     /// Starts the sinks of every pipeline and gives each worker its part.
-    fn sinks(&mut self, built: Vec<Vec<Box<dyn SinkTask>>>) {
+    fn sinks(&mut self, built: Vec<Vec<Box<dyn SinkTask>>>) -> Result<(), StartError> {
         let plan = Arc::clone(&self.plan);
         let mut counted = BTreeSet::new();
         for (index, (pipeline, sinks)) in plan.pipelines.iter().zip(built).enumerate() {
@@ -442,8 +468,7 @@ impl<'a> Starter<'a> {
                 let queue = self.sink(&node.id, node.kind, pipeline, |batches| task.run(batches));
                 queues.push(queue);
             }
-            let folder = self.settings.dead_letters.join(&pipeline.name);
-            let writer = dead_letter::Writer::new(folder, self.settings.dead_letter_bytes);
+            let writer = self.dead_letters(index, pipeline)?;
             let id = dead_letter::COMPONENT;
             queues.push(self.sink(id, id, pipeline, |batches| writer.run(batches).boxed()));
             // A source that two pipelines read is counted by the first.
@@ -454,6 +479,29 @@ impl<'a> Starter<'a> {
                 self.parts[worker].push(part);
             }
         }
+        Ok(())
+    }
+
+    /// Makes the writer of a pipeline's dead letters.
+    fn dead_letters(
+        &mut self,
+        index: usize,
+        pipeline: &Pipeline,
+    ) -> Result<dead_letter::Writer, StartError> {
+        let folder = self.settings.dead_letters.join(&pipeline.name);
+        let max_bytes = self.settings.dead_letter_bytes;
+        self.budgets.push(Budget::new(&pipeline.name, folder.clone(), max_bytes));
+        let epochs = self.repeats[index].as_ref().map(|repeats| {
+            let feed = Arc::clone(&self.feeds[index]);
+            let complete_before = Box::new(move || feed.complete_before());
+            dead_letter::Epochs { repeated: repeats.last, complete_before }
+        });
+        let writer = dead_letter::Writer::new(folder.clone(), max_bytes, epochs);
+        if let Some(Repeats { first: 0, last: None }) = self.repeats[index] {
+            let begun = writer.begin_anew();
+            begun.map_err(|source| StartError::DeadLetters { folder, source })?;
+        }
+        Ok(writer)
     }
 
     fn part(
@@ -643,6 +691,10 @@ async fn upkeep(state: Arc<State>, mut ended: watch::Receiver<Option<Result<(), 
         if let Some(log) = &state.log {
             look_after(log, state.clock.now()).await;
         }
+        let budgets = Arc::clone(&state.dead_letters);
+        let looked = tokio::task::spawn_blocking(move || budgets.iter().for_each(Budget::upkeep));
+        // It can only panic, which has been said.
+        let _ = looked.await;
         for (pipeline, feed) in state.plan.pipelines.iter().zip(&state.feeds) {
             let (credit_bytes, age) = feed.gauge();
             let name = pipeline.name.clone();

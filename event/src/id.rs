@@ -78,6 +78,13 @@ impl Id {
         Id(id)
     }
 
+    /// Reads what is written as 32 hexadecimal digits; `None` when it is something else.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| digits)?;
+        Some(Id(number.to_be_bytes()))
+    }
+
     /// Gives the 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -103,6 +110,15 @@ mod tests {
     #[test]
     fn parts_do_not_run_together() {
         assert_ne!(Id::of(&[b"ab", b"c"]), Id::of(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn an_identity_is_read_as_it_is_written() {
+        let id = Id::of(&[b"a"]);
+        assert_eq!(Id::from_hex(&id.to_string()), Some(id));
+        for wrong in ["", "+0000000000000000000000000000001", &id.to_string()[1..], "é"] {
+            assert_eq!(Id::from_hex(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

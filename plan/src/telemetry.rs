@@ -53,6 +53,10 @@ metrics_table! {
         "Bytes that a pipeline may still take before its sinks confirm some.";
     Gauge DATABASE_UP "azud_database_up"
         "Whether the database of the instance answers; absent where there is none.";
+    Gauge DEAD_LETTER_BYTES "azud_dead_letters_bytes"
+        "Bytes of a pipeline's dead letters on disk.";
+    Gauge DEAD_LETTER_MAX_BYTES "azud_dead_letters_max_bytes"
+        "How many bytes a pipeline's dead letters may have; then it waits.";
     Counter DEAD_LETTERS "azud_dead_letters_total" "Records set aside, by component and reason.";
     Gauge EPOCH_AGE_SECONDS "azud_epoch_age_seconds"
         "How long the oldest epoch of a pipeline has been under way.";

@@ -83,13 +83,7 @@ impl Instance {
 
     /// Gives the dead letters of all pipelines so far.
     pub fn dead_letters_now(&self) -> Vec<serde_json::Value> {
-        let Ok(pipelines) = std::fs::read_dir(self.folder.join("data/dead_letters")) else {
-            return Vec::new();
-        };
-        let names = pipelines.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let files = names.map(|name| format!("data/dead_letters/{name}/current.jsonl"));
-        let lines = files.flat_map(|file| self.folder.lines(&file));
-        lines.map(|line| serde_json::from_str(&line).unwrap()).collect()
+        dead_letters(&self.folder)
     }
 
     /// Scrapes its metrics.
@@ -125,4 +119,19 @@ impl Instance {
     pub fn stop(self) -> (Ended, Folder) {
         (self.program.stop(), self.folder)
     }
+}
+
+/// Gives the dead letters of all pipelines in the folder of an instance, by pipeline and segment.
+pub fn dead_letters(folder: &Folder) -> Vec<serde_json::Value> {
+    let names = |path: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(folder.join(path)).into_iter().flatten();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names.into_iter().map(|name| format!("{path}/{name}")).collect()
+    };
+    let files = names("data/dead_letters").into_iter().flat_map(|pipeline| names(&pipeline));
+    let segments = files.filter(|name| name.ends_with(".jsonl"));
+    let lines = segments.flat_map(|segment| folder.lines(&segment));
+    lines.map(|line| serde_json::from_str(&line).unwrap()).collect()
 }
