@@ -54,6 +54,8 @@ pub struct Chain {
     /// For each transform, what was over when the epoch under way opened.
     late_before: Arc<[EventTime]>,
     place: Place,
+    /// Of a chain behind a keyed transform: whose results these are.
+    results_of: Option<(Arc<str>, ComponentMeter)>,
     /// What blocks showed of event time since it was last asked for.
     observed: Vec<Observation>,
     /// Where a case looks at what transforms give.
@@ -135,7 +137,10 @@ impl Chain {
     /// Builds the chain behind a keyed transform of a pipeline.
     pub fn behind_keyed(pipeline: &Pipeline, transform: usize, partitioner: Partitioner) -> Self {
         let mut chain = Chain::empty(pipeline, partitioner);
-        chain.entry = readers(&pipeline.transforms[transform].outputs);
+        let node = &pipeline.transforms[transform];
+        let meter = ComponentMeter::new(&node.id, "transform", node.kind, &pipeline.name);
+        chain.results_of = Some((node.id.as_str().into(), meter));
+        chain.entry = readers(&node.outputs);
         for reader in all(&chain.entry.clone()) {
             chain.reach(pipeline, reader);
         }
@@ -162,10 +167,14 @@ impl Chain {
     }
 
     fn empty(pipeline: &Pipeline, partitioner: Partitioner) -> Self {
-        let sink = |sink: &azud_plan::plan::SinkNode| SinkEnd::new(&sink.id, sink.spec.encoder());
-        let mut sinks: Vec<_> = pipeline.sinks.iter().map(sink).collect();
-        let dead = sinks.len();
-        sinks.push(SinkEnd::new(dead_letter::COMPONENT, Box::new(dead_letter::NoEncoder)));
+        let meter = |id: &str, kind| ComponentMeter::new(id, "sink", kind, &pipeline.name);
+        let sinks = pipeline
+            .sinks
+            .iter()
+            .map(|sink| SinkEnd::new(&sink.id, sink.spec.encoder(), meter(&sink.id, sink.kind)));
+        let mut sinks: Vec<_> = sinks.collect();
+        let (dead, id) = (sinks.len(), dead_letter::COMPONENT);
+        sinks.push(SinkEnd::new(id, Box::new(dead_letter::NoEncoder), meter(id, id)));
         Chain {
             sources: HashMap::new(),
             entry: Vec::new(),
@@ -176,6 +185,7 @@ impl Chain {
             partitioner,
             late_before: vec![NEVER; pipeline.transforms.len()].into(),
             place: Place::default(),
+            results_of: None,
             observed: Vec::new(),
             taps: None,
         }
@@ -280,7 +290,10 @@ impl Chain {
         if self.guarded(|chain| chain.forward(&readers, record, true)).is_err() {
             self.rebuild();
             let fault = Fault::new(Reason::Panic, "a component panicked on a result");
-            self.set_aside("", None, &fault, record);
+            let Some((id, meter)) = &mut self.results_of else { return };
+            meter.dead(fault.reason);
+            let id = Arc::clone(id);
+            self.set_aside(&id, None, &fault, record);
         }
     }
 
@@ -335,7 +348,9 @@ impl Chain {
         let sources = self.sources.values_mut().map(|source| &mut source.way.meter);
         let steps = self.steps.iter_mut().flatten().map(|step| &mut step.meter);
         let keyed = self.keyed.iter_mut().flatten().map(|keyed| &mut keyed.meter);
-        sources.chain(steps).chain(keyed)
+        let sinks = self.sinks.iter_mut().map(|sink| &mut sink.meter);
+        let results = self.results_of.iter_mut().map(|(_, meter)| meter);
+        sources.chain(steps).chain(keyed).chain(sinks).chain(results)
     }
 
     /// Runs `work`; if it panics, cuts buffers, rows and counts back to where they were and says
@@ -568,6 +583,7 @@ impl Chain {
 
     fn encode(&mut self, index: usize, record: &mut Record) {
         if let Err(fault) = self.sinks[index].encode(record) {
+            self.sinks[index].meter.dead(fault.reason);
             let id = Arc::clone(&self.sinks[index].id);
             self.set_aside_with_peer(&id, &fault, record);
         }

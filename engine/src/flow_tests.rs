@@ -27,7 +27,7 @@ use futures_util::{FutureExt, StreamExt};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -310,7 +310,8 @@ fn plan(script: &Script, keeps: &[Keep; 3]) -> Plan {
 pub(crate) struct Flow {
     pub(crate) engine: Engine,
     kept: [Arc<Mutex<Vec<String>>>; 3],
-    letters: tempfile::TempDir,
+    /// The data folder, for the letters in it, and what removes it unless somebody else does.
+    data: (PathBuf, Option<tempfile::TempDir>),
     submitted: Arc<AtomicUsize>,
 }
 
@@ -356,13 +357,19 @@ impl Flow {
         let script = Script { streams, cuts, submitted: Arc::clone(&submitted) };
         let keeps = gates.map(|gate| Keep { kept: Arc::default(), gate });
         let kept = [0, 1, 2].map(|index| Arc::clone(&keeps[index].kept));
-        let letters = tempfile::tempdir().unwrap();
+        let data = match &durability {
+            Some(durability) => (durability.folder.clone(), None),
+            None => {
+                let folder = tempfile::tempdir().unwrap();
+                (folder.path().to_owned(), Some(folder))
+            }
+        };
         let settings = Settings {
             threads,
             credit_bytes: 64 * 1024,
             intake_bytes: 16 * 1024,
             durability,
-            dead_letters: letters.path().join(dead_letter::FOLDER),
+            dead_letters: data.0.join(dead_letter::FOLDER),
             dead_letter_bytes: 1 << 20,
             partition_secret: [7; 16],
             clock: Clock::system(),
@@ -372,7 +379,7 @@ impl Flow {
         Flow {
             engine: Engine::start(plan(&script, &keeps), built, settings).unwrap(),
             kept,
-            letters,
+            data,
             submitted,
         }
     }
@@ -391,8 +398,9 @@ impl Flow {
         kept.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn letters(&self) -> Vec<serde_json::Value> {
-        let mut census = Census::of(self.letters.path(), [3; 16]);
+    /// Gives the dead letters.
+    pub(crate) fn letters(&self) -> Vec<serde_json::Value> {
+        let mut census = Census::of(&self.data.0, [3; 16]);
         let groups = census.take().unwrap().groups;
         let letters = groups.iter().flat_map(|group| census.letters(group, usize::MAX).unwrap());
         letters.map(|line| serde_json::from_slice(&line).unwrap()).collect()

@@ -13,16 +13,17 @@ fn lines(stream: usize, range: std::ops::Range<usize>) -> Vec<String> {
 }
 
 /// Copies the folder of a running instance, as a crash would leave it: the log last, since what it
-/// lacks at its end was promised to nobody.
+/// lacks at its end was promised to nobody, and letters are of what is in it.
 fn crash_image(from: &Path, to: &Path) {
-    for part in ["checkpoints", "log"] {
+    for part in ["checkpoints", "dead_letters", "log"] {
         copy(&from.join(part), &to.join(part));
     }
 }
 
 fn copy(from: &Path, to: &Path) {
+    let Ok(entries) = fs::read_dir(from) else { return };
     fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+    for entry in entries.map(Result::unwrap) {
         let to = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &to);
@@ -80,6 +81,38 @@ fn what_was_logged_and_not_delivered_is_delivered_by_the_next_run() {
                 assert_eq!(&of_stream(&next.kept(1), stream), lines);
             }
             assert_eq!(last_counts(&next.kept(2)).values().sum::<u64>(), 1_200);
+        });
+    }
+}
+
+#[test]
+fn letters_of_runs_that_were_cut_off_are_there_once() {
+    let bad = |n: usize| if n % 10 == 3 { "malformed".to_owned() } else { format!("a{n}") };
+    let streams: Vec<Vec<String>> = (0..3)
+        .map(|stream| (0..600).map(bad).chain([format!("last@{stream}")]).collect())
+        .collect();
+    for (delay_ms, gate) in [(0, true), (0, false), (15, true), (15, false), (40, true)] {
+        let folders = [0; 3].map(|_| tempfile::tempdir().unwrap());
+        let gates = || [0; 3].map(|_| watch::channel(gate));
+        runtime().block_on(async {
+            let (first, second) = (gates(), gates());
+            let of = |gates: &[(watch::Sender<bool>, watch::Receiver<bool>); 3]| {
+                gates.each_ref().map(|(_, gate)| gate.clone())
+            };
+            let flow = Flow::start_in(folders[0].path(), streams.clone(), vec![9], 2, of(&first));
+            until("all is logged", || log_holds(folders[0].path(), &streams)).await;
+            crash_image(folders[0].path(), folders[1].path());
+            let flow_2 = Flow::start_in(folders[1].path(), Vec::new(), vec![1], 4, of(&second));
+            // The moment does not matter; that it differs from case to case does.
+            let delay = Duration::from_millis(delay_ms);
+            let _ = tokio::time::timeout(delay, flow_2.ended()).await;
+            crash_image(folders[1].path(), folders[2].path());
+            let last = Flow::start_in(folders[2].path(), Vec::new(), vec![1], 1, open());
+            last.ended().await;
+            let letters = last.letters();
+            assert_eq!(letters.len(), 180, "after {delay_ms} ms, open: {gate}");
+            assert!(letters.iter().all(|letter| letter["raw"] == "malformed"));
+            drop((flow, flow_2));
         });
     }
 }

@@ -4,6 +4,7 @@ use azud_event::dead_letter::Reason;
 use azud_event::record::Record;
 use azud_plan::telemetry::{self as names, component_labels};
 use metrics::{Counter, Gauge, Label, counter, gauge};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,6 +18,17 @@ pub struct ComponentMeter {
     sent: Batched,
     discarded: Batched,
     dropped: Batched,
+    /// Records set aside, and errors that stopped nothing, by reason, not yet handed over.
+    dead: BTreeMap<Reason, u64>,
+    errors: BTreeMap<Reason, u64>,
+}
+
+/// What was counted and not yet handed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    counts: [u64; 4],
+    dead: BTreeMap<Reason, u64>,
+    errors: BTreeMap<Reason, u64>,
 }
 
 /// A counter that is added to on a worker and handed over once in a while.
@@ -51,6 +63,8 @@ impl ComponentMeter {
             sent: Batched::new(names::SENT_EVENTS, labels.clone()),
             discarded: with("true"),
             dropped: with("false"),
+            dead: BTreeMap::new(),
+            errors: BTreeMap::new(),
             labels,
         }
     }
@@ -73,27 +87,30 @@ impl ComponentMeter {
     /// Counts an event that could not go on and was set aside.
     pub fn dead(&mut self, reason: Reason) {
         self.dropped.pending += 1;
-        let mut labels = self.labels.clone();
-        labels.push(Label::new("reason", reason.name()));
-        counter!(names::DEAD_LETTERS, labels).increment(1);
+        *self.dead.entry(reason).or_default() += 1;
     }
 
     /// Counts an error that stopped nothing.
     pub fn error(&mut self, reason: Reason) {
-        let mut labels = self.labels.clone();
-        labels.push(Label::new("error_type", reason.name()));
-        counter!(names::ERRORS, labels).increment(1);
+        *self.errors.entry(reason).or_default() += 1;
     }
 
     /// Gives what was counted and not yet handed over.
-    pub fn pending(&self) -> [u64; 4] {
-        [&self.received, &self.sent, &self.discarded, &self.dropped].map(|counter| counter.pending)
+    pub fn pending(&self) -> Pending {
+        let counters = [&self.received, &self.sent, &self.discarded, &self.dropped];
+        Pending {
+            counts: counters.map(|counter| counter.pending),
+            dead: self.dead.clone(),
+            errors: self.errors.clone(),
+        }
     }
 
     /// Goes back to an earlier [`ComponentMeter::pending`].
-    pub fn rewind(&mut self, pending: [u64; 4]) {
+    pub fn rewind(&mut self, pending: Pending) {
+        let Pending { counts, dead, errors } = pending;
         [self.received.pending, self.sent.pending, self.discarded.pending, self.dropped.pending] =
-            pending;
+            counts;
+        (self.dead, self.errors) = (dead, errors);
     }
 
     /// Hands what was counted to the recorder.
@@ -101,6 +118,15 @@ impl ComponentMeter {
         for counter in [&mut self.received, &mut self.sent, &mut self.discarded, &mut self.dropped]
         {
             counter.flush();
+        }
+        let dead = std::mem::take(&mut self.dead);
+        let errors = std::mem::take(&mut self.errors);
+        let dead = dead.into_iter().map(|it| (names::DEAD_LETTERS, "reason", it));
+        let errors = errors.into_iter().map(|it| (names::ERRORS, "error_type", it));
+        for (name, label, (reason, count)) in dead.chain(errors) {
+            let mut labels = self.labels.clone();
+            labels.push(Label::new(label, reason.name()));
+            counter!(name, labels).increment(count);
         }
     }
 }

@@ -44,7 +44,7 @@ zone are read in `timezone`.
 An error that the program does not handle leaves the record as it was (`drop_on_error = false`), or
 sets it aside as a dead letter with VRL's message. `abort` lets the record go. With
 `reroute_dropped` both go to the output `<id>.dropped` as they came, with the reason under
-`.metadata.dropped`.
+`.metadata.dropped`; where nobody reads that, both are set aside as dead letters.
 
 Over results of windows a program may not write `id`, `revision` and `change`, and cannot make
 several of one. A later revision on which it calls `abort` takes the result back.";
@@ -305,7 +305,8 @@ impl Transform for Remapping {
                 next.emit(MAIN, record, true);
                 return Ok(());
             }
-            return end(fault, next);
+            // What is to be rerouted its author wanted to have, and nobody reads where it would go.
+            return if self.reroute { Err(fault) } else { end(fault, next) };
         }
         if !aborted {
             next.error(&fault);
@@ -446,6 +447,13 @@ mod tests {
         let seen = run(&*spec, value!({ "code": "x" }));
         assert_eq!(seen.emitted[0].0, DROPPED);
         assert_eq!(seen.errors.len(), 1);
+        // Nor is what a program aborts on: its author asked for it to be kept.
+        let source = "source = 'if .a == 1 { abort \"enough\" }'\nreroute_dropped = true";
+        let mut seen = Seen { unread: vec![DROPPED], ..Seen::default() };
+        seen.run(&*checked(&REMAP, source), value!({ "a": 1 }));
+        let fault = seen.fault.unwrap();
+        assert_eq!((fault.reason, fault.message.as_str()), (Reason::ProgramAborted, "enough"));
+        assert_eq!(seen.discarded, 0);
     }
 
     #[test]

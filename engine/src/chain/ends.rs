@@ -28,6 +28,7 @@ pub struct SinkEnd {
     by_partition: HashMap<Arc<str>, usize>,
     last: usize,
     partition: String,
+    pub meter: ComponentMeter,
 }
 
 /// A buffer that fills.
@@ -62,7 +63,7 @@ impl Buffer {
 
 impl SinkEnd {
     /// Begins without a buffer.
-    pub fn new(id: &str, encoder: Box<dyn Encoder>) -> Self {
+    pub fn new(id: &str, encoder: Box<dyn Encoder>, meter: ComponentMeter) -> Self {
         SinkEnd {
             id: id.into(),
             encoder,
@@ -70,6 +71,7 @@ impl SinkEnd {
             by_partition: HashMap::new(),
             last: 0,
             partition: String::new(),
+            meter,
         }
     }
 
