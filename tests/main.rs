@@ -9,6 +9,7 @@
 mod clock;
 mod documents;
 mod hostile;
+mod letters;
 mod pressure;
 mod quickstart;
 mod recovery;

@@ -7,6 +7,6 @@
 
 mod damage;
 mod kills;
-mod load;
+pub(crate) mod load;
 mod looks;
 mod refusals;

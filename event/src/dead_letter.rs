@@ -37,6 +37,23 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Lists all of them, in the order of a record's way.
+    pub const ALL: [Reason; 13] = [
+        Reason::TooLong,
+        Reason::IncompleteFrame,
+        Reason::BadFrame,
+        Reason::Malformed,
+        Reason::TooDeep,
+        Reason::ProgramFailed,
+        Reason::ProgramTimeout,
+        Reason::ProgramAborted,
+        Reason::Panic,
+        Reason::Late,
+        Reason::Future,
+        Reason::EncodeFailed,
+        Reason::Refused,
+    ];
+
     /// Gives the stable name.
     pub fn name(self) -> &'static str {
         match self {

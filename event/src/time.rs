@@ -51,6 +51,12 @@ impl EventTime {
         EventTime(time.timestamp_nanos_opt().unwrap_or(end))
     }
 
+    /// Reads RFC 3339 (`2026-03-01T10:00:00+01:00`); `None` when it is something else.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let time = DateTime::parse_from_rfc3339(text).ok()?;
+        Some(EventTime::from_chrono(time.with_timezone(&Utc)))
+    }
+
     /// Gives the time `span` later, at most the end of the range.
     pub fn saturating_add(self, span: Duration) -> Self {
         EventTime(self.0.saturating_add(nanoseconds_of(span)))
@@ -103,6 +109,15 @@ mod tests {
         let time = EventTime::from_nanoseconds(-1);
         assert_eq!(time.aligned_to(minute).seconds(), -60);
         assert_eq!(EventTime::EPOCH.aligned_to(minute), EventTime::EPOCH);
+    }
+
+    #[test]
+    fn a_time_is_read_as_it_is_written() {
+        let time = EventTime::from_nanoseconds(1_772_359_200_123_456_000);
+        assert_eq!(EventTime::from_rfc3339(&time.to_rfc3339()), Some(time));
+        let east = EventTime::from_rfc3339("2026-03-01T11:00:00.123456+01:00");
+        assert_eq!(east, Some(time));
+        assert_eq!(EventTime::from_rfc3339("yesterday"), None);
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! The command line: what may be written, and nothing of what it does.
 
+use azud_event::dead_letter::Reason;
+use azud_event::time::EventTime;
+use azud_plan::component::parse_duration;
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A stream processor for security and operations data.
 ///
@@ -73,6 +78,9 @@ pub enum Command {
     Explain(Explain),
     /// Show alerts
     Alerts(Alerts),
+    /// Look at what was set aside, also while the instance runs, and discard it
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
     /// Look at the log of an instance, also while it runs
     #[command(subcommand)]
     Log(Log),
@@ -248,6 +256,98 @@ pub enum Form {
     Human,
     /// JSON: an object a line
     Json,
+}
+
+/// `azud dead-letters`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DeadLetters {
+    /// List dead letters by component, source, reason and minute
+    List(ListLetters),
+    /// Show one group of them with samples
+    Show(ShowLetters),
+    /// Remove groups of them for good
+    Discard(DiscardLetters),
+}
+
+/// `azud dead-letters list`.
+#[derive(Debug, Clone, Args)]
+pub struct ListLetters {
+    /// Those that this component could not go on with
+    #[arg(long, value_name = "ID")]
+    pub component: Option<String>,
+    /// Those that this source took in
+    #[arg(long, value_name = "ID")]
+    pub source: Option<String>,
+    /// Those that were set aside for this reason
+    #[arg(long, value_parser = PossibleValuesParser::new(Reason::ALL.map(Reason::name)))]
+    pub reason: Option<String>,
+    /// Those received in this last stretch of time (`90m`), or since a time (`2026-03-01T10:00:00Z`)
+    #[arg(long, value_name = "TIME", value_parser = Since::read)]
+    pub since: Option<Since>,
+    /// At most so many groups, the latest first
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
+    #[command(flatten)]
+    pub data: DataFolder,
+}
+
+/// `azud dead-letters show`.
+#[derive(Debug, Clone, Args)]
+pub struct ShowLetters {
+    /// The id of a group, or enough of its beginning
+    pub id: String,
+    /// How many letters to show, the first ones
+    #[arg(long, default_value_t = 3)]
+    pub samples: usize,
+    #[command(flatten)]
+    pub data: DataFolder,
+}
+
+/// `azud dead-letters discard`.
+#[derive(Debug, Clone, Args)]
+#[group(id = "which", required = true, multiple = true, args = ["ids", "component", "source", "all"])]
+pub struct DiscardLetters {
+    /// The ids of groups, or enough of their beginnings
+    pub ids: Vec<String>,
+    /// All that this component could not go on with
+    #[arg(long, value_name = "ID")]
+    pub component: Option<String>,
+    /// All that this source took in
+    #[arg(long, value_name = "ID")]
+    pub source: Option<String>,
+    /// All that there are
+    #[arg(long)]
+    pub all: bool,
+    /// Why they are not needed, for the audit
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    pub reason: String,
+    #[command(flatten)]
+    pub data: DataFolder,
+}
+
+/// From when on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// So long ago.
+    Ago(Duration),
+    /// Then.
+    Then(EventTime),
+}
+
+impl Since {
+    fn read(text: &str) -> Result<Self, String> {
+        let ago = parse_duration(text).map(Since::Ago);
+        let since = ago.or_else(|| EventTime::from_rfc3339(text).map(Since::Then));
+        since.ok_or_else(|| "write `90m`, `24h`, `7d` or `2026-03-01T10:00:00Z`".to_owned())
+    }
+
+    /// Gives the time, when it is `now`.
+    pub fn before(self, now: EventTime) -> EventTime {
+        match self {
+            Since::Ago(span) => now.saturating_sub(span),
+            Since::Then(time) => time,
+        }
+    }
 }
 
 /// `azud log`.

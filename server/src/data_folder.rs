@@ -22,6 +22,29 @@ pub fn find(named: Option<&Path>, global: &Global) -> Result<PathBuf, Outcome> {
     Ok(loaded.instance.data_dir)
 }
 
+/// The file that says which life of a data folder this is.
+pub const INCARNATION: &str = "incarnation";
+
+/// Reads which life of a data folder this is.
+///
+/// # Errors
+/// When the folder is not there, or no instance has run with it.
+pub fn incarnation(folder: &Path) -> Result<[u8; 16], InspectError> {
+    let path = folder.join(INCARNATION);
+    let folder = folder.to_owned();
+    match std::fs::read(&path) {
+        Ok(bytes) => bytes.try_into().map_err(|_| {
+            let source = std::io::Error::other("it has not the 16 bytes that it should have");
+            InspectError::Io { path, source }
+        }),
+        Err(_) if !folder.is_dir() => Err(InspectError::NoFolder { folder }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(InspectError::Nothing { folder, what: "dead letters" })
+        }
+        Err(source) => Err(InspectError::Io { path, source }),
+    }
+}
+
 /// Says why a data folder cannot be looked at, and what to do.
 pub fn explain(error: &InspectError) -> Outcome {
     let source = std::error::Error::source(error);

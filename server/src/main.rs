@@ -8,6 +8,7 @@ mod checkpoints;
 mod cli;
 mod data_folder;
 mod database;
+mod dead_letters;
 mod documents;
 mod graph;
 mod health;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::List(arguments) => listing::list(&arguments),
         Command::Explain(arguments) => listing::explain(&arguments),
         Command::Alerts(arguments) => alerts::alerts(&arguments, &global),
+        Command::DeadLetters(command) => dead_letters::dead_letters(&command, &global),
         Command::Log(command) => log::log(&command, &global),
         Command::Checkpoint(command) => checkpoints::checkpoint(&command, &global),
         Command::Health(arguments) => health::health(arguments.address),

@@ -9,16 +9,19 @@ pub enum Outcome {
     Well,
     /// The documents have faults, or their tests failed: 1.
     Faults,
+    /// It was called in a way that means nothing: 2.
+    Usage,
     /// The environment did not allow it, now or while running: 3.
     Environment,
 }
 
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
-        // 2 is a fault in how the program was called; clap answers that by itself.
+        // Most faults in how the program was called are found, and answered with 2, by clap.
         ExitCode::from(match outcome {
             Outcome::Well => 0,
             Outcome::Faults => 1,
+            Outcome::Usage => 2,
             Outcome::Environment => 3,
         })
     }

@@ -2,6 +2,7 @@
 
 use crate::api::{self, Api};
 use crate::cli::{Global, Run};
+use crate::data_folder::INCARNATION;
 use crate::database;
 use crate::documents::{self, Loaded};
 use crate::outcome::Outcome;
@@ -103,7 +104,7 @@ async fn prepare(
         )));
     }
     let secret = random_file(&data_dir.join("partition.key")).map_err(|error| refuse(&error))?;
-    let incarnation = random_file(&data_dir.join("incarnation")).map_err(|error| refuse(&error))?;
+    let incarnation = random_file(&data_dir.join(INCARNATION)).map_err(|error| refuse(&error))?;
     let mut services = Services::default();
     if needs_store(plan) {
         let store = Arc::new(database::open(instance, incarnation).await?);
@@ -118,7 +119,7 @@ async fn prepare(
         credit_bytes: instance.credit_bytes,
         intake_bytes: instance.intake_bytes,
         durability: durability(instance, arguments, incarnation),
-        dead_letters: data_dir.join("dead_letters"),
+        dead_letters: data_dir.join(azud_engine::dead_letter::FOLDER),
         dead_letter_bytes: instance.dead_letter_bytes,
         partition_secret: secret,
         clock: clock.clone(),

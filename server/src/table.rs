@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-/// Sets rows in columns below a head, each as wide as its widest cell.
+/// Sets rows in columns below a head, each as wide as its widest cell. Cells are made [`plain`].
 pub fn table<const COLUMNS: usize>(
     head: [&str; COLUMNS],
     rows: impl IntoIterator<Item = [String; COLUMNS]>,
 ) -> String {
+    let rows = rows.into_iter().map(|row| row.map(|cell| plain(&cell)));
     let cells: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<usize> = (0..COLUMNS).map(|column| width(column).unwrap_or(0)).collect();
@@ -15,6 +16,22 @@ pub fn table<const COLUMNS: usize>(
         let columns = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         out.push_str(columns.collect::<Vec<_>>().join("  ").trim_end());
         out.push('\n');
+    }
+    out
+}
+
+/// Writes a text so that it stays on its line: what a stranger has sent must not steer a terminal.
+pub fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for sign in text.chars() {
+        match sign {
+            // Controls, and what turns the direction of writing or cannot be seen.
+            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.extend(sign.escape_unicode());
+            }
+            sign if sign.is_control() => out.extend(sign.escape_debug()),
+            sign => out.push(sign),
+        }
     }
     out
 }
@@ -51,6 +68,12 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [["a".to_owned(), "1".to_owned()], ["long ä".to_owned(), String::new()]];
         assert_eq!(table(["id", "n"], rows), "id      n\na       1\nlong ä\n");
+    }
+
+    #[test]
+    fn what_strangers_write_does_not_steer_a_terminal() {
+        assert_eq!(plain("a\u{1b}[31mb\nc\u{202e}d é"), "a\\u{1b}[31mb\\nc\\u{202e}d é");
+        assert_eq!(table(["a"], [["\u{9b}x".to_owned()]]), "a\n\\u{9b}x\n");
     }
 
     #[test]

@@ -20,7 +20,8 @@ mod template;
 mod transform;
 
 pub use option::{
-    Default, OptionKind, OptionSpec, Options, SOURCE_OPTIONS, check_options, parse_field,
+    Default, OptionKind, OptionSpec, Options, SOURCE_OPTIONS, check_options, parse_duration,
+    parse_field,
 };
 pub use sink::{Batch, Batches, Confirmation, Encoder, Refused, SinkFactory, SinkSpec, SinkTask};
 pub use source::{

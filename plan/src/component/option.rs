@@ -5,7 +5,7 @@ pub(crate) mod check;
 mod value;
 
 pub use check::check_options;
-pub use value::parse_field;
+pub use value::{parse_duration, parse_field};
 
 use super::Port;
 use crate::diagnostic::Span;

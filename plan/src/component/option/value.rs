@@ -45,7 +45,7 @@ pub(super) fn duration(node: &Node) -> Option<Duration> {
 }
 
 /// Reads a span of time with its unit: `250ms`, `10s`, `5m`, `1h`, `7d`.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
     let milliseconds: u64 = match unit {
         "ms" => 1,
