@@ -4,6 +4,7 @@ use crate::recovery::load::{Dice, OFTEN};
 use crate::support::files::Folder;
 use crate::support::instance::{Instance, dead_letters};
 use crate::support::program;
+use crate::support::tools;
 use crate::support::wait::{self, PATIENCE};
 use serde_json::Value;
 use std::fs::OpenOptions;
@@ -27,6 +28,20 @@ type = "file"
 inputs = ["shape"]
 path = "@OUT@/{{ goes }}.jsonl"
 encoding.codec = "json"
+"#;
+
+/// Alerts, so that the instance has a database.
+const ALERTS: &str = r#"
+[transforms.told]
+type = "alert"
+inputs = ["shape"]
+rule = "lines"
+key = ["goes"]
+every = "1h"
+severity = "low"
+[sinks.alerts]
+type = "alerts"
+inputs = ["told"]
 "#;
 
 /// Appends lines from `count` on, and gives how many there are now.
@@ -143,7 +158,7 @@ fn letters_are_listed_shown_and_discarded_while_the_instance_runs() {
 
 #[test]
 fn letters_are_counted_once_though_the_process_is_killed() {
-    let (mut dice, document) = (Dice::new(), [OFTEN, DOCUMENT].concat());
+    let (mut dice, document) = (Dice::new(), [OFTEN, DOCUMENT, ALERTS].concat());
     let (mut folder, mut count) = (Folder::new(), 0);
     for _ in 0..8 {
         count = append(&folder, count, 100 * dice.throw(1..60));
@@ -159,9 +174,26 @@ fn letters_are_counted_once_though_the_process_is_killed() {
     }
     let instance = Instance::start_in(folder, &document, &[]);
     all_listed(&instance, count);
+    in_the_table(&instance, "state = 'held'", &expected(count));
+    azud(&instance.folder, &["discard", "--component", "in", "--reason", "a known printer"]);
+    let [encode, malformed, program] = expected(count)[..] else { panic!("three reasons") };
+    in_the_table(&instance, "state = 'held'", &[encode, program]);
+    in_the_table(&instance, "state = 'discarded' AND handled_by <> ''", &[malformed]);
     let (ended, folder) = instance.stop();
     assert!(ended.status.success(), "{:?}", ended.errors);
-    assert_eq!(listed(&folder), expected(count));
+    assert_eq!(listed(&folder), [encode, program]);
+}
+
+/// Waits until the table of the database has so many letters, by reason.
+#[track_caller]
+fn in_the_table(instance: &Instance, which: &str, wanted: &[(&str, usize)]) {
+    let query = format!(
+        "SELECT reason, sum(records) FROM dead_letters WHERE {which} GROUP BY reason ORDER BY reason"
+    );
+    let wanted: Vec<_> = wanted.iter().map(|(reason, count)| format!("{reason}|{count}")).collect();
+    wait::until(&format!("{wanted:?} in the table"), PATIENCE, || {
+        (tools::sqlite(&instance.folder, &query) == wanted).then_some(())
+    });
 }
 
 #[test]

@@ -31,7 +31,7 @@ mod writer;
 mod crash_tests;
 
 pub use budget::Budget;
-pub use census::{Census, FOLDER, Letters, Listing};
+pub use census::{Census, FOLDER, Letters, Listing, record_of};
 pub use discard::{AUDIT, DiscardError, Discarded, Word, audit, discard};
 pub use folder::Folder;
 pub use index::{Group, GroupKey};

@@ -281,7 +281,7 @@ pub struct ListLetters {
     /// Those that were set aside for this reason
     #[arg(long, value_parser = PossibleValuesParser::new(Reason::ALL.map(Reason::name)))]
     pub reason: Option<String>,
-    /// Those received in this last stretch of time (`90m`), or since a time (`2026-03-01T10:00:00Z`)
+    /// Those received in the last so much time (`90m`), or since then (`2026-03-01T10:00:00Z`)
     #[arg(long, value_name = "TIME", value_parser = Since::read)]
     pub since: Option<Since>,
     /// At most so many groups, the latest first
@@ -305,7 +305,8 @@ pub struct ShowLetters {
 
 /// `azud dead-letters discard`.
 #[derive(Debug, Clone, Args)]
-#[group(id = "which", required = true, multiple = true, args = ["ids", "component", "source", "all"])]
+#[group(id = "which", args = ["ids", "component", "source", "all"])]
+#[group(required = true, multiple = true)]
 pub struct DiscardLetters {
     /// The ids of groups, or enough of their beginnings
     pub ids: Vec<String>,

@@ -12,6 +12,7 @@ mod dead_letters;
 mod documents;
 mod graph;
 mod health;
+mod letters_table;
 mod listing;
 mod log;
 mod logging;

@@ -5,6 +5,7 @@ use crate::cli::{Global, Run};
 use crate::data_folder::INCARNATION;
 use crate::database;
 use crate::documents::{self, Loaded};
+use crate::letters_table::LettersTable;
 use crate::outcome::Outcome;
 use crate::wiring::{self, NotBuilt};
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
@@ -110,6 +111,8 @@ async fn prepare(
         let store = Arc::new(database::open(instance, incarnation).await?);
         database::load_rules(&store, instance, plan).await?;
         tokio::spawn(database::watch(Arc::clone(&store)));
+        let table = LettersTable::new(Arc::clone(&store), data_dir, incarnation, clock.clone());
+        tokio::spawn(table.run());
         services.add(store);
     }
     let built = wiring::build(plan, data_dir, clock, &Arc::new(services));

@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod alerts;
+mod dead_letters;
 mod error;
 mod location;
 mod lock;
@@ -28,12 +29,14 @@ mod testing;
 pub use alerts::{
     AlertCursor, AlertFilter, AlertRevision, AlertRow, Applied, Delivery, Unstorable, check_alert,
 };
+pub use dead_letters::{DeadLetters, LettersEnd, SAMPLE_BYTES_MAX};
 pub use error::StoreError;
 pub use location::{Location, LocationError};
 pub use progress::{Progress, Reached};
 pub use rules::Rule;
 
 use azud_event::clock::Clock;
+use azud_event::time::EventTime;
 use location::Place;
 use lock::WriterLock;
 use sql::Pool;
@@ -144,6 +147,32 @@ impl Store {
     /// As [`Store::apply`].
     pub async fn load_rules(&self, rules: &[Rule]) -> Result<(), StoreError> {
         statements::load_rules(self.writer()?, rules, self.clock.now()).await
+    }
+
+    /// Writes groups of dead letters as they are in the files, and ends those that are `gone`. What
+    /// was handled before `forget_before` is forgotten. The same may be written again.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub async fn keep_dead_letters(
+        &self,
+        held: &[DeadLetters],
+        gone: &[LettersEnd],
+        forget_before: EventTime,
+    ) -> Result<(), StoreError> {
+        let (writer, now) = (self.writer()?, self.clock.now());
+        statements::keep_dead_letters(writer, held, gone, forget_before, now).await
+    }
+
+    /// Lists the ids of the groups of dead letters that are held, of this life of the data folder.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn held_dead_letters(
+        &self,
+        incarnation: [u8; 16],
+    ) -> Result<Vec<String>, StoreError> {
+        statements::held_dead_letters(&self.readers, incarnation).await
     }
 
     /// Tells the database that this instance is here, and finds out whether the database is.

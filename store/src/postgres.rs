@@ -50,6 +50,7 @@ const SESSION: &[(&str, &str)] = &[
 pub(crate) const MIGRATIONS: schema::Migrations = &[
     (1, "alerts", include_str!("../../migrations/postgres/0001_alerts.sql")),
     (2, "progress", include_str!("../../migrations/postgres/0002_progress.sql")),
+    (3, "dead_letters", include_str!("../../migrations/postgres/0003_dead_letters.sql")),
 ];
 
 const DIALECT: Dialect = Dialect {

@@ -31,6 +31,7 @@ const READERS_MAX: u32 = 4;
 pub(crate) const MIGRATIONS: schema::Migrations = &[
     (1, "alerts", include_str!("../../migrations/sqlite/0001_alerts.sql")),
     (2, "progress", include_str!("../../migrations/sqlite/0002_progress.sql")),
+    (3, "dead_letters", include_str!("../../migrations/sqlite/0003_dead_letters.sql")),
 ];
 
 const DIALECT: Dialect = Dialect {

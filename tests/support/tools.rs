@@ -18,6 +18,17 @@ pub fn succeed(command: &mut Command) -> Output {
     output
 }
 
+/// Asks the database file of an instance while it runs; gives the rows, with their columns between
+/// `|`.
+#[track_caller]
+pub fn sqlite(folder: &Folder, query: &str) -> Vec<String> {
+    let database = folder.join("data/azud.db");
+    let mut command = Command::new("sqlite3");
+    command.args(["-readonly", "-cmd", ".timeout 5000"]).arg(database).arg(query);
+    let rows = String::from_utf8(succeed(&mut command).stdout).unwrap();
+    rows.lines().map(str::to_owned).collect()
+}
+
 /// Gives syslog-ng's `loggen`, which `tests/run` unpacks beside the build because its package
 /// cannot be installed next to rsyslog's.
 pub fn loggen() -> Command {

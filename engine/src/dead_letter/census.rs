@@ -5,11 +5,14 @@ use super::index::{Group, Index, each_line};
 use super::line::{Line, lines};
 use crate::inspect::{InspectError, pipelines_below};
 use azud_event::id::Id;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The folder of dead letters within the data folder; below it each pipeline has one of its name.
 pub const FOLDER: &str = "dead_letters";
@@ -62,12 +65,21 @@ impl Letters {
     }
 }
 
+/// Gives the raw bytes of the record in a letter, as many as are kept; `None` when it is no letter.
+pub fn record_of(letter: &[u8]) -> Option<Vec<u8>> {
+    let letter: serde_json::Value = serde_json::from_slice(letter).ok()?;
+    match letter["raw"].as_str() {
+        Some(raw) => Some(raw.as_bytes().to_vec()),
+        None => BASE64_STANDARD.decode(letter["raw_base64"].as_str()?).ok(),
+    }
+}
+
 /// Looks again and again at the dead letters of an instance, and reads only what is new.
 #[derive(Debug)]
 pub struct Census {
     root: PathBuf,
     incarnation: [u8; 16],
-    known: BTreeMap<PathBuf, (u64, Index)>,
+    known: BTreeMap<PathBuf, (u64, Arc<Index>)>,
 }
 
 impl Census {
@@ -119,15 +131,19 @@ impl Census {
         Ok(listing)
     }
 
-    fn index(&self, folder: &Folder, segment: Segment) -> Result<(PathBuf, Index), InspectError> {
+    fn index(
+        &self,
+        folder: &Folder,
+        segment: Segment,
+    ) -> Result<(PathBuf, Arc<Index>), InspectError> {
         let path = folder.segment(segment.number);
         if let Some((bytes, index)) = self.known.get(&path)
             && *bytes == segment.bytes
         {
-            return Ok((path, index.clone()));
+            return Ok((path, Arc::clone(index)));
         }
         match Index::of(folder, segment) {
-            Ok(index) => Ok((path, index)),
+            Ok(index) => Ok((path, Arc::new(index))),
             Err(source) => Err(InspectError::Io { path, source }),
         }
     }

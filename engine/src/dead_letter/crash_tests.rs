@@ -62,7 +62,7 @@ impl Pipeline {
         Run { writer, complete_before, left: left.collect() }
     }
 
-    /// Writes one batch of an epoch that is under way, as `choice` says; says whether there is more.
+    /// Writes one batch of an epoch that is under way, as `choice` says; whether there was one.
     fn step(&mut self, run: &mut Run, choice: u64) -> bool {
         let first = run.complete_before.load(SeqCst);
         let until = (first + UNDER_WAY).min(self.epochs.len() as u64);
@@ -126,8 +126,7 @@ impl Pipeline {
 }
 
 fn raw(line: &[u8]) -> String {
-    let letter: serde_json::Value = serde_json::from_slice(line).unwrap();
-    letter["raw"].as_str().unwrap().to_owned()
+    String::from_utf8(super::record_of(line).unwrap()).unwrap()
 }
 
 fn word() -> Word {

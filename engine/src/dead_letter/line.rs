@@ -1,5 +1,5 @@
-//! A line of a segment: a letter, as [`super::Letter::write`] writes it, behind the epoch that it is
-//! of; or the trace of one that was discarded.
+//! A line of a segment: a letter, as [`super::Letter::write`] writes it, behind the epoch that it
+//! is of; or the trace of one that was discarded.
 //!
 //! ```text
 //! {"epoch":1042,"since":1040,"received_at":"2026-03-01T10:00:00.000000Z","component":"shape",…}

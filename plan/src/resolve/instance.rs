@@ -150,8 +150,9 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
             name: "max_bytes",
             kind: OptionKind::Bytes { min: 1 << 20, max: 1 << 50 },
             default: OptionDefault::Value("\"1GiB\""),
-            summary: "How much of them is kept for each pipeline. Then it waits, until files below \
-                      `dead_letters` in `data_dir` are moved away.",
+            summary: "How much of them is kept for each pipeline. Then it waits, until some are \
+                      discarded (`azud dead-letters discard`), or segments below `dead_letters` \
+                      in `data_dir` are moved away.",
         }]),
         default: OptionDefault::Value("{}"),
         summary: "Records that were set aside, with the reason.",

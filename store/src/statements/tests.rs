@@ -2,7 +2,10 @@
 
 use crate::sqlite;
 use crate::testing::{Place, Server, execute, number, on_both};
-use crate::{AlertFilter, Delivery, Progress, Reached, Rule, Store, StoreError, check_alert};
+use crate::{
+    AlertFilter, DeadLetters, Delivery, LettersEnd, Progress, Reached, Rule, Store, StoreError,
+    check_alert,
+};
 use azud_event::alert::{Alert, Severity};
 use azud_event::id::Id;
 use azud_event::time::EventTime;
@@ -60,7 +63,62 @@ on_both! {
     the_history_has_every_revision_and_entities_only_grow
     what_a_sender_may_put_into_an_alert_is_taken
     what_people_wrote_stays
+    dead_letters_are_counted_as_they_are_and_end
     a_database_of_a_later_version_is_refused_by_name
+}
+
+async fn dead_letters_are_counted_as_they_are_and_end(place: &Place) {
+    let store = place.open().await;
+    let at = |second: i64| EventTime::from_nanoseconds(second * 1_000_000_000);
+    let letters = |id: &str, records: u64| DeadLetters {
+        id: id.to_owned(),
+        pipeline: "auth".to_owned(),
+        component_id: id.to_owned(),
+        stage: "transform".to_owned(),
+        reason: "program_failed".to_owned(),
+        message: "no\0 number".to_owned(),
+        source_id: String::new(),
+        peer: Some("\0".to_owned()),
+        records,
+        bytes: 7 * records,
+        sample: vec![0xff; 9_000],
+        segment_from: "00000001.jsonl".to_owned(),
+        segment_to: "00000001.jsonl".to_owned(),
+        minute: at(60),
+        first_received_at: at(61),
+        last_received_at: at(61 + records as i64),
+        incarnation: [7; 16],
+        epoch: Some(records),
+        response_code: None,
+    };
+    let keep = async |held: &[DeadLetters], gone: &[LettersEnd], before: i64| {
+        store.keep_dead_letters(held, gone, at(before)).await.unwrap();
+    };
+    // Twice the same is once; more is as many as there are.
+    for records in [3, 3, 5] {
+        keep(&[letters("a", records), letters("b", 1)], &[], 0).await;
+    }
+    let sum = "SELECT CAST(sum(records) AS bigint) FROM dead_letters WHERE state = 'held'";
+    let sum_of_sqlite = "SELECT sum(records) FROM dead_letters WHERE state = 'held'";
+    let sum = if matches!(place, Place::Sqlite(_)) { sum_of_sqlite } else { sum };
+    assert_eq!(number(&store, sum).await, 6);
+    let mut held = store.held_dead_letters([7; 16]).await.unwrap();
+    held.sort();
+    assert_eq!(held, ["a", "b"]);
+    assert_eq!(store.held_dead_letters([8; 16]).await.unwrap(), [""; 0]);
+    let end = |id: &str, by: Option<&str>| LettersEnd {
+        id: id.to_owned(),
+        at: at(100),
+        discarded_by: by.map(str::to_owned),
+    };
+    keep(&[], &[end("a", Some("ann")), end("b", None)], 100).await;
+    let ended = "SELECT count(*) FROM dead_letters
+                 WHERE state = 'discarded' AND handled_by = 'ann' OR state = 'lost'";
+    assert_eq!(number(&store, ended).await, 2);
+    // What comes later makes it held again, and what was handled long ago goes.
+    keep(&[letters("b", 2)], &[], 101).await;
+    assert_eq!(store.held_dead_letters([7; 16]).await.unwrap(), ["b"]);
+    assert_eq!(number(&store, "SELECT count(*) FROM dead_letters").await, 1);
 }
 
 async fn an_alert_is_read_back_as_it_was_delivered(place: &Place) {
