@@ -17,5 +17,6 @@ mod scrape;
 mod senders;
 mod shuffles;
 mod silence;
+mod stalls;
 mod support;
 mod tidy;

@@ -10,3 +10,4 @@ mod kills;
 pub(crate) mod load;
 mod looks;
 mod refusals;
+mod restored;

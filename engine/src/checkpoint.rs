@@ -15,6 +15,7 @@
 use crate::event_clock::ClockState;
 use crate::feed::Epoch;
 use crate::log::LogPosition;
+use crate::spill::SpillState;
 use azud_event::id::StreamId;
 use azud_event::time::EventTime;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,8 @@ pub struct Checkpoint {
     pub clock: ClockState,
     /// What the keyed steps know, by step and group.
     pub groups: Vec<GroupState>,
+    /// What sinks owe that have not delivered it.
+    pub spills: Vec<SpillState>,
 }
 
 /// Where a source stands.
@@ -112,6 +115,8 @@ struct Manifest {
     /// For each group how many keys it holds.
     #[serde(default)]
     keys: Vec<u64>,
+    #[serde(default)]
+    spills: Vec<SpillState>,
 }
 
 impl Checkpoint {
@@ -187,6 +192,7 @@ impl Checkpoint {
             clock: self.clock.clone(),
             groups: sizes.collect(),
             keys: self.groups.iter().map(|group| group.keys).collect(),
+            spills: self.spills.clone(),
         };
         let manifest =
             serde_json::to_vec(&manifest).expect("numbers, texts and lists have a form in JSON");
@@ -220,8 +226,8 @@ impl Checkpoint {
             groups.push(GroupState { step, group, shape, keys, state: bytes });
             rest = state.1;
         }
-        let Manifest { next, now, sources, clock, .. } = manifest;
-        Ok(Checkpoint { next, now, sources, clock, groups })
+        let Manifest { next, now, sources, clock, spills, .. } = manifest;
+        Ok(Checkpoint { next, now, sources, clock, groups, spills })
     }
 }
 
@@ -290,6 +296,12 @@ mod tests {
             now: EventTime::from_nanoseconds(i64::MIN),
             sources: vec![source],
             clock: ClockState::default(),
+            spills: vec![SpillState {
+                sink: "out".to_owned(),
+                owed: Vec::new(),
+                records: 4,
+                stored: 7,
+            }],
             groups: vec![group(0, b""), group(3, b"three"), group(255, &[0; 1000])],
         }
     }

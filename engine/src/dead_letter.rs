@@ -38,13 +38,18 @@ pub use index::{Group, GroupKey};
 pub use known::Epochs;
 pub use writer::Writer;
 
+use crate::feed::Epoch;
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::limits::DEAD_LETTER_RAW_BYTES;
 use azud_event::record::Record;
 use azud_event::time::EventTime;
-use azud_plan::component::Encoder;
+use azud_plan::component::{Encoder, Refused};
 use base64::Engine as _;
 use serde_json::json;
+
+/// The epoch of letters that belong to none: of what left its epoch for a spill, and was refused
+/// when nobody waited for it any more. Such a letter is written whatever is repeated.
+pub const OF_NO_EPOCH: Epoch = Epoch::MAX;
 
 /// The id of the dead letters among a pipeline's components.
 pub const COMPONENT: &str = "dead_letters";
@@ -100,6 +105,21 @@ impl Letter<'_> {
         out.extend_from_slice(letter.to_string().as_bytes());
         out.push(b'\n');
     }
+}
+
+/// Writes the letter of a record that the receiver of a sink will never take.
+pub fn write_refused(sink: &str, received_at: EventTime, refused: &Refused, out: &mut Vec<u8>) {
+    let letter = Letter {
+        received_at,
+        component: sink,
+        source: "",
+        peer: None,
+        fault: &refused.fault,
+        raw: &refused.bytes,
+        raw_bytes: refused.bytes.len(),
+        response_code: refused.response_code,
+    };
+    letter.write(out);
 }
 
 /// Says why a source refused bytes.

@@ -7,14 +7,15 @@
 //! full queue cannot take stays here, in order for each sink, and is bounded because every byte of
 //! it is charged to the pipeline's credit.
 
-use crate::dead_letter::Letter;
+use crate::dead_letter;
 use crate::doorbell::Doorbell;
 use crate::feed::{Epoch, Feed};
 use crate::telemetry::SinkMeter;
 use azud_plan::component::{Batch, Confirmation, Refused};
+use bytes::Bytes;
 use futures_channel::mpsc::Sender;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The queue into one sink, as one worker sees it.
 #[derive(Clone)]
@@ -23,6 +24,54 @@ pub struct SinkQueue {
     pub sender: Sender<Batch>,
     /// What is counted on delivery.
     pub meter: Arc<SinkMeter>,
+    /// Whether what takes the batches counts deliveries itself: what it confirms may only be safe.
+    pub staged: bool,
+    /// Of a sink that is told which epochs are complete.
+    pub completeness: Option<Arc<Completeness>>,
+}
+
+/// Which epochs of a pipeline are complete in the queue of one sink: every operator on every worker
+/// has put there what it has of them.
+pub struct Completeness(Mutex<Passed>);
+
+struct Passed {
+    /// For each egress the epoch before which everything of it is in the queue.
+    by_egress: Vec<Epoch>,
+    /// How many of them are there yet.
+    registered: usize,
+    /// Before which epoch all of it is.
+    least: Epoch,
+}
+
+impl Completeness {
+    /// Begins with nothing complete but what is before `first`; there will be so many egresses.
+    pub fn new(egresses: usize, first: Epoch) -> Self {
+        let by_egress = vec![first; egresses.max(1)];
+        Completeness(Mutex::new(Passed { by_egress, registered: 0, least: first }))
+    }
+
+    /// Gives the next egress its place.
+    fn register(&self) -> usize {
+        let mut passed = self.lock();
+        passed.registered += 1;
+        passed.registered - 1
+    }
+
+    /// Notes that an egress has put everything of the epochs before this into the queue; gives the
+    /// epoch before which now everything of all is there, if that is news.
+    fn pass(&self, egress: usize, epoch: Epoch) -> Option<Epoch> {
+        let mut passed = self.lock();
+        let known = passed.by_egress.get_mut(egress)?;
+        *known = epoch.max(*known);
+        let least = passed.by_egress.iter().copied().min()?;
+        let news = least > passed.least;
+        passed.least = least;
+        news.then_some(least)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Passed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// An encoded buffer, ready to go.
@@ -64,11 +113,34 @@ impl Completions {
     }
 }
 
+/// What waits for a sink's queue, in order.
+enum Waiting {
+    Batch(Batch),
+    /// Everything of the epochs before this stands before it.
+    Passed(Epoch),
+    /// Everything of the epochs before this is in the queue, of all egresses.
+    Complete(Epoch),
+}
+
+impl Waiting {
+    /// The last epoch that must be able to be repeated before it may leave.
+    fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Waiting::Batch(batch) => Some(batch.epoch),
+            Waiting::Passed(before) | Waiting::Complete(before) => before.checked_sub(1),
+        }
+    }
+}
+
 /// Batches of one operator on one worker. `Hold` is the right to hold up an epoch, a capability of
 /// timely's.
 pub struct Egress<Hold> {
     queues: Vec<SinkQueue>,
-    waiting: Vec<VecDeque<(Epoch, Batch)>>,
+    waiting: Vec<VecDeque<Waiting>>,
+    /// Its place in the completeness of each sink that has one.
+    places: Vec<usize>,
+    /// Everything of the epochs before this was sent.
+    passed: Epoch,
     held: BTreeMap<Epoch, (Hold, usize)>,
     completions: Completions,
     feed: Arc<Feed>,
@@ -79,9 +151,11 @@ impl<Hold> Egress<Hold> {
     /// has room again.
     pub fn new(queues: Vec<SinkQueue>, bell: Doorbell, feed: Arc<Feed>) -> Self {
         let waiting = queues.iter().map(|_| VecDeque::new()).collect();
+        let place = |queue: &SinkQueue| queue.completeness.as_ref().map_or(0, |it| it.register());
+        let places = queues.iter().map(place).collect();
         feed.listen(bell.clone());
         let completions = Completions { done: Arc::default(), bell };
-        Egress { queues, waiting, held: BTreeMap::new(), completions, feed }
+        Egress { queues, waiting, places, passed: 0, held: BTreeMap::new(), completions, feed }
     }
 
     /// Sends a buffer of `epoch`; `hold` is asked for the right to hold up the epoch if it is not
@@ -94,43 +168,36 @@ impl<Hold> Egress<Hold> {
     fn queue(&mut self, epoch: Epoch, encoded: Encoded) {
         // What it takes up, not what it holds: buffers grow by doubling.
         self.feed.charge(epoch, encoded.bytes.capacity());
-        let meter = Arc::clone(&self.queues[encoded.sink].meter);
-        meter.queued(encoded.records);
-        let confirmation = self.confirmation(epoch, &encoded, meter);
+        let queue = &self.queues[encoded.sink];
+        queue.meter.queued(encoded.records);
+        let confirmation = self.confirmation(epoch, &encoded, queue);
         let Encoded { sink, bytes, records, partition } = encoded;
-        let batch = Batch { bytes, records, partition, epoch, confirmation };
-        self.waiting[sink].push_back((epoch, batch));
+        let batch = Batch { bytes: bytes.into(), records, partition, epoch, confirmation };
+        self.waiting[sink].push_back(Waiting::Batch(batch));
         self.offer(sink);
     }
 
     /// Makes what a sink confirms a batch with. What it refuses becomes letters, which are on their
     /// way before the batch counts as confirmed: its epoch waits for them.
-    fn confirmation(&self, epoch: Epoch, encoded: &Encoded, meter: Arc<SinkMeter>) -> Confirmation {
+    fn confirmation(&self, epoch: Epoch, encoded: &Encoded, queue: &SinkQueue) -> Confirmation {
         let completions = self.completions.clone();
         let (records, bytes) = (encoded.records, encoded.bytes.len());
         let letters = Arc::new(Mutex::new((Vec::new(), 0)));
         let (refused, feed) = (Arc::clone(&letters), Arc::clone(&self.feed));
-        let refusing = Arc::clone(&meter);
+        let (meter, refusing) = (Arc::clone(&queue.meter), Arc::clone(&queue.meter));
+        let staged = queue.staged;
         Confirmation::new(move || {
             let mut letters = letters.lock().unwrap_or_else(PoisonError::into_inner);
             let (letters, refused) = std::mem::take(&mut *letters);
-            meter.delivered(records.saturating_sub(refused), bytes);
+            if !staged {
+                meter.delivered(records.saturating_sub(refused), bytes);
+            }
             completions.add(Completed { epoch, letters, refused });
         })
         .or_refused(move |record: Refused| {
             let mut letters = refused.lock().unwrap_or_else(PoisonError::into_inner);
             refusing.refused(record.fault.reason);
-            let letter = Letter {
-                received_at: feed.now(),
-                component: refusing.id(),
-                source: "",
-                peer: None,
-                fault: &record.fault,
-                raw: &record.bytes,
-                raw_bytes: record.bytes.len(),
-                response_code: record.response_code,
-            };
-            letter.write(&mut letters.0);
+            dead_letter::write_refused(refusing.id(), feed.now(), &record, &mut letters.0);
             letters.1 += 1;
         })
     }
@@ -162,16 +229,57 @@ impl<Hold> Egress<Hold> {
     /// leave. A full queue is asked again when one of its batches is confirmed, which rings the
     /// bell, as the log does when more may leave.
     fn offer(&mut self, sink: usize) {
-        let waiting = &mut self.waiting[sink];
-        while let Some((epoch, _)) = waiting.front()
-            && self.feed.may_leave(*epoch)
-            && let Some((epoch, batch)) = waiting.pop_front()
+        let (waiting, queue) = (&mut self.waiting[sink], &mut self.queues[sink]);
+        while let Some(next) =
+            waiting.pop_front_if(|next| next.epoch().is_none_or(|epoch| self.feed.may_leave(epoch)))
         {
-            let Err(refused) = self.queues[sink].sender.try_send(batch) else { continue };
+            let (batch, complete) = match next {
+                Waiting::Batch(batch) => (batch, None),
+                Waiting::Passed(before) => {
+                    let completeness = queue.completeness.as_ref();
+                    let complete = completeness.and_then(|it| it.pass(self.places[sink], before));
+                    if let Some(before) = complete {
+                        waiting.push_front(Waiting::Complete(before));
+                    }
+                    continue;
+                }
+                Waiting::Complete(before) => (complete(before), Some(before)),
+            };
+            let Err(refused) = queue.sender.try_send(batch) else { continue };
             // A sink that has ended unconfirmed is an error of its own, reported by whoever ran it;
             // the batch stays and holds up its epoch, which is the truth.
-            waiting.push_front((epoch, refused.into_inner()));
+            let batch = Waiting::Batch(refused.into_inner());
+            waiting.push_front(complete.map_or(batch, Waiting::Complete));
             return;
         }
     }
+
+    /// Notes that everything of the epochs before this was sent, for sinks that follow that.
+    pub fn pass(&mut self, before: Epoch) {
+        if before <= self.passed {
+            return;
+        }
+        self.passed = before;
+        for sink in 0..self.queues.len() {
+            if self.queues[sink].completeness.is_none() {
+                continue;
+            }
+            let waiting = &mut self.waiting[sink];
+            let mut last = waiting.iter_mut().rev();
+            match (last.next(), last.next()) {
+                // The first of two stays as it is, or it would never leave: there is always a later
+                // epoch that may not.
+                (Some(Waiting::Passed(known)), Some(Waiting::Passed(_))) => *known = before,
+                _ => waiting.push_back(Waiting::Passed(before)),
+            }
+            self.offer(sink);
+        }
+    }
+}
+
+/// Makes the batch that says that everything of the epochs before this is there.
+fn complete(before: Epoch) -> Batch {
+    let confirmation = Confirmation::new(|| {});
+    let (bytes, partition) = (Bytes::new(), "".into());
+    Batch { bytes, records: 0, partition, epoch: before, confirmation }
 }

@@ -41,6 +41,7 @@ use crate::limits::{
     BLOCKS_PER_ACTIVATION, EPOCH_AGE, EPOCH_BYTES, EPOCHS_IN_FLIGHT_MAX, QUANTUM_BYTES,
 };
 use crate::log::{Log, LogPosition};
+use crate::spill::Ledger;
 use azud_event::block::Block;
 use azud_event::clock::Clock;
 use azud_event::time::EventTime;
@@ -116,6 +117,8 @@ pub struct Journaling {
     pub interval: Duration,
     /// Takes checkpoints.
     pub keep: Door,
+    /// The accounts of the sinks' spills.
+    pub spills: Vec<Arc<Ledger>>,
 }
 
 struct State {
@@ -243,10 +246,11 @@ impl Feed {
         let keyed = event_clock.as_ref().map_or(0, |(_, keyed)| *keyed);
         let (journal, checkpoints) = journaling
             .map(|journaling| {
-                let Journaling { log, pipeline, replay, interval, keep, .. } = journaling;
+                let Journaling { log, pipeline, replay, interval, keep, spills, .. } = journaling;
                 let checkpoints = Checkpoints {
                     interval,
                     keep,
+                    spills,
                     parts: keyed * bells.len(),
                     made_at: clock.monotonic(),
                     draft: None,

@@ -19,7 +19,7 @@ use azud_plan::component::{
     SourceSpec, SourceTask, Taken, Told, Transform, TransformSpec,
 };
 use azud_plan::plan::{
-    Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, Timing, TransformNode,
+    Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, Stall, Timing, TransformNode,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -242,7 +242,7 @@ impl SinkTask for Keep {
             let mut gate = self.gate.clone();
             while let Some(batch) = batches.next().await {
                 let _ = gate.wait_for(|open| *open).await;
-                let text = String::from_utf8(batch.bytes).unwrap();
+                let text = String::from_utf8(batch.bytes.to_vec()).unwrap();
                 assert_eq!(text.lines().count(), batch.records);
                 self.kept.lock().unwrap().extend(text.lines().map(str::to_owned));
                 batch.confirmation.confirm();
@@ -277,7 +277,7 @@ fn reads(readers: &[Reader]) -> Vec<Output> {
 
 /// `lines → { a → kept 0, b → kept 1, count → kept 2 }`: one record three ways, two of which change
 /// it.
-fn plan(script: &Script, keeps: &[Keep; 3]) -> Plan {
+fn plan(script: &Script, keeps: &[Keep; 3], stall: &Stall) -> Plan {
     let transform = |id: &str, spec: Arc<dyn TransformSpec>, sink| TransformNode {
         id: id.to_owned(),
         kind: "test",
@@ -289,6 +289,7 @@ fn plan(script: &Script, keeps: &[Keep; 3]) -> Plan {
         kind: "test",
         spec: Arc::new(keep.clone()),
         input: Kind::Log,
+        stall: stall.clone(),
     };
     let readers = [Reader::Transform(0), Reader::Transform(1), Reader::Transform(2)];
     let input = SourceInput { source: SourceIndex(0), outputs: reads(&readers) };
@@ -323,12 +324,24 @@ impl Flow {
         threads: usize,
         gates: [watch::Receiver<bool>; 3],
     ) -> Flow {
-        Flow::start_with(None, streams, cuts, threads, gates)
+        Flow::start_with(None, Stall::default(), streams, cuts, threads, gates)
     }
 
     /// Starts a flow that keeps what it takes in in a folder.
     pub(crate) fn start_in(
         folder: &Path,
+        streams: Vec<Vec<String>>,
+        cuts: Vec<usize>,
+        threads: usize,
+        gates: [watch::Receiver<bool>; 3],
+    ) -> Flow {
+        Flow::start_stalling(folder, Stall::default(), streams, cuts, threads, gates)
+    }
+
+    /// Does what [`Flow::start_in`] does, with sinks that do this when they stall.
+    pub(crate) fn start_stalling(
+        folder: &Path,
+        stall: Stall,
         streams: Vec<Vec<String>>,
         cuts: Vec<usize>,
         threads: usize,
@@ -342,12 +355,14 @@ impl Flow {
             acknowledge: Acknowledge::Logged,
             checkpoint_interval: Duration::from_millis(30),
             drop_state: Vec::new(),
+            accept_gap: Vec::new(),
         };
-        Flow::start_with(Some(durability), streams, cuts, threads, gates)
+        Flow::start_with(Some(durability), stall, streams, cuts, threads, gates)
     }
 
     fn start_with(
         durability: Option<Durability>,
+        stall: Stall,
         streams: Vec<Vec<String>>,
         cuts: Vec<usize>,
         threads: usize,
@@ -377,7 +392,7 @@ impl Flow {
         let sinks = keeps.iter().map(|keep| Box::new(keep.clone()) as Box<dyn SinkTask>).collect();
         let built = Built { sources: vec![Box::new(script.clone())], sinks: vec![sinks] };
         Flow {
-            engine: Engine::start(plan(&script, &keeps), built, settings).unwrap(),
+            engine: Engine::start(plan(&script, &keeps, &stall), built, settings).unwrap(),
             kept,
             data,
             submitted,

@@ -22,6 +22,7 @@ mod intake;
 mod limits;
 pub mod log;
 mod recovery;
+mod spill;
 mod supervise;
 mod telemetry;
 

@@ -44,3 +44,40 @@ pub const DEAD_LETTER_INDEX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// From this part of a pipeline's budget for dead letters on, that is said aloud.
 pub const DEAD_LETTER_FILL_ALARM: f64 = 0.8;
+
+/// A sink that makes the pipeline's other sinks wait for so long counts as stalled, though it
+/// moves: longer than any burst of one epoch, shorter than anybody's patience with an alert.
+pub const PRESSED_FOR: Duration = Duration::from_millis(500);
+
+/// The largest segment of a spill: how much of what is delivered still takes up the disk.
+pub const SPILL_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The smallest segment of a spill, under a small budget.
+pub const SPILL_SEGMENT_BYTES_MIN: u64 = 256 * 1024;
+
+/// How many bytes are read from a spill at once, and wait in memory for the sink.
+pub const SPILL_READ_BYTES: usize = 1024 * 1024;
+
+/// How often is written down how far a spill is delivered: what a crash repeats at most.
+pub const SPILL_MARK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a spill that cannot be opened, read or tidied up is left alone.
+pub const SPILL_RETRY: Duration = Duration::from_secs(1);
+
+/// For how long a process that was told to stop delivers what is in a spill: what is left comes after
+/// the next start, and whoever stops it waits.
+pub const SPILL_STOP: Duration = Duration::from_secs(10);
+
+/// How many batches may have been given to a sink before the oldest of them is delivered: what is
+/// delivered behind one that is not must be remembered.
+pub const HANDED_MAX: usize = 16 * 1024;
+
+/// How far apart two words about the same sink's stalling are at least.
+pub const STALL_TOLD_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long what comes for a receiver that keeps its progress is gathered before it is put on disk:
+/// a tenth of the syncs that each epoch would need, and nobody notices.
+pub const SORTED_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often such a receiver is told how far it has everything while nothing comes for it.
+pub const COMPLETE_TOLD_INTERVAL: Duration = Duration::from_secs(10);

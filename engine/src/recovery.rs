@@ -16,6 +16,7 @@ use crate::intake::Acknowledge;
 use crate::log::{
     self, Entry, Folder, Log, LogError, LogPosition, Options, Read, Settings, Ticket,
 };
+use crate::spill::{self, SpillState, Spills};
 use azud_event::clock::Clock;
 use azud_event::id::{StreamId, source_key};
 use azud_event::time::EventTime;
@@ -42,6 +43,8 @@ pub struct Durability {
     pub checkpoint_interval: Duration,
     /// Keyed transforms whose state may be lost, by id: their document has changed too much.
     pub drop_state: Vec<String>,
+    /// Sinks of which something may be lost that cannot be delivered any more, by id.
+    pub accept_gap: Vec<String>,
 }
 
 /// Why a plan could not be started.
@@ -64,6 +67,28 @@ pub enum StartError {
         /// The first of its epochs that the log knows.
         epoch: Epoch,
         /// Where its checkpoints are.
+        folder: PathBuf,
+    },
+    /// A spill cannot be opened.
+    #[error("the spill of `{sink}`: {error}")]
+    Spill {
+        /// The sink.
+        sink: String,
+        /// Why.
+        #[source]
+        error: LogError,
+    },
+    /// A spill lacks what the checkpoint says is in it.
+    #[error(
+        "of up to {records} records of `{sink}` that wait in its spill some are gone; restore {}, \
+         or accept the loss with `--accept-gap {sink}`", folder.display()
+    )]
+    SpillGone {
+        /// The sink.
+        sink: String,
+        /// How many records were owed at the checkpoint.
+        records: u64,
+        /// Where the spill is.
         folder: PathBuf,
     },
     /// The state of a transform was kept by a document that has changed too much.
@@ -124,8 +149,12 @@ pub struct Beginning {
     pub clock: ClockState,
     /// The states of keyed steps at the checkpoint.
     pub groups: Vec<GroupState>,
+    /// The sinks' spills.
+    pub spills: Spills,
     /// The sources at the checkpoint.
     sources: Vec<SourcePosition>,
+    /// What the checkpoint says of the spills.
+    owed: Vec<SpillState>,
 }
 
 /// Opens the log and the checkpoints, and reads what is between them.
@@ -179,6 +208,17 @@ pub fn recover(
             beginning.begin(plan, pipeline, &recovery.log)?;
         }
     }
+    let folders = spill::Folders {
+        root: durability.folder.join("spill"),
+        incarnation: durability.incarnation,
+        clock: clock.clone(),
+        retain: durability.retain,
+        accept_gap: durability.accept_gap.clone(),
+    };
+    for (pipeline, beginning) in plan.pipelines.iter().zip(&mut recovery.pipelines) {
+        let owed = std::mem::take(&mut beginning.owed);
+        beginning.spills = spill::recover(&folders, pipeline, owed)?;
+    }
     Ok(recovery)
 }
 
@@ -221,7 +261,7 @@ impl Recovery {
                     };
                     beginning.replay.push_back(Replayed { epoch: record.epoch, decision });
                 }
-                Entry::Mark(_) => {}
+                Entry::Mark(_) | Entry::Batch(_) => {}
             }
         }
         Ok(())
@@ -235,7 +275,7 @@ fn advance(marks: &mut BTreeMap<StreamId, u64>, stream: StreamId, end: u64) {
 
 impl Beginning {
     fn at(checkpoint: Checkpoint, folder: PathBuf) -> Self {
-        let Checkpoint { next, now, sources, clock, groups } = checkpoint;
+        let Checkpoint { next, now, sources, clock, groups, spills } = checkpoint;
         let from = sources.iter().map(|source| (source_key(&source.id), source.position));
         Beginning {
             folder,
@@ -245,7 +285,9 @@ impl Beginning {
             replay: VecDeque::new(),
             clock,
             groups,
+            spills: Spills::default(),
             sources,
+            owed: spills,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Runs that go on from earlier ones: ended in good order, or cut off at any moment.
 
 use crate::flow_tests::{Flow, PATIENCE, last_counts, of_stream, open, runtime};
+use azud_plan::plan::{Stall, StallPolicy};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::fs;
@@ -15,7 +16,7 @@ fn lines(stream: usize, range: std::ops::Range<usize>) -> Vec<String> {
 /// Copies the folder of a running instance, as a crash would leave it: the log last, since what it
 /// lacks at its end was promised to nobody, and letters are of what is in it.
 fn crash_image(from: &Path, to: &Path) {
-    for part in ["checkpoints", "dead_letters", "log"] {
+    for part in ["checkpoints", "dead_letters", "log", "spill"] {
         copy(&from.join(part), &to.join(part));
     }
 }
@@ -172,6 +173,46 @@ proptest! {
                     prop_assert_eq!(&again[..], &lines[from..from + again.len()]);
                 }
             }
+            Ok(())
+        })?;
+    }
+
+    /// Whatever the moment of the crash, and whatever was on disk of sinks that had stalled: each
+    /// stream comes from its beginning, in order, without a gap.
+    #[test]
+    fn what_sinks_that_stalled_were_owed_comes_after_a_crash(
+        delay_ms in 0u64..300,
+        threads in vec(prop::sample::select(vec![1usize, 2, 4]), 2),
+    ) {
+        let (folder, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let streams: Vec<_> = (0..4).map(|stream| lines(stream, 0..10_000)).collect();
+        let policy = StallPolicy::Spill { max_bytes: 1 << 30 };
+        let stall = Stall { policy, after: Duration::from_millis(20) };
+        runtime().block_on(async {
+            let gates = [0; 3].map(|_| watch::channel(false));
+            let closed = gates.each_ref().map(|(_, gate)| gate.clone());
+            let (stream, from, to) = (streams.clone(), folder.path(), image.path());
+            let flow =
+                Flow::start_stalling(from, stall.clone(), stream, vec![9], threads[0], closed);
+            // It ends with everything on disk, or is cut off before.
+            let _ = tokio::time::timeout(Duration::from_millis(delay_ms), flow.ended()).await;
+            crash_image(from, to);
+            let spilled = to.join("spill").exists();
+            let next =
+                Flow::start_stalling(to, stall.clone(), Vec::new(), vec![1], threads[1], open());
+            next.ended().await;
+            let mut total = 0;
+            for (stream, lines) in streams.iter().enumerate() {
+                for sink in [0, 1] {
+                    let found = of_stream(&next.kept(sink), stream);
+                    prop_assert_eq!(&found[..], &lines[..found.len()]);
+                    total += found.len();
+                }
+            }
+            // The image has at least what was durable when it spilled.
+            prop_assert!(!spilled || total > 0);
+            let counted = last_counts(&next.kept(2)).values().sum::<u64>();
+            prop_assert_eq!(counted as usize * 2, total);
             Ok(())
         })?;
     }

@@ -5,25 +5,25 @@
 //! what they have, their rings close, workers finish what was taken, queues close, sinks confirm
 //! and end.
 
+mod sinks;
+
 use crate::checkpoint::GroupState;
 use crate::dataflow::{Part, Restored, worker};
-use crate::dead_letter::{self, Budget};
+use crate::dead_letter::Budget;
 use crate::doorbell::Doorbell;
 use crate::durable::{Door, Keeper, Kept};
 use crate::egress::SinkQueue;
 use crate::event_clock::{EventClock, Patience, Streams};
 use crate::feed::{Epoch, EventTimes, Feed, FeedParts, FeedSource, Journaling};
 use crate::intake::{Acknowledge, LaneLog, Ring};
-use crate::limits::SINK_QUEUE_BATCHES;
 use crate::log::{Log, Observer as _, Ticket};
 use crate::recovery::{Beginning, Durability, Recovery, StartError, pipeline_key, recover};
-use crate::telemetry::SinkMeter;
+use crate::spill::Kept as KeptSpill;
 use azud_event::clock::Clock;
 use azud_event::id::{Partitioner, SourceIndex, source_key};
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Acknowledged, Batches, Intake, RunError, Running as RunningTransform, SinkTask, SourceContext,
-    SourceTask,
+    Acknowledged, Intake, Running as RunningTransform, SinkTask, SourceContext, SourceTask,
 };
 use azud_plan::plan::{Pipeline, Plan, Source, Timing};
 use azud_plan::telemetry::{
@@ -31,11 +31,10 @@ use azud_plan::telemetry::{
     LOG_DAMAGED_BYTES, LOG_FILE_BYTES, LOG_MAX_BYTES, LOG_SYNC_SECONDS, RULE_MISSING_SOURCES,
     SOURCE_STREAMS, SourceMeter, WATERMARK_LAG_SECONDS, component_labels,
 };
-use futures_channel::mpsc;
 use futures_util::FutureExt;
 use metrics::gauge;
+use sinks::Sink;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -44,9 +43,6 @@ use tokio::task::{JoinError, JoinSet};
 
 /// How often gauges are set.
 const UPKEEP: Duration = Duration::from_secs(1);
-
-/// A sink that has owed an answer for this long makes the instance not ready.
-const STALLED: Duration = Duration::from_secs(30);
 
 /// What an instance gives its engine.
 pub struct Settings {
@@ -87,7 +83,7 @@ pub struct Engine {
 struct State {
     plan: Arc<Plan>,
     feeds: Vec<Arc<Feed>>,
-    sinks: Vec<(String, Arc<SinkMeter>)>,
+    sinks: Vec<Sink>,
     log: Option<Arc<Log>>,
     dead_letters: Arc<[Budget]>,
     clock: Clock,
@@ -131,7 +127,7 @@ impl Engine {
         let (rings, contexts) = intake(&plan, &settings, &shutdown, recovery.as_mut());
         let (mut starter, keeper) =
             Starter::new(Arc::clone(&plan), &settings, &rings, recovery.as_mut())?;
-        starter.sinks(built.sinks)?;
+        starter.sinks(built.sinks, &shutdown)?;
         let Starter { parts, tasks, meters, feeds, budgets, .. } = starter;
         let log = recovery.as_ref().map(|recovery| Arc::clone(&recovery.log));
         if let Some(recovery) = &recovery {
@@ -164,10 +160,7 @@ impl Engine {
 
     /// Lists why the instance is not ready; empty when it is.
     pub fn not_ready(&self) -> Vec<String> {
-        let stalled = self.state.sinks.iter().filter(|(_, meter)| meter.stalled_for() > STALLED);
-        let stalled = stalled.map(|(id, meter)| {
-            format!("sink `{id}` has confirmed nothing for {} s", meter.stalled_for().as_secs())
-        });
+        let stalled = self.state.sinks.iter().filter_map(Sink::not_ready);
         let mut reasons: Vec<_> = self.troubles().into_iter().chain(stalled).collect();
         if let Some(ended) = &*self.ended.borrow() {
             reasons.push(match ended {
@@ -176,6 +169,13 @@ impl Engine {
             });
         }
         reasons
+    }
+
+    /// Lists what is not as it should be though the instance is ready: sinks that have stalled and
+    /// hold up nobody.
+    pub fn warnings(&self) -> Vec<String> {
+        let sinks = self.state.sinks.iter().filter(|sink| sink.not_ready().is_none());
+        sinks.filter_map(|sink| sink.stall.as_ref()?.word()).collect()
     }
 
     /// Gives the running plan.
@@ -216,7 +216,7 @@ impl Engine {
     /// Lists how many records each sink has delivered, by id.
     pub fn delivered(&self) -> Vec<(String, u64)> {
         let sinks = self.state.sinks.iter();
-        sinks.map(|(id, meter)| (id.clone(), meter.delivered_total())).collect()
+        sinks.map(|sink| (sink.id.clone(), sink.meter.delivered_total())).collect()
     }
 }
 
@@ -346,7 +346,9 @@ struct Starter<'a> {
     repeats: Vec<Option<Repeats>>,
     budgets: Vec<Budget>,
     tasks: JoinSet<Result<(), EngineError>>,
-    meters: Vec<(String, Arc<SinkMeter>)>,
+    meters: Vec<Sink>,
+    /// For each pipeline the spills of its sinks.
+    spills: Vec<Vec<KeptSpill>>,
 }
 
 impl<'a> Starter<'a> {
@@ -367,6 +369,7 @@ impl<'a> Starter<'a> {
             budgets: Vec::new(),
             tasks: JoinSet::new(),
             meters: Vec::new(),
+            spills: Vec::new(),
         };
         let known_feeds = Arc::new(OnceLock::new());
         let keeper = match recovery.as_deref() {
@@ -426,7 +429,11 @@ impl<'a> Starter<'a> {
         });
         self.repeats.push(repeats);
         let journaling = match (beginning, &self.settings.durability) {
-            (Some(((beginning, log), keep)), Some(durability)) => {
+            (Some(((mut beginning, log), keep)), Some(durability)) => {
+                let spills = std::mem::take(&mut beginning.spills);
+                let accounts = spills.sinks.iter().map(|kept| Arc::clone(&kept.ledger));
+                let accounts = accounts.chain(spills.left).collect();
+                self.spills.push(spills.sinks);
                 restored = restore(pipeline, &beginning.groups, &durability.drop_state)?;
                 if let Some(clock) = &mut clock {
                     let known = &beginning.clock.watermarks;
@@ -442,9 +449,14 @@ impl<'a> Starter<'a> {
                     replay: beginning.replay,
                     interval: durability.checkpoint_interval,
                     keep,
+                    spills: accounts,
                 })
             }
-            _ => None,
+            _ => {
+                let sinks = pipeline.sinks.iter();
+                self.spills.push(sinks.map(|sink| KeptSpill::nothing(&sink.id)).collect());
+                None
+            }
         };
         self.restored.push(restored);
         Ok(Feed::new(FeedParts {
@@ -456,52 +468,6 @@ impl<'a> Starter<'a> {
             event_clock: clock.map(|clock| (clock, keyed)),
             journaling,
         }))
-    }
-
-    /// Starts the sinks of every pipeline and gives each worker its part.
-    fn sinks(&mut self, built: Vec<Vec<Box<dyn SinkTask>>>) -> Result<(), StartError> {
-        let plan = Arc::clone(&self.plan);
-        let mut counted = BTreeSet::new();
-        for (index, (pipeline, sinks)) in plan.pipelines.iter().zip(built).enumerate() {
-            let mut queues = Vec::new();
-            for (node, task) in pipeline.sinks.iter().zip(sinks) {
-                let queue = self.sink(&node.id, node.kind, pipeline, |batches| task.run(batches));
-                queues.push(queue);
-            }
-            let writer = self.dead_letters(index, pipeline)?;
-            let id = dead_letter::COMPONENT;
-            queues.push(self.sink(id, id, pipeline, |batches| writer.run(batches).boxed()));
-            // A source that two pipelines read is counted by the first.
-            let sources = pipeline.sources.iter().map(|input| input.source.0);
-            let counted: Vec<u32> = sources.filter(|source| counted.insert(*source)).collect();
-            for worker in 0..self.settings.threads {
-                let part = self.part(index, worker, &queues, counted.clone());
-                self.parts[worker].push(part);
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the writer of a pipeline's dead letters.
-    fn dead_letters(
-        &mut self,
-        index: usize,
-        pipeline: &Pipeline,
-    ) -> Result<dead_letter::Writer, StartError> {
-        let folder = self.settings.dead_letters.join(&pipeline.name);
-        let max_bytes = self.settings.dead_letter_bytes;
-        self.budgets.push(Budget::new(&pipeline.name, folder.clone(), max_bytes));
-        let epochs = self.repeats[index].as_ref().map(|repeats| {
-            let feed = Arc::clone(&self.feeds[index]);
-            let complete_before = Box::new(move || feed.complete_before());
-            dead_letter::Epochs { repeated: repeats.last, complete_before }
-        });
-        let writer = dead_letter::Writer::new(folder.clone(), max_bytes, epochs);
-        if let Some(Repeats { first: 0, last: None }) = self.repeats[index] {
-            let begun = writer.begin_anew();
-            begun.map_err(|source| StartError::DeadLetters { folder, source })?;
-        }
-        Ok(writer)
     }
 
     fn part(
@@ -526,25 +492,6 @@ impl<'a> Starter<'a> {
             counted,
             restored,
         }
-    }
-
-    fn sink(
-        &mut self,
-        id: &str,
-        r#type: &'static str,
-        pipeline: &Pipeline,
-        run: impl FnOnce(Batches) -> futures_util::future::BoxFuture<'static, Result<(), RunError>>,
-    ) -> SinkQueue {
-        let (sender, batches) = mpsc::channel(SINK_QUEUE_BATCHES);
-        let clock = self.settings.clock.clone();
-        let meter = Arc::new(SinkMeter::new(id, r#type, &pipeline.name, clock));
-        self.meters.push((id.to_owned(), Arc::clone(&meter)));
-        let id = id.to_owned();
-        let ended = run(batches).map(|outcome| {
-            outcome.map_err(|error| EngineError::Sink { id, message: error.message })
-        });
-        self.tasks.spawn(ended);
-        SinkQueue { sender, meter }
     }
 }
 
@@ -702,7 +649,7 @@ async fn upkeep(state: Arc<State>, mut ended: watch::Receiver<Option<Result<(), 
             event_time_gauges(&state.plan, pipeline, feed);
             gauge!(EPOCH_AGE_SECONDS, "pipeline" => name).set(age.as_secs_f64());
         }
-        state.sinks.iter().for_each(|(_, meter)| meter.upkeep());
+        state.sinks.iter().for_each(|sink| sink.meter.upkeep());
     }
 }
 

@@ -193,13 +193,37 @@ impl SinkMeter {
         }
     }
 
+    /// Counts a batch of an earlier run that the sink is given.
+    pub fn resumed(&self) {
+        if self.unconfirmed.fetch_add(1, Relaxed) == 0 {
+            self.owe(Some(self.clock.monotonic()));
+        }
+    }
+
     /// Counts a batch that the sink has confirmed.
     pub fn delivered(&self, records: usize, bytes: usize) {
         self.sent_events.increment(records as u64);
         self.sent_bytes.increment(bytes as u64);
         self.total.fetch_add(records as u64, Relaxed);
+        self.done();
+    }
+
+    /// Counts a batch that was let go, as the sink's author wants it.
+    pub fn dropped(&self, records: usize) {
+        let mut labels = self.labels.clone();
+        labels.push(Label::new("intentional", "true"));
+        counter!(names::DISCARDED_EVENTS, labels).increment(records as u64);
+        self.done();
+    }
+
+    fn done(&self) {
         let left = self.unconfirmed.fetch_sub(1, Relaxed) - 1;
         self.owe((left > 0).then(|| self.clock.monotonic()));
+    }
+
+    /// Gives its labels.
+    pub fn labels(&self) -> &[Label] {
+        &self.labels
     }
 
     /// Gives the sink's id.

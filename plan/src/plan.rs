@@ -124,6 +124,37 @@ pub struct SinkNode {
     pub spec: Arc<dyn SinkSpec>,
     /// What it is fed with.
     pub input: Kind,
+    /// What its author said of its being in trouble.
+    pub stall: Stall,
+}
+
+/// What becomes of a sink that does not take what it is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// What is done with what it does not take.
+    pub policy: StallPolicy,
+    /// How long a record may wait to be delivered before the sink counts as stalled.
+    pub after: Duration,
+}
+
+/// What is done with what a stalled sink does not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StallPolicy {
+    /// It is kept on disk.
+    Spill {
+        /// How many bytes of it.
+        max_bytes: u64,
+    },
+    /// Its pipeline waits.
+    Block,
+    /// It is let go.
+    Drop,
+}
+
+impl std::default::Default for Stall {
+    fn default() -> Self {
+        Stall { policy: StallPolicy::Block, after: Duration::from_secs(5) }
+    }
 }
 
 /// An output port and its readers.

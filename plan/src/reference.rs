@@ -1,7 +1,7 @@
 //! The reference pages, made from the registry: what a component is and does is written once,
 //! beside its code.
 
-use crate::component::{Default, Example, OptionKind, OptionSpec, SOURCE_OPTIONS};
+use crate::component::{Default, Example, OptionKind, OptionSpec, SINK_OPTIONS, SOURCE_OPTIONS};
 use crate::diagnostic::{CODES, Explanation};
 use crate::registry::Registry;
 use crate::resolve::{INSTANCE_OPTIONS, TEST_OPTIONS};
@@ -72,7 +72,7 @@ fn components(registry: &Registry) -> Vec<Component> {
         summary: found.summary,
         description: found.description,
         options: found.options,
-        common: &[],
+        common: SINK_OPTIONS,
         examples: found.examples,
     });
     sources.chain(transforms).chain(sinks).collect()

@@ -2,7 +2,8 @@
 
 use crate::component::option::check::check_value;
 use crate::component::{
-    Default, OptionKind, OptionSpec, SOURCE_OPTIONS, SinkFactory, SourceFactory, TransformFactory,
+    Default, OptionKind, OptionSpec, SINK_OPTIONS, SOURCE_OPTIONS, SinkFactory, SourceFactory,
+    TransformFactory,
 };
 use crate::diagnostic::Checker;
 use crate::document::Node;
@@ -50,6 +51,7 @@ impl Registry {
             }
             list.iter().for_each(|(name, options)| untidy_options(name, options, &mut found));
         }
+        untidy_options("every sink", SINK_OPTIONS, &mut found);
         untidy_options("every source", SOURCE_OPTIONS, &mut found);
         untidy_options("the instance", INSTANCE_OPTIONS, &mut found);
         untidy_options("tests", TEST_OPTIONS, &mut found);

@@ -2,7 +2,7 @@
 //!
 //! A first line `#:schema PATH` in a document names the file that `azud schema` wrote.
 
-use crate::component::{Default, OptionKind, OptionSpec, SOURCE_OPTIONS};
+use crate::component::{Default, OptionKind, OptionSpec, SINK_OPTIONS, SOURCE_OPTIONS};
 use crate::registry::Registry;
 use crate::resolve::TEST_OPTIONS;
 use serde_json::{Map, Value, json};
@@ -21,7 +21,7 @@ pub fn schema(registry: &Registry, instance: &[OptionSpec]) -> Value {
     let sinks = registry
         .sinks
         .iter()
-        .map(|found| component(found.name, found.summary, &[found.options], true));
+        .map(|found| component(found.name, found.summary, &[found.options, SINK_OPTIONS], true));
     let mut properties = options(instance).0;
     properties.insert("sources".into(), section(sources.collect()));
     properties.insert("transforms".into(), section(transforms.collect()));

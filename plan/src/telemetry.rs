@@ -80,6 +80,19 @@ metrics_table! {
     Gauge SINK_QUEUE_BATCHES "azud_sink_queue_batches" "Batches that wait for a sink.";
     Counter SINK_REQUEST_SECONDS "azud_sink_request_seconds_total"
         "Time that requests of a sink took; by the attempts, how long one takes.";
+    Gauge SINK_SPILL_BYTES "azud_sink_spill_bytes" "Bytes that wait in the spill of a sink.";
+    Counter SINK_SPILL_DAMAGED_BYTES "azud_sink_spill_damaged_bytes_total"
+        "Bytes of the spill of a sink that were found damaged and set aside.";
+    Gauge SINK_SPILL_EVENTS "azud_sink_spill_events"
+        "Events that wait in the spill of a sink; after a restart as many as the last checkpoint knew.";
+    Gauge SINK_SPILL_MAX_BYTES "azud_sink_spill_max_bytes" "How much the spill of a sink may hold.";
+    Gauge SINK_SPILL_OLDEST_SECONDS "azud_sink_spill_oldest_seconds"
+        "How long ago the first event that waits in the spill of a sink was put there.";
+    Counter SINK_SPILLED_BYTES "azud_sink_spilled_bytes_total" "Bytes that were put into the spill of a sink.";
+    Counter SINK_SPILLED_EVENTS "azud_sink_spilled_events_total"
+        "Events that were put into the spill of a sink.";
+    Gauge SINK_STATE "azud_sink_state"
+        "1 for the state that a sink is in, 0 for the others: `flowing`; `spilling`, what comes goes to disk; `draining`, what is on disk goes out; `dropping`; `full`, its pipeline waits; `held`, its receiver went back and what it lacks is not kept.";
     Gauge SINK_UNCONFIRMED_SECONDS "azud_sink_unconfirmed_seconds"
         "How long the oldest batch of a sink has waited for its delivery.";
     Gauge SOURCE_STREAMS "azud_source_streams"

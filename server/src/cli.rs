@@ -139,6 +139,9 @@ pub struct Run {
     /// Give up the state of this transform, whose document has changed too much for it
     #[arg(long, value_name = "ID")]
     pub drop_state: Vec<String>,
+    /// Accept that this sink lacks for ever what can be delivered from nowhere any more
+    #[arg(long, value_name = "ID")]
+    pub accept_gap: Vec<String>,
 }
 
 /// `azud validate`.

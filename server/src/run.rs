@@ -164,6 +164,7 @@ fn durability(instance: &Instance, arguments: &Run, incarnation: [u8; 16]) -> Op
         acknowledge: if delivered { Acknowledge::Delivered } else { Acknowledge::Logged },
         checkpoint_interval: instance.checkpoint_interval,
         drop_state: arguments.drop_state.clone(),
+        accept_gap: arguments.accept_gap.clone(),
     })
 }
 

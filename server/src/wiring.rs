@@ -35,8 +35,9 @@ pub fn build(
     clock: &Clock,
     services: &Arc<Services>,
 ) -> Result<Built, Vec<NotBuilt>> {
-    let context = |id: &str| BuildContext {
+    let context = |id: &str, pipeline: &str| BuildContext {
         id: id.to_owned(),
+        pipeline: pipeline.to_owned(),
         data_dir: data_dir.to_owned(),
         clock: clock.clone(),
         services: Arc::clone(services),
@@ -44,7 +45,7 @@ pub fn build(
     let mut failed = Vec::new();
     let mut sources: Vec<Box<dyn SourceTask>> = Vec::new();
     for source in &plan.sources {
-        match source.spec.build(&context(&source.id)) {
+        match source.spec.build(&context(&source.id, "")) {
             Ok(task) => sources.push(task),
             Err(error) => failed.push(NotBuilt { id: source.id.clone(), error }),
         }
@@ -53,7 +54,7 @@ pub fn build(
     for pipeline in &plan.pipelines {
         let mut tasks = Vec::new();
         for sink in &pipeline.sinks {
-            match sink.spec.build(&context(&sink.id)) {
+            match sink.spec.build(&context(&sink.id, &pipeline.name)) {
                 Ok(task) => tasks.push(task),
                 Err(error) => failed.push(NotBuilt { id: sink.id.clone(), error }),
             }

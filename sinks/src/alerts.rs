@@ -1,23 +1,26 @@
 //! `alerts` keeps alerts in the instance's database, where the dashboard, the API and `azud alerts`
 //! find them.
 
-use crate::deliver::{GroupLimits, Trouble, causes, next_group};
-use crate::limits::{ALERTS_LINGER, ALERTS_PER_TRANSACTION, GROUP_BYTES_MAX};
+use crate::deliver::{GroupLimits, Groups, Trouble, causes};
+use crate::limits::{ALERTS_LINGER, ALERTS_PER_TRANSACTION, GROUP_BYTES_MAX, PROGRESS_INTERVAL};
 use azud_event::alert::Alert;
+use azud_event::clock::Clock;
 use azud_event::codec::json::encode_json;
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::record::Record;
+use azud_event::time::EventTime;
 use azud_plan::component::{
     Batch, Batches, BuildContext, BuildError, Encoder, Example, Kind, Options, Resource, RunError,
-    SinkFactory, SinkSpec, SinkTask,
+    SinkFactory, SinkProgress, SinkSpec, SinkTask, Stored,
 };
 use azud_plan::diagnostic::Checker;
-use azud_store::{Delivery, Store, check_alert};
+use azud_store::{Delivery, Reached, Store, StoreError, check_alert};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::error::Error;
 use std::sync::Arc;
-use tokio::time::sleep;
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// The registry's entry of `alerts`.
 pub const ALERTS: SinkFactory = SinkFactory {
@@ -28,7 +31,11 @@ Writes every revision of an alert into the database of the instance: the last on
 its history into `alert_revisions`, whom it names into `alert_entities`. `azud alerts` lists them.
 
 Up to 500 alerts, or those of 200 ms, share a transaction; they are confirmed when it is on the \
-disk. A revision that comes twice is written once. What people write about an alert (triage, \
+disk. How far everything is there is written in the same transaction, so after a crash nothing is \
+written twice. When the database goes back (it was restored from an older copy), what it lacks is \
+written again, as far as it is kept: as long as `intake.retain` says, within `spill.max_bytes`. What \
+is not kept any more is named, and the sink waits until it is accepted (`--accept-gap`). With another \
+`on_stall` than `spill` nothing is kept for that. What people write about an alert (triage, \
 assignee, verdict) is never touched.",
     inputs: &[Kind::Alert],
     options: &[],
@@ -76,13 +83,28 @@ impl SinkSpec for Alerts {
         Vec::new()
     }
 
+    fn keeps_progress(&self) -> bool {
+        true
+    }
+
     fn build(&self, context: &BuildContext) -> Result<Box<dyn SinkTask>, BuildError> {
         let store = context.services.find::<Store>().ok_or_else(|| BuildError {
             message: "this instance runs without a database".to_owned(),
             help: None,
         })?;
         let trouble = Trouble::new(&context.id);
-        Ok(Box::new(Running { id: context.id.clone(), store, trouble }))
+        Ok(Box::new(Running {
+            id: context.id.clone(),
+            pipeline: context.pipeline.clone(),
+            store,
+            trouble,
+            clock: context.clock.clone(),
+            progress: Arc::default(),
+            last: None,
+            complete: 0,
+            untold: false,
+            written_at: Duration::ZERO,
+        }))
     }
 }
 
@@ -107,11 +129,26 @@ impl Encoder for AlertEncoder {
 /// A running `alerts`.
 struct Running {
     id: String,
+    pipeline: String,
     store: Arc<Store>,
     trouble: Trouble,
+    clock: Clock,
+    progress: Arc<SinkProgress>,
+    /// How far everything is in the database, by its own word.
+    last: Option<Reached>,
+    /// Everything of the epochs before this has come.
+    complete: u64,
+    /// Whether alerts were written since the database was last told how far everything is there.
+    untold: bool,
+    /// When that was.
+    written_at: Duration,
 }
 
 impl SinkTask for Running {
+    fn progress(&self) -> Option<Arc<SinkProgress>> {
+        Some(Arc::clone(&self.progress))
+    }
+
     fn run(self: Box<Self>, batches: Batches) -> BoxFuture<'static, Result<(), RunError>> {
         self.deliver(batches).boxed()
     }
@@ -125,26 +162,123 @@ const LIMITS: GroupLimits = GroupLimits {
 };
 
 impl Running {
-    async fn deliver(mut self: Box<Self>, mut batches: Batches) -> Result<(), RunError> {
-        while let Some(group) = next_group(&mut batches, LIMITS).await {
-            let alerts = read(&group)?;
-            let delivery = Delivery { sink_id: &self.id, progress: None, alerts: &alerts };
-            while let Err(error) = self.store.apply(&delivery).await {
-                if !error.retry_helps() {
-                    return Err(RunError { message: causes(&error) });
+    async fn deliver(mut self: Box<Self>, batches: Batches) -> Result<(), RunError> {
+        let incarnation = self.store.incarnation().map_err(|error| failed(&error))?;
+        self.begin(incarnation).await?;
+        let mut groups = Groups::new(batches, LIMITS);
+        let mut look = interval(PROGRESS_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let group = tokio::select! {
+                group = groups.next() => group,
+                _ = look.tick() => {
+                    self.look(incarnation).await;
+                    continue;
                 }
-                sleep(self.trouble.failed(&error)).await;
+            };
+            let Some(group) = group else { break };
+            // What came before the database went back does not follow on what it has.
+            if self.progress.is_rewound() {
+                let complete = group.iter().filter(|batch| batch.records == 0);
+                let complete = complete.map(|batch| batch.epoch).max();
+                self.complete = self.complete.max(complete.unwrap_or(0));
             }
-            self.trouble.over();
+            let news = group.iter().filter(|batch| batch.epoch >= self.stored());
+            let alerts = read(news)?;
+            self.write(incarnation, &alerts).await?;
             group.into_iter().for_each(|batch| batch.confirmation.confirm());
+        }
+        self.written_at = Duration::ZERO;
+        self.write(incarnation, &[]).await
+    }
+
+    /// Looks whether the database went back while there was nothing to write. One that does not
+    /// answer is asked again.
+    async fn look(&mut self, incarnation: [u8; 16]) {
+        let Ok(found) = self.store.progress(&self.id).await else { return };
+        let epoch = found.as_ref().and_then(|it| it.epoch_of(incarnation, &self.pipeline));
+        if epoch < self.last.as_ref().map(|last| last.epoch) {
+            self.went_back(incarnation, epoch, found.and_then(|found| found.updated_at));
+        }
+    }
+
+    /// Notes that the database has less than it had.
+    fn went_back(&mut self, incarnation: [u8; 16], epoch: Option<u64>, at: Option<EventTime>) {
+        self.last = epoch.map(|epoch| self.reached(incarnation, epoch));
+        self.complete = 0;
+        self.progress.tell(Stored { next: self.stored(), at });
+    }
+
+    /// Finds out what the database has.
+    async fn begin(&mut self, incarnation: [u8; 16]) -> Result<(), RunError> {
+        let found = loop {
+            match self.store.progress(&self.id).await {
+                Ok(found) => break found,
+                Err(error) if error.retry_helps() => sleep(self.trouble.failed(&error)).await,
+                Err(error) => return Err(failed(&error)),
+            }
+        };
+        self.trouble.over();
+        let epoch = found.as_ref().and_then(|it| it.epoch_of(incarnation, &self.pipeline));
+        let at = found.and_then(|found| found.updated_at);
+        self.last = epoch.map(|epoch| self.reached(incarnation, epoch));
+        self.progress.tell(Stored { next: self.stored(), at });
+        Ok(())
+    }
+
+    fn reached(&self, incarnation: [u8; 16], epoch: u64) -> Reached {
+        Reached { incarnation, pipeline: self.pipeline.clone(), epoch, plan_version: None }
+    }
+
+    /// The database has everything of the epochs before this.
+    fn stored(&self) -> u64 {
+        self.last.as_ref().map_or(0, |last| last.epoch + 1)
+    }
+
+    /// Writes alerts, and how far everything is there; that alone only now and then.
+    async fn write(&mut self, incarnation: [u8; 16], alerts: &[Alert]) -> Result<(), RunError> {
+        let now = self.clock.monotonic();
+        self.untold |= !alerts.is_empty();
+        // Once word of it is confirmed, what was written must be under it.
+        let due = self.untold || self.written_at + PROGRESS_INTERVAL <= now;
+        let news = self.complete > self.stored();
+        let mut progress = (due && news).then(|| self.reached(incarnation, self.complete - 1));
+        if alerts.is_empty() && progress.is_none() {
+            return Ok(());
+        }
+        loop {
+            let (expects, progress_now) = (self.last.as_ref(), progress.as_ref());
+            let sink_id = &self.id;
+            let delivery = Delivery { sink_id, expects, progress: progress_now, alerts };
+            match self.store.apply(&delivery).await {
+                Ok(_) => break,
+                Err(StoreError::WentBack { epoch, at }) => {
+                    // The rows are written all the same; how far everything is there follows when
+                    // it has come again.
+                    self.went_back(incarnation, epoch, at);
+                    progress = None;
+                }
+                Err(error) if error.retry_helps() => sleep(self.trouble.failed(&error)).await,
+                Err(error) => return Err(failed(&error)),
+            }
+        }
+        self.trouble.over();
+        if let Some(reached) = progress {
+            (self.written_at, self.untold) = (now, false);
+            self.last = Some(reached);
+            self.progress.tell(Stored { next: self.stored(), at: None });
         }
         Ok(())
     }
 }
 
+fn failed(error: &StoreError) -> RunError {
+    RunError { message: causes(error) }
+}
+
 /// Reads back what the encoder wrote.
-fn read(group: &[Batch]) -> Result<Vec<Alert>, RunError> {
-    let lines = group.iter().flat_map(|batch| batch.bytes.split(|byte| *byte == b'\n'));
+fn read<'a>(batches: impl Iterator<Item = &'a Batch>) -> Result<Vec<Alert>, RunError> {
+    let lines = batches.flat_map(|batch| batch.bytes.split(|byte| *byte == b'\n'));
     let alerts = lines.filter(|line| !line.is_empty()).map(serde_json::from_slice);
     alerts.collect::<Result<_, _>>().map_err(|error| RunError {
         message: format!("a batch holds something else than alerts: {error}"),

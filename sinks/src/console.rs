@@ -26,7 +26,7 @@ pub const CONSOLE: SinkFactory = SinkFactory {
     description: "\
 Writes each record as one line to the standard output, or the standard error, of the process.
 
-A slow reader slows the pipeline; nothing is dropped. When the reader is gone (`azud run | head`) \
+A slow reader is waited for; nothing is dropped. When the reader is gone (`azud run | head`) \
 the sink ends with an error, and what it had not written stays unconfirmed.",
     inputs: &[Kind::Log, Kind::Alert],
     options: &[

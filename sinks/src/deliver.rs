@@ -10,7 +10,7 @@ mod retry;
 #[cfg(test)]
 mod network_tests;
 
-pub(crate) use groups::{GroupLimits, next_group};
+pub(crate) use groups::{GroupLimits, Groups, next_group};
 pub(crate) use network::{Delivery, Failure, FailureKind, Outlet};
 pub(crate) use options::{BATCH, DeliveryOptions, REQUEST};
 pub(crate) use retry::{Trouble, causes, retry_after};

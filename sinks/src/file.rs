@@ -50,8 +50,8 @@ needed. Fields in `path` can name a file or folder below its fixed part, never o
 value that could is changed so that it cannot.
 
 A batch is appended whole or not at all. When the disk is full or refuses, what was written of the \
-batch is cut off again and the sink tries again, with growing pauses; meanwhile the pipeline slows \
-down and nothing is lost. A file that was moved away or removed (`logrotate`) is made anew at the \
+batch is cut off again and the sink tries again, with growing pauses; meanwhile \
+nothing is lost. A file that was moved away or removed (`logrotate`) is made anew at the \
 next batch; `copytruncate` works as well.
 
 A record is confirmed when the system has taken it. It may then still be lost with the power; with \

@@ -28,6 +28,10 @@ pub const ALERTS_PER_TRANSACTION: usize = 500;
 /// How long alerts wait for others to share a transaction with.
 pub const ALERTS_LINGER: Duration = Duration::from_millis(200);
 
+/// How often a database is told how far everything is there while there is nothing else to write,
+/// and asked whether it still is.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The longest name of a file or folder, in bytes: what Linux's file systems allow. A name that no
 /// disk can have would be tried for ever, so its record is set aside instead.
 pub const SEGMENT_BYTES_MAX: usize = 255;

@@ -46,7 +46,7 @@ pub(crate) fn batch(partition: &str, text: &str) -> (Batch, Confirmed) {
     let confirmed = Confirmed::default();
     let batch = Batch {
         epoch: 0,
-        bytes: text.as_bytes().to_vec(),
+        bytes: text.as_bytes().to_vec().into(),
         records: text.lines().count(),
         partition: Arc::from(partition),
         confirmation: Confirmation::new({
@@ -115,6 +115,7 @@ pub(crate) fn check_sink(factory: &SinkFactory, toml: &str) -> Box<dyn SinkSpec>
 pub(crate) fn context(folder: &Path, services: Services) -> BuildContext {
     BuildContext {
         id: "sink".to_owned(),
+        pipeline: "p".to_owned(),
         data_dir: folder.to_owned(),
         clock: Clock::manual(EventTime::EPOCH),
         services: Arc::new(services),

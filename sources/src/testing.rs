@@ -63,6 +63,7 @@ pub(crate) fn spec(factory: &'static SourceFactory, toml: &str) -> Box<dyn Sourc
 pub(crate) fn build_context(data_dir: &Path) -> BuildContext {
     BuildContext {
         id: "in".to_owned(),
+        pipeline: String::new(),
         data_dir: data_dir.to_owned(),
         clock: Clock::system(),
         services: Arc::default(),

@@ -17,6 +17,8 @@ use azud_event::time::EventTime;
 pub struct Delivery<'a> {
     /// The sink that delivers.
     pub sink_id: &'a str,
+    /// How far the sink was when it last looked: what is stored may not be less.
+    pub expects: Option<&'a Reached>,
     /// How far the sink is with these, when it is told.
     pub progress: Option<&'a Reached>,
     /// The revisions, in their order.

@@ -1,6 +1,7 @@
 //! What can go wrong with the store, told apart by whose it is and whether trying again helps.
 
 use crate::Location;
+use azud_event::time::EventTime;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -67,6 +68,14 @@ pub enum StoreError {
     /// Another process has taken over the instance: this one was taken for dead.
     #[error("another azud has taken over the database; this one no longer writes")]
     Replaced,
+    /// The database is behind what was written to it: it was restored from an older copy.
+    #[error("the database went back: a sink has progress to epoch {epoch:?} only")]
+    WentBack {
+        /// Up to where the sink has everything in it; `None` when it has nothing.
+        epoch: Option<u64>,
+        /// When that was written.
+        at: Option<EventTime>,
+    },
     /// The file may not be written, or was opened for reading; or the server is a standby.
     #[error("the database cannot be written")]
     ReadOnly,
@@ -114,6 +123,7 @@ impl StoreError {
             | StoreError::File { .. } => true,
             StoreError::Locked { .. }
             | StoreError::Replaced
+            | StoreError::WentBack { .. }
             | StoreError::Missing { .. }
             | StoreError::NewerSchema { .. }
             | StoreError::OlderSchema { .. }

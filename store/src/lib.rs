@@ -126,7 +126,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Busy`], [`StoreError::DiskFull`], [`StoreError::Unreachable`] and the like;
     /// nothing is written then, or all of it when only the answer to the commit was lost.
-    /// [`StoreError::Replaced`] when another process has taken over.
+    /// [`StoreError::Replaced`] when another process has taken over, [`StoreError::WentBack`] when
+    /// less is stored than the delivery expects; nothing is written then.
     pub async fn apply(&self, delivery: &Delivery<'_>) -> Result<Applied, StoreError> {
         statements::apply(self.writer()?, delivery, self.clock.now()).await
     }
@@ -138,6 +139,14 @@ impl Store {
     pub async fn progress(&self, sink_id: &str) -> Result<Option<Progress>, StoreError> {
         let instance = self.writer()?.instance;
         statements::progress(&self.readers, sink_id, instance).await
+    }
+
+    /// Gives the incarnation that numbers the epochs of what is written.
+    ///
+    /// # Errors
+    /// [`StoreError::ReadOnly`] when it was opened for reading.
+    pub fn incarnation(&self) -> Result<[u8; 16], StoreError> {
+        Ok(*self.writer()?.incarnation.as_bytes())
     }
 
     /// Makes `rules` the rules of the instance: those that are not among them any more are marked

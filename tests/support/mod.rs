@@ -3,7 +3,9 @@
 pub mod files;
 pub mod instance;
 pub mod metrics;
+pub mod postgres;
 pub mod program;
+pub mod receiver;
 pub mod tls;
 pub mod tools;
 pub mod wait;

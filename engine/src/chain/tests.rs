@@ -14,7 +14,7 @@ use azud_plan::component::{
     SinkTask, SourceSpec, SourceTask, Transform, TransformSpec,
 };
 use azud_plan::plan::{
-    Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, Timing, TransformNode,
+    Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, Stall, Timing, TransformNode,
 };
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -121,6 +121,7 @@ fn run(block: &Block, needle: bool) -> Vec<usize> {
                 kind: "test",
                 spec: Arc::new(Messages),
                 input: Kind::Log,
+                stall: Stall::default(),
             }],
         }],
     };

@@ -166,6 +166,7 @@ impl KeyedStep {
                 return Progress::More;
             }
         }
+        self.outlet.egress.pass(frontier.unwrap_or(self.next));
         self.feed.wait(self.step, self.worker, self.groups.due());
         if let Some(frontier) = frontier {
             capabilities.iter_mut().for_each(|held| held.downgrade(&frontier));

@@ -98,6 +98,7 @@ impl TakeStep {
                 self.feed.observe(epoch, self.outlet.chain.take_observed());
             }
         }
+        self.outlet.egress.pass(pulled.frontier);
         // Before the frontier moves: who sees it moved finds the clocks made.
         self.feed.pass(self.worker, if pulled.ended { Epoch::MAX } else { pulled.frontier });
         if worked {

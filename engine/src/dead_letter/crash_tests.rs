@@ -278,3 +278,20 @@ fn two_do_not_discard_at_a_time() {
     drop(lock);
     assert_eq!(total(&discard(data.path(), INCARNATION, &|_| true, &word()).unwrap()), 1);
 }
+
+#[test]
+fn what_left_its_epoch_is_written_whatever_is_repeated() {
+    let data = tempfile::tempdir().unwrap();
+    let path = folder_of(data.path());
+    let complete = || Box::new(|| 9);
+    let epochs = Epochs { repeated: None, complete_before: complete() };
+    Writer::new(path.clone(), 1 << 20, Some(epochs)).write(8, letter(8, 0)).unwrap();
+    let epochs = Epochs { repeated: Some(12), complete_before: complete() };
+    let mut writer = Writer::new(path.clone(), 1 << 20, Some(epochs));
+    // Before epoch 9 all is there, so what is repeated of it is: but not what a spill held.
+    writer.write(5, letter(5, 1)).unwrap();
+    writer.write(crate::dead_letter::OF_NO_EPOCH, letter(5, 2)).unwrap();
+    let text = fs::read_to_string(path.join("00000001.jsonl")).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.lines().last().unwrap().contains("5 2"), "{text}");
+}

@@ -1,5 +1,6 @@
 //! The sink that every pipeline has for its dead letters.
 
+use super::OF_NO_EPOCH;
 use super::folder::{Files, Folder, Segment, State, give_to_owner_of};
 use super::index::Index;
 use super::known::{Epochs, Known};
@@ -104,6 +105,7 @@ impl Writer {
     #[cfg(test)]
     pub(super) fn write(&mut self, epoch: crate::feed::Epoch, bytes: Vec<u8>) -> io::Result<()> {
         let confirmation = azud_plan::component::Confirmation::new(|| {});
+        let bytes = bytes.into();
         let batch = Batch { bytes, records: 1, partition: "".into(), epoch, confirmation };
         self.append(&mut Pending { batch, text: None })
     }
@@ -142,7 +144,7 @@ impl Writer {
 
     /// Gives the lines of a batch that are not on disk yet, each with the epoch that it is of.
     fn text_of(&mut self, batch: &Batch) -> io::Result<Vec<u8>> {
-        let Some(epochs) = &self.epochs else { return Ok(batch.bytes.clone()) };
+        let Some(epochs) = &self.epochs else { return Ok(batch.bytes.to_vec()) };
         let complete_before = (epochs.complete_before)();
         let known = match &mut self.known {
             Some(known) => known,
@@ -152,7 +154,7 @@ impl Writer {
                 unknown.insert(known?)
             }
         };
-        let stamp = Some((batch.epoch, complete_before));
+        let stamp = (batch.epoch != OF_NO_EPOCH).then_some((batch.epoch, complete_before));
         let mut text = Vec::with_capacity(batch.bytes.len() + 32 * batch.records);
         for (_, line) in lines(&batch.bytes) {
             if !known.has(batch.epoch, line) {

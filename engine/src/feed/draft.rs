@@ -2,12 +2,15 @@
 //!
 //! A checkpoint at an epoch holds everything up to and with it: where each source stands, the event
 //! clock, and what every keyed step on every worker knows. It is whole when all of them have given
-//! their part and every sink has confirmed the epoch; so nothing before it is ever asked for again.
+//! their part and every sink has confirmed the epoch, or has what is missing in its spill; so
+//! nothing before it is ever asked for again.
 
 use super::Epoch;
 use crate::checkpoint::{Checkpoint, GroupState, SourcePosition};
 use crate::event_clock::ClockState;
+use crate::spill::Ledger;
 use azud_event::time::EventTime;
+use std::sync::Arc;
 
 /// A checkpoint in the making.
 #[derive(Debug)]
@@ -53,16 +56,18 @@ impl Draft {
         self.delivered && self.missing == 0 && self.clock.is_some()
     }
 
-    /// Gives the checkpoint.
-    pub fn finish(self) -> Checkpoint {
+    /// Gives the checkpoint, with what the sinks' spills owe.
+    pub fn finish(self, spills: &[Arc<Ledger>]) -> Checkpoint {
         let mut groups = self.groups;
+        let next = self.epoch + 1;
         groups.sort_unstable_by_key(|group| (group.step, group.group));
         Checkpoint {
-            next: self.epoch + 1,
+            next,
             now: self.now,
             sources: self.sources,
             clock: self.clock.unwrap_or_default(),
             groups,
+            spills: spills.iter().filter_map(|ledger| ledger.state(next)).collect(),
         }
     }
 }

@@ -4,12 +4,16 @@ use super::draft::Draft;
 use super::{Epoch, Feed, State};
 use crate::checkpoint::{Checkpoint, SourcePosition};
 use crate::durable::Door;
+use crate::spill::Ledger;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// When checkpoints are made, and the one in the making.
 pub struct Checkpoints {
     pub interval: Duration,
     pub keep: Door,
+    /// The accounts of the sinks' spills.
+    pub spills: Vec<Arc<Ledger>>,
     /// How many keyed steps there are, counted on each worker.
     pub parts: usize,
     pub made_at: Duration,
@@ -70,7 +74,7 @@ impl State {
         let Some(checkpoints) = &mut self.checkpoints else { return false };
         if let Some(draft) = checkpoints.draft.take_if(|draft| draft.is_whole()) {
             checkpoints.last = Some(draft.epoch);
-            checkpoints.made = Some(draft.finish());
+            checkpoints.made = Some(draft.finish(&checkpoints.spills));
         }
         let Some(made) = checkpoints.made.take() else { return false };
         checkpoints.made = (checkpoints.keep)(made).err();

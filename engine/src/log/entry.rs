@@ -23,6 +23,8 @@ pub enum Entry {
     Epoch(EpochRecord),
     /// Something else that must be found again in its place among the blocks.
     Mark(Mark),
+    /// What a sink could not take, in its spill.
+    Batch(KeptBatch),
 }
 
 /// A block without the plan's index of its source: a plan changes, the log stays.
@@ -96,6 +98,21 @@ pub struct Mark {
     pub bytes: Bytes,
 }
 
+/// Encoded records that wait for their sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptBatch {
+    /// The epoch of the pipeline that they are of.
+    pub epoch: u64,
+    /// When they were put there.
+    pub kept_at: EventTime,
+    /// How many they are.
+    pub records: u32,
+    /// Their partition, UTF-8.
+    pub partition: Bytes,
+    /// The records.
+    pub bytes: Bytes,
+}
+
 /// An entry ready to be written: small parts copied together, the large one shared.
 #[derive(Clone, Debug)]
 pub(super) struct Encoded {
@@ -130,6 +147,16 @@ impl Entry {
                 head.put_slice(&mark.name);
                 (EntryKind::Mark, StreamId::named(&mark.name).0, 0, &mark.bytes)
             }
+            Entry::Batch(batch) => {
+                head.put_i64_le(batch.kept_at.nanoseconds());
+                head.put_u32_le(batch.records);
+                let length = u32::try_from(batch.partition.len());
+                let max = ENTRY_BYTES_MAX;
+                let too_large = LogError::TooLarge { bytes: batch.partition.len(), max };
+                head.put_u32_le(length.map_err(|_| too_large)?);
+                head.put_slice(&batch.partition);
+                (EntryKind::Batch, 0, batch.epoch, &batch.bytes)
+            }
         };
         let encoded = Encoded { kind, key, number, head, body: body.clone() };
         match encoded.length() {
@@ -161,6 +188,7 @@ impl Entry {
                 bytes: payload,
             })),
             EntryKind::Mark => decode_mark(payload).map(Entry::Mark),
+            EntryKind::Batch => decode_batch(header.number, payload).map(Entry::Batch),
             EntryKind::Synced | EntryKind::Packed => None,
         })
     }
@@ -245,6 +273,17 @@ fn decode_mark(mut payload: Bytes) -> Option<Mark> {
         return None;
     }
     Some(Mark { name: payload.split_to(length), bytes: payload })
+}
+
+fn decode_batch(epoch: u64, mut payload: Bytes) -> Option<KeptBatch> {
+    let kept_at = EventTime::from_nanoseconds(payload.try_get_i64_le().ok()?);
+    let records = payload.try_get_u32_le().ok()?;
+    let length = usize::try_from(payload.try_get_u32_le().ok()?).ok()?;
+    if length > payload.len() {
+        return None;
+    }
+    let partition = payload.split_to(length);
+    Some(KeptBatch { epoch, kept_at, records, partition, bytes: payload })
 }
 
 /// Every reason with its number on disk, which never changes. A new one goes to the end.

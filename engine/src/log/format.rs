@@ -161,6 +161,8 @@ pub enum EntryKind {
     Synced = 4,
     /// A stretch of raw entries under zstd, in a packed segment; the number is its raw length.
     Packed = 5,
+    /// What a sink could not take, in its spill; the number is its epoch.
+    Batch = 6,
 }
 
 impl EntryKind {
@@ -171,6 +173,7 @@ impl EntryKind {
             3 => Some(EntryKind::Mark),
             4 => Some(EntryKind::Synced),
             5 => Some(EntryKind::Packed),
+            6 => Some(EntryKind::Batch),
             _ => None,
         }
     }

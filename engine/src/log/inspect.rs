@@ -241,7 +241,7 @@ impl Inspection {
                 epochs.last = epochs.last.max(number);
                 epochs.count += 1;
             }
-            EntryKind::Mark | EntryKind::Synced | EntryKind::Packed => {}
+            EntryKind::Batch | EntryKind::Mark | EntryKind::Synced | EntryKind::Packed => {}
         }
     }
 }

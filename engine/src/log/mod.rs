@@ -2,7 +2,8 @@
 //!
 //! There is one log for a process, for all sources. It is a sequence of [`Entry`]s in files of
 //! about 64 MiB, the *segments*. An entry is a block of a source, the record of a pipeline's epoch,
-//! or a mark. What was told durable is there after a crash, in order, bit for bit.
+//! or a mark. What was told durable is there after a crash, in order, bit for bit. What a sink
+//! cannot take is kept in a log of its own, whose entries are batches (`crate::spill`).
 //!
 //! ```text
 //!  append ──▶ [ queue, bounded ] ──▶ write ──▶ sync ──▶ durable(up to) ──▶ senders answered,
@@ -76,7 +77,7 @@ mod writer;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
-mod forgetful;
+pub(crate) mod forgetful;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -84,7 +85,7 @@ mod thread_tests;
 
 pub use damage::Damaged;
 pub use disk::{Access, Disk, DiskFile, Folder};
-pub use entry::{Entry, EpochRecord, LoggedBlock, Mark};
+pub use entry::{Entry, EpochRecord, KeptBatch, LoggedBlock, Mark};
 pub use error::{LogError, Origin};
 pub use format::{EntryKind, SegmentHeader, SegmentKind};
 pub use inspect::{Blocks, Epochs, Inspection, SegmentReport, inspect, verify};

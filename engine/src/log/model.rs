@@ -5,7 +5,9 @@ use super::commit::{Committer, Step};
 use super::forgetful::{Dice, Forgetful};
 use super::limits::{FULL_RETRY, SEGMENT_AGE};
 use super::state::{Observer, Phase, Settings};
-use super::{Entry, EpochRecord, Log, LogError, LogPosition, LoggedBlock, Mark, Options, Read};
+use super::{
+    Entry, EpochRecord, KeptBatch, Log, LogError, LogPosition, LoggedBlock, Mark, Options, Read,
+};
 use azud_event::block::{Layout, Peer};
 use azud_event::clock::Clock;
 use azud_event::dead_letter::Reason;
@@ -263,7 +265,17 @@ pub fn entry() -> impl Strategy<Value = Entry> {
     let epoch = (any::<u64>(), any::<u64>(), some_bytes(80))
         .prop_map(|(pipeline, epoch, bytes)| EpochRecord { pipeline, epoch, bytes });
     let mark = (some_bytes(20), some_bytes(40)).prop_map(|(name, bytes)| Mark { name, bytes });
-    prop_oneof![6 => block, 2 => epoch.prop_map(Entry::Epoch), 1 => mark.prop_map(Entry::Mark)]
+    let batch = (any::<u64>(), any::<i64>(), any::<u32>(), some_bytes(20), some_bytes(200));
+    let batch = batch.prop_map(|(epoch, kept_at, records, partition, bytes)| {
+        let kept_at = EventTime::from_nanoseconds(kept_at);
+        Entry::Batch(KeptBatch { epoch, kept_at, records, partition, bytes })
+    });
+    prop_oneof![
+        6 => block,
+        2 => epoch.prop_map(Entry::Epoch),
+        1 => mark.prop_map(Entry::Mark),
+        1 => batch,
+    ]
 }
 
 #[derive(Clone, Debug)]

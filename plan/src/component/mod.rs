@@ -14,15 +14,17 @@
 //! nothing behind.
 
 pub(crate) mod option;
+mod progress;
 mod sink;
 mod source;
 mod template;
 mod transform;
 
 pub use option::{
-    Default, OptionKind, OptionSpec, Options, SOURCE_OPTIONS, check_options, parse_duration,
-    parse_field,
+    Default, OptionKind, OptionSpec, Options, SINK_OPTIONS, SOURCE_OPTIONS, check_options,
+    parse_duration, parse_field,
 };
+pub use progress::{Progress as SinkProgress, Rewind, Stored};
 pub use sink::{Batch, Batches, Confirmation, Encoder, Refused, SinkFactory, SinkSpec, SinkTask};
 pub use source::{
     Acknowledged, Intake, Shutdown, SourceContext, SourceFactory, SourceSpec, SourceTask,
@@ -125,8 +127,10 @@ pub struct Example {
 /// What a component may use when it is built.
 #[derive(Clone)]
 pub struct BuildContext {
-    /// The id of the component in its document.
+    /// The full id of the component.
     pub id: String,
+    /// The pipeline that it is in; of a source, which several may share, empty.
+    pub pipeline: String,
     /// The instance's folder; a component keeps its own files below it.
     pub data_dir: PathBuf,
     /// The time.

@@ -145,6 +145,40 @@ pub const SOURCE_OPTIONS: &[OptionSpec] = &[
     },
 ];
 
+/// The options that every sink has beside its own; read by the plan ([`crate::plan::Stall`]).
+pub const SINK_OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "on_stall",
+        kind: OptionKind::OneOf(&[
+            ("spill", "what it cannot take is kept on disk, and delivered in order when it can"),
+            ("block", "its pipeline waits for it, and with it the other sinks of the pipeline"),
+            ("drop", "what it cannot take is let go, and counted"),
+        ]),
+        default: Default::None,
+        summary: "What happens when the sink does not deliver for `stalled_after`, or holds up \
+                  the other sinks of its pipeline. Without it `spill`; and `block` where \
+                  `intake.durability` is `memory`, which has no `spill`.",
+    },
+    OptionSpec {
+        name: "spill",
+        kind: OptionKind::Table(&[OptionSpec {
+            name: "max_bytes",
+            kind: OptionKind::Bytes { min: 1 << 20, max: 1 << 50 },
+            default: Default::Value("\"1GiB\""),
+            summary: "How much of what the sink cannot take is kept, below `spill` in `data_dir`. \
+                      Then its pipeline waits.",
+        }]),
+        default: Default::Value("{}"),
+        summary: "What is kept under `on_stall = \"spill\"`.",
+    },
+    OptionSpec {
+        name: "stalled_after",
+        kind: OptionKind::Duration,
+        default: Default::Value("\"5s\""),
+        summary: "How long a record may wait to be delivered before the sink counts as stalled.",
+    },
+];
+
 /// The written options of one table, already held against their specification.
 ///
 /// An accessor gives what was written, else the default of the specification; `None` when there is

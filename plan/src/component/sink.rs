@@ -1,9 +1,12 @@
 //! Sinks: where results go.
 
-use super::{BuildContext, BuildError, Example, Kind, OptionSpec, Options, Resource, RunError};
+use super::{
+    BuildContext, BuildError, Example, Kind, OptionSpec, Options, Resource, RunError, SinkProgress,
+};
 use crate::diagnostic::Checker;
 use azud_event::dead_letter::Fault;
 use azud_event::record::Record;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
@@ -33,6 +36,12 @@ pub trait SinkSpec: Send + Sync {
 
     /// Lists what it will hold of the outside.
     fn resources(&self) -> Vec<Resource>;
+
+    /// Whether its receiver keeps its progress beside its rows: its task then gives a
+    /// [`SinkProgress`], and what it was given is kept for a while, to be given again.
+    fn keeps_progress(&self) -> bool {
+        false
+    }
 
     /// Opens the sink.
     ///
@@ -67,7 +76,16 @@ pub trait Encoder: Send {
 }
 
 /// A built sink, ready to run.
+///
+/// A sink whose receiver keeps its progress beside its rows gives a [`SinkProgress`]. It is then
+/// told which epochs are complete, by batches without records: once one of epoch *e* comes, every
+/// batch of the epochs before *e* has come. And it does not deliver what its receiver has already.
 pub trait SinkTask: Send {
+    /// Gives the progress of the receiver, if it keeps one.
+    fn progress(&self) -> Option<Arc<SinkProgress>> {
+        None
+    }
+
     /// Runs until the queue ends, having delivered and confirmed every batch.
     ///
     /// Batches of one partition are delivered in the order of the queue. An error of the outside is
@@ -81,8 +99,8 @@ pub type Batches = futures_channel::mpsc::Receiver<Batch>;
 /// Some encoded records on their way to a sink.
 #[derive(Debug)]
 pub struct Batch {
-    /// Whole encoded records.
-    pub bytes: Vec<u8>,
+    /// Whole encoded records; none in a batch that only says which epochs are complete.
+    pub bytes: Bytes,
     /// How many records are in `bytes`.
     pub records: usize,
     /// Their partition; empty when the sink has only one.

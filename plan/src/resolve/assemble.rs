@@ -5,16 +5,18 @@
 
 use super::check::Input;
 use super::components::{Component, Graph, Role, Spec};
+use super::instance::Instance;
 use crate::component::{Kind, Port, SourceSpec};
 use crate::plan::{
-    Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, Timing, TransformNode,
+    Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, Stall, StallPolicy, Timing,
+    TransformNode,
 };
 use azud_event::id::SourceIndex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Makes the plan. `inputs` says for each component what feeds it.
-pub(super) fn assemble(graph: &Graph<'_>, inputs: &[Vec<Input>]) -> Plan {
+pub(super) fn assemble(graph: &Graph<'_>, inputs: &[Vec<Input>], instance: &Instance) -> Plan {
     let mut documents = Documents::new(graph);
     for (index, inputs) in inputs.iter().enumerate() {
         let fed = inputs.iter().filter(|input| graph.components[input.from].role != Role::Source);
@@ -30,6 +32,12 @@ pub(super) fn assemble(graph: &Graph<'_>, inputs: &[Vec<Input>]) -> Plan {
     }
     let pipelines = groups.into_values().map(|members| pipeline(graph, inputs, &numbers, &members));
     let mut pipelines: Vec<Pipeline> = pipelines.collect();
+    for sink in pipelines.iter_mut().flat_map(|pipeline| &mut pipeline.sinks) {
+        // Without a log there is nothing that a spill could be compared with after a crash.
+        if instance.log.is_none() && matches!(sink.stall.policy, StallPolicy::Spill { .. }) {
+            sink.stall.policy = StallPolicy::Block;
+        }
+    }
     pipelines.sort_by(|a, b| a.name.cmp(&b.name));
     Plan { sources, pipelines }
 }
@@ -171,5 +179,17 @@ fn sink(graph: &Graph<'_>, index: usize, inputs: &[Input]) -> Option<SinkNode> {
         kind: kind_of(component),
         spec: Arc::clone(spec),
         input: first.unwrap_or(Kind::Log),
+        stall: stall(component).unwrap_or_default(),
     })
+}
+
+/// Reads what the author of a sink said of its being in trouble.
+fn stall(component: &Component<'_>) -> Option<Stall> {
+    let options = component.options(component.factory?, &[]);
+    let policy = match options.one_of("on_stall") {
+        Some("block") => StallPolicy::Block,
+        Some("drop") => StallPolicy::Drop,
+        _ => StallPolicy::Spill { max_bytes: options.table("spill")?.bytes("max_bytes")? },
+    };
+    Some(Stall { policy, after: options.duration("stalled_after")? })
 }

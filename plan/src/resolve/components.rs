@@ -5,8 +5,8 @@ use super::files::{Documents, File};
 use super::{SECTIONS, vector};
 use crate::component::option::check::{check_value, check_with};
 use crate::component::{
-    OptionKind, OptionSpec, Options, Port, SOURCE_OPTIONS, SinkFactory, SinkSpec, SourceFactory,
-    SourceSpec, TransformFactory, TransformSpec,
+    OptionKind, OptionSpec, Options, Port, SINK_OPTIONS, SOURCE_OPTIONS, SinkFactory, SinkSpec,
+    SourceFactory, SourceSpec, TransformFactory, TransformSpec,
 };
 use crate::diagnostic::{Checker, Diagnostic, Span, codes, nearest};
 use crate::document::{Entry, Table, Text};
@@ -101,7 +101,8 @@ impl Factory {
     fn common(self) -> &'static [OptionSpec] {
         match self {
             Factory::Source(_) => SOURCE_OPTIONS,
-            Factory::Transform(_) | Factory::Sink(_) => &[],
+            Factory::Transform(_) => &[],
+            Factory::Sink(_) => SINK_OPTIONS,
         }
     }
 }

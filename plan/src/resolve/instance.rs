@@ -164,7 +164,7 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
                 name: "acknowledge",
                 kind: OptionKind::OneOf(&[
                     ("logged", "when its records are on this machine's disk"),
-                    ("delivered", "when every sink has confirmed them"),
+                    ("delivered", "when every sink has confirmed them, or has them in its spill"),
                 ]),
                 default: OptionDefault::Value("\"logged\""),
                 summary: "When a sender that can be answered is told that its records are safe.",

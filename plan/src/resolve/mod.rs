@@ -120,7 +120,7 @@ fn resolve(
     if checker.failed() {
         return (None, tests);
     }
-    let plan = assemble::assemble(&graph, &inputs);
+    let plan = assemble::assemble(&graph, &inputs, instance);
     if plan.pipelines.is_empty() {
         let title = "there is nothing to run: no document has a sink that is fed";
         checker.report(

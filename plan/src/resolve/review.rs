@@ -24,6 +24,7 @@ pub(super) fn review(
     rules(graph, checker);
     addresses(graph, instance, checker);
     files(graph, checker);
+    spills(graph, instance, checker);
     // Of a plan with holes it is not known who reads what.
     if !graph.incomplete {
         unread(graph, inputs, checker);
@@ -105,6 +106,19 @@ fn remedy(from: Kind, to: &[Kind], registry: &Registry) -> String {
     let sinks = registry.sinks.iter().filter(|sink| sink.inputs.contains(&from));
     let sinks: Vec<String> = sinks.map(|sink| format!("`{}`", sink.name)).collect();
     format!("sinks that take {} are {}", from.plural(), sinks.join(", "))
+}
+
+/// Refuses what no instance without a log can keep.
+fn spills(graph: &Graph<'_>, instance: &Instance, checker: &mut Checker) {
+    let sinks = graph.components.iter().filter(|component| component.role == Role::Sink);
+    for node in sinks.filter_map(|sink| sink.table.node("on_stall")) {
+        let spills = node.as_text().is_some_and(|text| text.text == "spill");
+        if spills && instance.log.is_none() {
+            let title = "a spill needs the log, and `intake.durability` is `memory`";
+            let found = Diagnostic::error(codes::CONTRADICTION, node.span, title, "");
+            checker.report(found.help("write `block` or `drop`, or take in to `disk`"));
+        }
+    }
 }
 
 fn rules(graph: &Graph<'_>, checker: &mut Checker) {

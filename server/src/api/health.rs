@@ -11,12 +11,18 @@ pub async fn health() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// Answers 200 when everything runs, else 503 with the reasons.
+/// Answers 200 when everything runs, else 503 with the reasons; and warns of what holds up nobody:
+/// sinks that have stalled.
 pub async fn ready(State(api): State<Api>) -> (StatusCode, Json<Value>) {
     let reasons = api.engine.not_ready();
-    if reasons.is_empty() {
-        (StatusCode::OK, Json(json!({ "ready": true })))
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ready": false, "reasons": reasons })))
+    let warnings = api.engine.warnings();
+    let mut answer = json!({ "ready": reasons.is_empty() });
+    if !warnings.is_empty() {
+        answer["warnings"] = warnings.into();
     }
+    if reasons.is_empty() {
+        return (StatusCode::OK, Json(answer));
+    }
+    answer["reasons"] = reasons.into();
+    (StatusCode::SERVICE_UNAVAILABLE, Json(answer))
 }

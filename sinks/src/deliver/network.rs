@@ -115,7 +115,7 @@ impl Group {
         for batch in &mut batches {
             let (from, taken) = (bytes.len(), std::mem::take(&mut batch.bytes));
             if bytes.is_empty() {
-                bytes = taken
+                bytes = taken.into()
             } else {
                 bytes.extend_from_slice(&taken)
             }

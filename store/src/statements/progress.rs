@@ -5,7 +5,8 @@ use crate::{Delivery, Progress, StoreError, Writer};
 use azud_event::time::EventTime;
 use uuid::Uuid;
 
-const PROGRESS: &str = "SELECT pipeline, incarnation, confirmed_epoch, plan_version, rows_total
+const PROGRESS: &str = "SELECT pipeline, incarnation, confirmed_epoch, plan_version, rows_total,
+                          updated_at
                         FROM sink_progress WHERE sink_id = $1 AND instance_id = $2";
 
 /// Gives how far a sink is.
@@ -19,6 +20,9 @@ pub(crate) async fn progress(
 }
 
 /// Adds a delivery that wrote so many rows.
+///
+/// # Errors
+/// [`StoreError::WentBack`] when there is less than the delivery expects.
 pub(super) async fn advance(
     transaction: &mut Transaction<'_>,
     writer: &Writer,
@@ -30,8 +34,14 @@ pub(super) async fn advance(
     let stored = transaction.rows(PROGRESS, &key).await?;
     let stored = stored.first().map(read).transpose()?;
     let mut progress = stored.unwrap_or_else(|| Progress::none(writer.incarnation));
+    if let Some(expected) = delivery.expects {
+        let epoch = progress.epoch_of(expected.incarnation, &expected.pipeline);
+        if epoch < Some(expected.epoch) {
+            return Err(StoreError::WentBack { epoch, at: progress.updated_at });
+        }
+    }
     progress.advance(delivery.progress, rows);
-    if let Some(alert) = delivery.alerts.last() {
+    if let Some(alert) = delivery.alerts.last().filter(|_| progress.epoch.is_none()) {
         progress.pipeline.clone_from(&alert.rule.pipeline);
     }
     let [sink_id, instance] = key;
@@ -67,5 +77,6 @@ fn read(row: &Row) -> Result<Progress, StoreError> {
         epoch: row.optional_integer("confirmed_epoch")?.map(i64::unsigned_abs),
         plan_version: row.optional_text("plan_version")?,
         rows_total: row.count("rows_total")?,
+        updated_at: Some(row.time("updated_at")?),
     })
 }

@@ -45,7 +45,7 @@ fn alert(host: &str, revision: u64, from: i64, to: i64) -> Alert {
 }
 
 async fn apply(store: &Store, alerts: &[Alert]) -> usize {
-    let delivery = Delivery { sink_id: "store", progress: None, alerts };
+    let delivery = Delivery { sink_id: "store", expects: None, progress: None, alerts };
     let applied = store.apply(&delivery).await.unwrap();
     assert_eq!(applied.written + applied.repeated, alerts.len());
     applied.written
@@ -265,7 +265,7 @@ async fn a_database_that_another_holds_is_busy_and_nothing_is_written() {
     let held = shell.begin_with("BEGIN IMMEDIATE").await.unwrap();
     execute(&store, "PRAGMA busy_timeout = 10").await;
     let alerts = [alert("web1", 1, 0, 5)];
-    let delivery = Delivery { sink_id: "store", progress: None, alerts: &alerts };
+    let delivery = Delivery { sink_id: "store", expects: None, progress: None, alerts: &alerts };
     let busy = store.apply(&delivery).await.unwrap_err();
     assert!(matches!(busy, StoreError::Busy(_)), "{busy:?}");
     assert!(busy.retry_helps());
@@ -282,7 +282,7 @@ async fn a_database_that_may_not_grow_is_full_and_nothing_is_written() {
     assert!(pages < 64, "{pages}");
     execute(&store, "PRAGMA max_page_count = 64").await;
     let many: Vec<_> = (0..500).map(|host| alert(&format!("web{host}"), 1, 0, 5)).collect();
-    let delivery = Delivery { sink_id: "store", progress: None, alerts: &many };
+    let delivery = Delivery { sink_id: "store", expects: None, progress: None, alerts: &many };
     let full = store.apply(&delivery).await.unwrap_err();
     assert!(matches!(full, StoreError::DiskFull(_)), "{full:?}");
     assert!(full.retry_helps());
@@ -465,10 +465,16 @@ async fn a_database_of_a_later_version_is_refused_by_name(place: &Place) {
 async fn progress_goes_with_the_rows(place: &Place) {
     let store = place.open().await;
     assert_eq!(store.progress("store").await.unwrap(), None);
-    let reached = |epoch| Reached { incarnation: [7; 16], epoch, plan_version: "b3:9".to_owned() };
+    let reached = |epoch| Reached {
+        incarnation: [7; 16],
+        pipeline: "auth".to_owned(),
+        epoch,
+        plan_version: Some("b3:9".to_owned()),
+    };
     let deliver = async |epoch: u64, alerts: &[Alert]| {
         let progress = reached(epoch);
-        let delivery = Delivery { sink_id: "store", progress: Some(&progress), alerts };
+        let delivery =
+            Delivery { sink_id: "store", expects: None, progress: Some(&progress), alerts };
         store.apply(&delivery).await.unwrap();
     };
     deliver(3, &[alert("web1", 1, 0, 5), alert("web2", 1, 0, 5)]).await;
@@ -482,11 +488,29 @@ async fn progress_goes_with_the_rows(place: &Place) {
         epoch: Some(9),
         plan_version: Some("b3:9".to_owned()),
         rows_total: 2,
+        updated_at: Some(EventTime::EPOCH),
     };
     assert_eq!(progress, expected);
+    assert_eq!(progress.epoch_of([7; 16], "auth"), Some(9));
+    assert_eq!(progress.epoch_of([7; 16], "net").or(progress.epoch_of([8; 16], "auth")), None);
     apply(&store, &[alert("web3", 1, 0, 5)]).await;
     let progress = store.progress("store").await.unwrap().unwrap();
     assert_eq!(progress, Progress { rows_total: 3, ..expected });
+    // A database that is behind what a sink knows takes nothing.
+    let alerts = [alert("web4", 1, 0, 5)];
+    for (known, refused) in [(9, false), (10, true)] {
+        let (known, next) = (reached(known), reached(11));
+        let (expects, progress) = (Some(&known), Some(&next));
+        let delivery = Delivery { sink_id: "store", expects, progress, alerts: &alerts };
+        if refused {
+            // As the restored copy of before.
+            execute(&store, "UPDATE sink_progress SET confirmed_epoch = 9").await;
+            let error = store.apply(&delivery).await.unwrap_err();
+            assert!(matches!(error, StoreError::WentBack { epoch: Some(9), .. }), "{error:?}");
+        } else {
+            store.apply(&delivery).await.unwrap();
+        }
+    }
     let epochs = "SELECT count(*) FROM alert_revisions WHERE epoch = 3";
     assert_eq!(number(&store, epochs).await, 2);
 }
@@ -533,7 +557,7 @@ async fn a_server_that_comes_back_is_written_to_again() {
     apply(&store, &[alert("web1", 1, 0, 5)]).await;
     server.kill();
     let alerts = [alert("web1", 2, 0, 9)];
-    let delivery = Delivery { sink_id: "store", progress: None, alerts: &alerts };
+    let delivery = Delivery { sink_id: "store", expects: None, progress: None, alerts: &alerts };
     for _ in 0..2 {
         let gone = store.apply(&delivery).await.unwrap_err();
         assert!(matches!(gone, StoreError::Unreachable(_)), "{gone:?}");
