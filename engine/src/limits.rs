@@ -64,8 +64,8 @@ pub const SPILL_MARK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a spill that cannot be opened, read or tidied up is left alone.
 pub const SPILL_RETRY: Duration = Duration::from_secs(1);
 
-/// For how long a process that was told to stop delivers what is in a spill: what is left comes after
-/// the next start, and whoever stops it waits.
+/// For how long a process that was told to stop delivers what is in a spill: what is left comes
+/// after the next start, and whoever stops it waits.
 pub const SPILL_STOP: Duration = Duration::from_secs(10);
 
 /// How many batches may have been given to a sink before the oldest of them is delivered: what is

@@ -1,9 +1,9 @@
 //! How far a sink is: kept in the transaction of the rows that it counts, so that neither is ever
 //! ahead of the other.
 //!
-//! Epochs are numbered in a pipeline of an incarnation and mean nothing without it (DESIGN §3). A sink
-//! reads its progress when it begins; where the database went back (a backup, a replica that was
-//! behind), it is behind what the engine knows, and the engine delivers again from there.
+//! Epochs are numbered in a pipeline of an incarnation and mean nothing without it (DESIGN §3). A
+//! sink reads its progress when it begins; where the database went back (a backup, a replica that
+//! was behind), it is behind what the engine knows, and the engine delivers again from there.
 
 use azud_event::time::EventTime;
 use uuid::Uuid;

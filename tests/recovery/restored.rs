@@ -7,7 +7,7 @@ use crate::support::postgres::Postgres;
 use crate::support::wait;
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(180);
 
 /// Everything that the tables say of what was told, and when.
 const HISTORY: &str = "SELECT alert_id, revision, change, severity, event_count, at

@@ -290,8 +290,8 @@ fn what_left_its_epoch_is_written_whatever_is_repeated() {
     let mut writer = Writer::new(path.clone(), 1 << 20, Some(epochs));
     // Before epoch 9 all is there, so what is repeated of it is: but not what a spill held.
     writer.write(5, letter(5, 1)).unwrap();
-    writer.write(crate::dead_letter::OF_NO_EPOCH, letter(5, 2)).unwrap();
+    writer.write(crate::dead_letter::OF_NO_EPOCH, letter(5, 3)).unwrap();
     let text = fs::read_to_string(path.join("00000001.jsonl")).unwrap();
     assert_eq!(text.lines().count(), 2, "{text}");
-    assert!(text.lines().last().unwrap().contains("5 2"), "{text}");
+    assert!(text.lines().last().unwrap().contains("5 3"), "{text}");
 }

@@ -2,9 +2,9 @@
 //! beside its rows, such as a database.
 //!
 //! ```text
-//!  engine  batches, and word of each epoch that is complete ──▶ sink ──▶ rows and progress, together
-//!    ▲                                                            │
-//!    └──────────────── told again at each start and commit ◀──────┘
+//!  engine  batches, and word of each complete epoch ──▶ sink ──▶ rows and progress, together
+//!    ▲                                                    │
+//!    └──────── told again at each start and commit ◀──────┘
 //! ```
 //!
 //! A receiver may go back: a database is restored from an older copy. Then the sink says so, and

@@ -129,6 +129,7 @@ impl Run {
     }
 }
 
+#[cfg(test)]
 #[path = "nested_tests.rs"]
 mod nested;
 

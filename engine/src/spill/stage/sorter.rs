@@ -1,5 +1,5 @@
-//! Puts the batches of a sink in the order of their epochs, for a spill from which a receiver can be
-//! given everything again that it lacks.
+//! Puts the batches of a sink in the order of their epochs, for a spill from which a receiver can
+//! be given everything again that it lacks.
 //!
 //! What has come waits until its epoch is complete. So what stands in the spill behind word of an
 //! epoch is of that epoch or a later one, and the receiver's progress names a place in the spill.
