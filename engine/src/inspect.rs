@@ -121,7 +121,7 @@ pub fn log(data_dir: &Path, reading: Reading) -> Result<LogReport, InspectError>
         for source in whole.iter().flat_map(|known| &known.sources) {
             sources.insert(source_key(&source.id), source.id.clone());
         }
-        let oldest = whole.iter().rev().take(checkpoint::KEPT).last();
+        let oldest = whole.iter().rev().take(checkpoint::KEPT).next_back();
         if let Some((oldest, from)) = oldest.and_then(|it| Some((it, it.needs_log_from?))) {
             holds.push(Hold { pipeline, next: oldest.next, from });
         }

@@ -157,7 +157,7 @@ impl<'a> Compiler<'a> {
     fn remap_config(&self) -> CompileConfig {
         let mut config = CompileConfig::default();
         for name in self.identity {
-            let path = OwnedTargetPath::event(OwnedValuePath::single_field(*name));
+            let path = OwnedTargetPath::event(OwnedValuePath::single_field(name));
             config.set_read_only_path(path, true);
         }
         config

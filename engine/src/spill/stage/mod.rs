@@ -169,6 +169,7 @@ struct Outcome {
 }
 
 /// The spill, as far as there is one.
+#[expect(clippy::large_enum_variant, reason = "a stage has one")]
 enum Store {
     /// Nothing is kept here.
     None,
@@ -183,6 +184,7 @@ enum Store {
 }
 
 /// What a thread that may block has done.
+#[expect(clippy::large_enum_variant, reason = "it is moved once for a MiB that was read")]
 enum Done {
     Opened(Result<(Spill, Option<Missing>), LogError>),
     Read {
