@@ -4,11 +4,10 @@
 use crate::recovery::load::{Lines, OFTEN, SOURCE};
 use crate::support::files::Folder;
 use crate::support::instance::Instance;
-use crate::support::program::{Program, azud, free_address};
+use crate::support::program::{Program, azud};
 use crate::support::receiver::Receiver;
 use crate::support::wait;
 use serde_json::Value;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long an instance may take to come to what a test waits for.
@@ -18,7 +17,8 @@ const SOON: Duration = Duration::from_secs(60);
 const CREDIT: &str = "credit_bytes = \"1MiB\"\n";
 
 /// A second sink of files, and one that sends to an address.
-fn sinks(address: SocketAddr, more: &str) -> String {
+fn sinks(receiver: &Receiver, more: &str) -> String {
+    let address = receiver.address();
     format!(
         r#"
 [sinks.also]
@@ -77,8 +77,8 @@ fn metric(instance: &Instance, name: &str) -> f64 {
 
 #[test]
 fn one_dead_sink_of_three_stops_nobody_and_gets_everything_in_order() {
-    let (address, mut lines) = (free_address(), Lines::default());
-    let instance = Instance::start(&[OFTEN, CREDIT, SOURCE, &sinks(address, "")].concat());
+    let (receiver, mut lines) = (Receiver::silent(), Lines::default());
+    let instance = Instance::start(&[OFTEN, CREDIT, SOURCE, &sinks(&receiver, "")].concat());
     for _ in 0..4 {
         lines.append(&instance.folder, 10_000);
         all_written(&instance, lines.count);
@@ -87,7 +87,7 @@ fn one_dead_sink_of_three_stops_nobody_and_gets_everything_in_order() {
     assert_eq!(ready.status, 200, "{}", ready.body);
     assert!(ready.body.contains("sink `far` has stalled"), "{}", ready.body);
     assert!(metric(&instance, "azud_sink_spilled_events_total") > 30_000.0);
-    let receiver = Receiver::listen(address);
+    receiver.listen();
     lines.append(&instance.folder, 10_000);
     let received = all_received(&receiver, lines.count);
     assert_eq!(received.len(), lines.count, "some came twice");
@@ -106,8 +106,8 @@ fn one_dead_sink_of_three_stops_nobody_and_gets_everything_in_order() {
 
 #[test]
 fn a_dead_sink_gets_everything_after_checkpoints_and_kills() {
-    let (address, mut lines) = (free_address(), Lines::default());
-    let document = [OFTEN, CREDIT, SOURCE, &sinks(address, "")].concat();
+    let (receiver, mut lines) = (Receiver::silent(), Lines::default());
+    let document = [OFTEN, CREDIT, SOURCE, &sinks(&receiver, "")].concat();
     let mut folder = Folder::new();
     for _ in 0..4 {
         let instance = Instance::start_in(folder, &document, &[]);
@@ -122,7 +122,7 @@ fn a_dead_sink_gets_everything_after_checkpoints_and_kills() {
         folder = instance.kill().1;
     }
     let instance = Instance::start_in(folder, &document, &[]);
-    let receiver = Receiver::listen(address);
+    receiver.listen();
     all_received(&receiver, lines.count);
     let (ended, folder) = instance.stop();
     assert!(ended.status.success(), "{:?}", ended.errors);
@@ -136,8 +136,8 @@ fn a_dead_sink_gets_everything_after_checkpoints_and_kills() {
 
 #[test]
 fn what_is_dropped_is_counted() {
-    let (address, mut lines) = (free_address(), Lines::default());
-    let sinks = sinks(address, "on_stall = \"drop\"");
+    let (receiver, mut lines) = (Receiver::silent(), Lines::default());
+    let sinks = sinks(&receiver, "on_stall = \"drop\"");
     let instance = Instance::start(&[OFTEN, CREDIT, SOURCE, &sinks].concat());
     for _ in 0..3 {
         lines.append(&instance.folder, 10_000);
@@ -145,7 +145,7 @@ fn what_is_dropped_is_counted() {
     }
     let ready = instance.get("/ready");
     assert!(ready.body.contains("is dropped"), "{}", ready.body);
-    let receiver = Receiver::listen(address);
+    receiver.listen();
     wait::until("everything to be received or counted as dropped", SOON, || {
         let dropped = instance.metrics().sum(
             "azud_component_discarded_events_total",
@@ -159,8 +159,8 @@ fn what_is_dropped_is_counted() {
 
 #[test]
 fn a_full_spill_holds_its_pipeline_and_loses_nothing() {
-    let (address, mut lines) = (free_address(), Lines::default());
-    let sinks = sinks(address, "spill.max_bytes = \"1MiB\"");
+    let (receiver, mut lines) = (Receiver::silent(), Lines::default());
+    let sinks = sinks(&receiver, "spill.max_bytes = \"1MiB\"");
     let instance = Instance::start(&[OFTEN, CREDIT, SOURCE, &sinks].concat());
     lines.append(&instance.folder, 40_000);
     let why = wait::until("the instance to say that it waits", SOON, || {
@@ -170,7 +170,7 @@ fn a_full_spill_holds_its_pipeline_and_loses_nothing() {
     assert!(why.contains("its spill is full"), "{why}");
     let written = instance.folder.lines("also.jsonl").len();
     assert!(written < lines.count, "nothing was held");
-    let receiver = Receiver::listen(address);
+    receiver.listen();
     all_received(&receiver, lines.count);
     all_written(&instance, lines.count);
     assert!(instance.stop().0.status.success());
@@ -178,8 +178,8 @@ fn a_full_spill_holds_its_pipeline_and_loses_nothing() {
 
 #[test]
 fn a_sink_that_was_removed_is_named_and_comes_back_or_is_given_up() {
-    let (address, mut lines) = (free_address(), Lines::default());
-    let with = [OFTEN, SOURCE, &sinks(address, "")].concat();
+    let (receiver, mut lines) = (Receiver::silent(), Lines::default());
+    let with = [OFTEN, SOURCE, &sinks(&receiver, "")].concat();
     let without = [OFTEN, SOURCE].concat();
     let instance = Instance::start(&with);
     lines.append(&instance.folder, 1_000);
@@ -201,7 +201,7 @@ fn a_sink_that_was_removed_is_named_and_comes_back_or_is_given_up() {
         assert!(ended.status.success(), "{:?}", ended.errors);
         folder = same;
     }
-    let receiver = Receiver::listen(address);
+    receiver.listen();
     let instance = Instance::start_in(folder, &with, &[]);
     wait::until("what was kept to be received", SOON, || {
         (receiver.lines().len() == 1_000).then_some(())
@@ -213,8 +213,8 @@ fn a_sink_that_was_removed_is_named_and_comes_back_or_is_given_up() {
 
 #[test]
 fn a_spill_that_is_gone_is_refused_until_the_gap_is_accepted() {
-    let (address, mut lines) = (free_address(), Lines::default());
-    let document = [OFTEN, SOURCE, &sinks(address, "")].concat();
+    let (receiver, mut lines) = (Receiver::silent(), Lines::default());
+    let document = [OFTEN, SOURCE, &sinks(&receiver, "")].concat();
     let instance = Instance::start(&document);
     lines.append(&instance.folder, 1_000);
     all_written(&instance, lines.count);
@@ -227,7 +227,7 @@ fn a_spill_that_is_gone_is_refused_until_the_gap_is_accepted() {
     assert!(said.contains("1000 records of `far`"), "{said}");
 
     let instance = Instance::start_in(folder, &document, &["--accept-gap", "far"]);
-    let receiver = Receiver::listen(address);
+    receiver.listen();
     lines.append(&instance.folder, 10);
     wait::until("what comes now to be received", SOON, || {
         (receiver.lines().len() == 10).then_some(())

@@ -1,30 +1,54 @@
 //! A server that takes what an `http` sink sends, and remembers it.
 
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
+};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
-/// A server on a thread of its own, which lives as long as the tests do.
-pub struct Receiver(Arc<Mutex<Vec<String>>>);
+/// An address at which nobody answers, until it listens. It is held all the time, so that nobody
+/// else answers there either.
+pub struct Receiver {
+    address: SocketAddr,
+    socket: OwnedFd,
+    lines: Arc<Mutex<Vec<String>>>,
+}
 
 impl Receiver {
-    /// Listens on an address.
-    pub fn listen(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
-        let lines = Arc::default();
-        let taken = Arc::clone(&lines);
+    /// Takes an address.
+    pub fn silent() -> Self {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None).unwrap();
+        let any = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
+        bind(socket.as_raw_fd(), &any).unwrap();
+        let bound: SockaddrIn = getsockname(socket.as_raw_fd()).unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, bound.port()));
+        Receiver { address, socket, lines: Arc::default() }
+    }
+
+    /// Gives its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers from now on, on threads that live as long as the tests do.
+    pub fn listen(&self) {
+        listen(&self.socket, Backlog::new(16).unwrap()).unwrap();
+        let listener = TcpListener::from(self.socket.try_clone().unwrap());
+        let taken = Arc::clone(&self.lines);
         std::thread::spawn(move || {
             for connection in listener.incoming() {
                 let lines = Arc::clone(&taken);
                 std::thread::spawn(move || serve(connection.unwrap(), &lines));
             }
         });
-        Receiver(lines)
     }
 
     /// Gives the lines of all bodies so far.
     pub fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.lines.lock().unwrap().clone()
     }
 }
 

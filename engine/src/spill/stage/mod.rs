@@ -126,8 +126,8 @@ pub struct Stage {
     marked_at: Duration,
     /// When something was last dropped.
     dropped_at: Duration,
-    /// When the gauges were last set.
-    shown_at: Option<Duration>,
+    /// When the gauges were last set, and to how many bytes.
+    shown: Option<(Duration, u64)>,
     letters: SinkQueue,
     /// What is to be set aside.
     aside: VecDeque<Batch>,
@@ -249,7 +249,7 @@ impl Stage {
             not_before: Duration::ZERO,
             marked_at: Duration::ZERO,
             dropped_at: Duration::ZERO,
-            shown_at: None,
+            shown: None,
             letters: parts.letters,
             aside: VecDeque::new(),
             meter: parts.meter,

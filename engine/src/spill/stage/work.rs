@@ -529,12 +529,13 @@ impl Stage {
         };
         let (before, _) = self.stall_meter.state();
         self.stall_meter.enter(state);
-        let due = self.shown_at.is_none_or(|shown| shown + SPILL_MARK_INTERVAL <= sight.now);
+        let due = self.shown.is_none_or(|(shown, _)| shown + SPILL_MARK_INTERVAL <= sight.now);
         if matches!(self.store, Store::Open { .. }) && (due || before != state) {
-            self.shown_at = Some(sight.now);
+            let bytes = self.ledger.bytes();
+            self.shown = Some((sight.now, bytes));
             let oldest = self.hands.oldest_kept_at();
             let oldest = oldest.or_else(|| self.ready.front().map(|ready| ready.kept_at));
-            self.stall_meter.holds(self.ledger.bytes(), self.ledger.records(), oldest);
+            self.stall_meter.holds(bytes, self.ledger.records(), oldest);
         }
     }
 
@@ -547,11 +548,10 @@ impl Stage {
             spans.push(until(self.not_before));
         }
         if let Store::Open { spill, .. } = &self.store {
-            let shown = self.shown_at.unwrap_or(sight.now);
+            let (shown, bytes) = self.shown.unwrap_or((sight.now, 0));
             let busy = !spill.is_marked() || !self.ledger.is_empty();
-            spans.push(
-                busy.then_some(shown.max(self.marked_at) + SPILL_MARK_INTERVAL).and_then(until),
-            );
+            let due = shown.max(self.marked_at) + SPILL_MARK_INTERVAL;
+            spans.push((busy || bytes != self.ledger.bytes()).then_some(due).and_then(until));
         }
         spans.push(self.until.and_then(until));
         spans.push(self.sorter.as_ref().and_then(|sorter| sorter.due(sight.now)));
