@@ -53,6 +53,12 @@ impl Reader {
         self.position
     }
 
+    /// Goes on at a later position, which is an entry's position or end.
+    pub fn skip_to(&mut self, position: LogPosition) {
+        self.position = position;
+        self.open = None;
+    }
+
     /// Gives what stands next; `None` when nothing durable does yet.
     ///
     /// # Errors

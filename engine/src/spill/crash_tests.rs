@@ -262,6 +262,31 @@ fn a_full_budget_takes_no_more_until_something_is_delivered() {
     assert!(files < (1 << 19), "{files} bytes");
 }
 
+/// What a sink had in its hands when it was put into the spill is delivered without being read
+/// back, and its files go.
+#[test]
+fn a_reader_passes_over_what_was_delivered_meanwhile() {
+    let disk = Forgetful::new();
+    let run = Run::within(&disk, None, 1 << 20).unwrap();
+    let mut reader = run.spill.reader();
+    let mut ends = Vec::new();
+    for number in 0..14 {
+        assert!(run.keep(&batch(0, number)));
+        ends.push(run.ledger.durable_to());
+    }
+    let segments = disk.files().len();
+    run.ledger.delivered(ends[11], 12, 12 * BATCH_BYTES as u64);
+    run.spill.let_go().unwrap();
+    assert!(disk.files().len() < segments, "nothing was let go");
+    let (found, read) = reader.read();
+    read.unwrap();
+    let found = found.into_iter().map(|found| match found {
+        Found::Batch(batch) => batch,
+        Found::Damaged(bytes) => panic!("{bytes} bytes are damaged"),
+    });
+    assert_eq!(numbers(&found.collect::<Vec<_>>()), [12, 13]);
+}
+
 #[test]
 fn a_full_disk_keeps_what_it_took_for_when_there_is_room() {
     let disk = Forgetful::new();

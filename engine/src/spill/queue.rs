@@ -274,6 +274,12 @@ impl SpillReader {
     /// # Errors
     /// When a file cannot be read; what was found before is given, and the next call tries again.
     pub fn read(&mut self) -> (Vec<Found>, Result<(), LogError>) {
+        // What the sink had in its hands when it was put here is delivered without being read, and
+        // may be gone.
+        let (position, delivered) = (self.reader.position(), self.ledger.delivered_to());
+        if position >= self.again_to && position < delivered {
+            self.reader.skip_to(delivered);
+        }
         let mut found = Vec::new();
         let mut bytes = 0;
         while bytes < SPILL_READ_BYTES {
