@@ -87,7 +87,9 @@ impl Schedule {
                 epochs.push(Vec::new());
             }
         }
-        Schedule { epochs, restores: random.next() }
+        // Behind one epoch in eight.
+        let restores = random.next() & random.next() & random.next();
+        Schedule { epochs, restores }
     }
 
     /// Gives for each epoch the time before which nothing comes any more behind it.
