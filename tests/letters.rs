@@ -160,10 +160,10 @@ fn letters_are_listed_shown_and_discarded_while_the_instance_runs() {
 fn letters_are_counted_once_though_the_process_is_killed() {
     let (mut dice, document) = (Dice::new(), [OFTEN, DOCUMENT, ALERTS].concat());
     let (mut folder, mut count) = (Folder::new(), 0);
-    for _ in 0..8 {
-        count = append(&folder, count, 100 * dice.throw(1..60));
+    for _ in 0..6 {
+        count = append(&folder, count, 100 * dice.throw(1..25));
         let instance = Instance::start_in(folder, &document, &[]);
-        let more = dead_letters(&instance.folder).len() + dice.throw(1..400);
+        let more = dead_letters(&instance.folder).len() + dice.throw(1..200);
         wait::until("something to be set aside", PATIENCE, || {
             // It may have been all there is.
             let there = dead_letters(&instance.folder).len();
@@ -201,7 +201,7 @@ fn a_pipeline_waits_when_its_letters_have_used_up_their_budget() {
     let settings = "dead_letters.max_bytes = \"4MiB\"\n";
     let instance = Instance::start(&[OFTEN, settings, DOCUMENT].concat());
     let folder = &instance.folder;
-    let count = append(folder, 0, 150_000);
+    let count = append(folder, 0, 100_000);
     let says = |words: &str| instance.errors().iter().any(|line| line.contains(words));
     wait::until("the alarm", PATIENCE, || says("have nearly used up their budget").then_some(()));
     wait::until("the wait", PATIENCE, || says("their pipeline waits").then_some(()));

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The manifest says where each source stands in the log, the event clock, the marks by which
-//! repeats are known, and for each key group of each step how many bytes its state has. A file is
+//! repeats are known, for each key group of each step how many bytes its state has, and the plan
+//! that made it. A file is
 //! written under another name, synced and renamed; so a checkpoint is whole or not there. The last
 //! two that are whole are kept, and the log is held for the older one: a file that has gone bad
 //! costs a longer replay, not the state.
@@ -15,6 +16,7 @@
 use crate::event_clock::ClockState;
 use crate::feed::Epoch;
 use crate::log::LogPosition;
+use crate::plan_text::Planned;
 use crate::spill::SpillState;
 use azud_event::id::StreamId;
 use azud_event::time::EventTime;
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The first bytes of a checkpoint; the last is its version.
 const MAGIC: &[u8; 8] = b"azudcp\0\x01";
@@ -54,6 +57,8 @@ pub struct Checkpoint {
     pub groups: Vec<GroupState>,
     /// What sinks owe that have not delivered it.
     pub spills: Vec<SpillState>,
+    /// The plan that made it; empty where that is not known.
+    pub plan: Arc<[Planned]>,
 }
 
 /// Where a source stands.
@@ -117,6 +122,8 @@ struct Manifest {
     keys: Vec<u64>,
     #[serde(default)]
     spills: Vec<SpillState>,
+    #[serde(default)]
+    plan: Arc<[Planned]>,
 }
 
 impl Checkpoint {
@@ -193,6 +200,7 @@ impl Checkpoint {
             groups: sizes.collect(),
             keys: self.groups.iter().map(|group| group.keys).collect(),
             spills: self.spills.clone(),
+            plan: Arc::clone(&self.plan),
         };
         let manifest =
             serde_json::to_vec(&manifest).expect("numbers, texts and lists have a form in JSON");
@@ -226,8 +234,8 @@ impl Checkpoint {
             groups.push(GroupState { step, group, shape, keys, state: bytes });
             rest = state.1;
         }
-        let Manifest { next, now, sources, clock, spills, .. } = manifest;
-        Ok(Checkpoint { next, now, sources, clock, groups, spills })
+        let Manifest { next, now, sources, clock, spills, plan, .. } = manifest;
+        Ok(Checkpoint { next, now, sources, clock, groups, spills, plan })
     }
 }
 
@@ -303,6 +311,13 @@ mod tests {
                 stored: 7,
             }],
             groups: vec![group(0, b""), group(3, b"three"), group(255, &[0; 1000])],
+            plan: [Planned {
+                role: "transform".to_owned(),
+                id: "minutes".to_owned(),
+                kind: "summarize".to_owned(),
+                text: "type = \"summarize\"\n".to_owned(),
+            }]
+            .into(),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::feed::{Epoch, Feed};
 use crate::intake::Ring;
 use crate::log::{Log, LogError, LogPosition, Observer, Phase};
+use crate::plan_text::Planned;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,6 +82,7 @@ pub struct Keeper {
 /// The whole checkpoints of one pipeline.
 pub struct Kept {
     folder: PathBuf,
+    plan: Arc<[Planned]>,
     /// The epoch of each and from where it needs the log, the oldest first; at most
     /// [`checkpoint::KEPT`] of them.
     whole: VecDeque<(Epoch, Option<LogPosition>)>,
@@ -143,7 +145,8 @@ impl Keeper {
 
 impl Keeping {
     fn run(mut self) {
-        while let Ok((pipeline, checkpoint)) = self.receiver.recv() {
+        while let Ok((pipeline, mut checkpoint)) = self.receiver.recv() {
+            checkpoint.plan = Arc::clone(&self.pipelines[pipeline].plan);
             match self.write(&self.pipelines[pipeline].folder, &checkpoint) {
                 Ok(()) => {
                     self.pipelines[pipeline].add(&checkpoint);
@@ -186,12 +189,12 @@ impl Keeping {
 }
 
 impl Kept {
-    /// Looks at what is kept of a pipeline.
+    /// Looks at what is kept of a pipeline, which now runs by `plan`.
     ///
     /// # Errors
     /// When its folder cannot be read.
-    pub fn below(folder: PathBuf) -> Result<Kept, CheckpointError> {
-        let mut kept = Kept { folder, whole: VecDeque::new() };
+    pub fn below(folder: PathBuf, plan: Arc<[Planned]>) -> Result<Kept, CheckpointError> {
+        let mut kept = Kept { folder, plan, whole: VecDeque::new() };
         for path in checkpoint::list(&kept.folder)? {
             if let Ok(known) = Checkpoint::read(&path) {
                 kept.add(&known);
@@ -234,7 +237,7 @@ mod tests {
         }
         let damaged = checkpoint::list(&folder).unwrap().pop().unwrap();
         fs::write(&damaged, b"azud").unwrap();
-        let mut kept = Kept::below(folder.clone()).unwrap();
+        let mut kept = Kept::below(folder.clone(), [].into()).unwrap();
         let epochs = || -> Vec<_> {
             let paths = checkpoint::list(&folder).unwrap();
             paths.iter().filter_map(|path| checkpoint::epoch_of(path)).collect()

@@ -283,6 +283,7 @@ fn plan(script: &Script, keeps: &[Keep; 3], stall: &Stall) -> Plan {
         kind: "test",
         spec,
         outputs: reads(&[Reader::Sink(sink)]),
+        written: "".into(),
     };
     let sink = |(index, keep): (usize, &Keep)| SinkNode {
         id: format!("keep{index}"),
@@ -304,7 +305,13 @@ fn plan(script: &Script, keeps: &[Keep; 3], stall: &Stall) -> Plan {
         sinks: keeps.iter().enumerate().map(sink).collect(),
     };
     let spec = Arc::new(script.clone());
-    let source = Source { id: "lines".into(), kind: "test", spec, timing: Timing::default() };
+    let source = Source {
+        id: "lines".into(),
+        kind: "test",
+        spec,
+        timing: Timing::default(),
+        written: "".into(),
+    };
     Plan { sources: vec![source], pipelines: vec![pipeline] }
 }
 

@@ -5,6 +5,7 @@
 //! checkpoints say.
 
 pub use crate::checkpoint::epoch_of;
+pub use crate::plan_text::Planned;
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError, SourcePosition};
 use crate::event_clock::ClockState;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How deep the folders of pipelines may nest; a circle of links ends here.
 const NESTED_MAX: usize = 32;
@@ -162,6 +164,8 @@ pub struct CheckpointReport {
     pub sources: Vec<SourceReport>,
     /// What each keyed step holds.
     pub steps: Vec<StepReport>,
+    /// The plan that made it: sources, transforms, sinks; empty where that is not known.
+    pub plan: Arc<[Planned]>,
 }
 
 /// Where a source stands in a checkpoint.
@@ -184,7 +188,7 @@ pub struct SourceReport {
 pub struct StepReport {
     /// The hash of its id.
     pub key: u64,
-    /// Its id, where a document is known that has it.
+    /// Its id, where the plan is known.
     pub id: Option<String>,
     /// What happened before this is no longer waited for.
     pub watermark: Option<EventTime>,
@@ -265,6 +269,7 @@ impl CheckpointReport {
             needs_log_from: known.needs_log_from(),
             sources: known.sources.iter().map(|it| SourceReport::of(it, &known.clock)).collect(),
             steps: steps_of(known),
+            plan: Arc::clone(&known.plan),
         }
     }
 }
@@ -284,11 +289,13 @@ impl SourceReport {
 
 /// Lists the steps that hold something, by key.
 fn steps_of(known: &Checkpoint) -> Vec<StepReport> {
+    let transforms = known.plan.iter().filter(|it| it.role == "transform");
+    let ids: BTreeMap<u64, &str> = transforms.map(|it| (source_key(&it.id), &*it.id)).collect();
     let mut steps: BTreeMap<u64, StepReport> = BTreeMap::new();
     for group in &known.groups {
         let new = || StepReport {
             key: group.step,
-            id: None,
+            id: ids.get(&group.step).map(|id| (*id).to_owned()),
             watermark: known.clock.watermarks.get(&group.step).copied(),
             groups: 0,
             keys: 0,

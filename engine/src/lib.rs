@@ -21,6 +21,7 @@ pub mod inspect;
 mod intake;
 mod limits;
 pub mod log;
+mod plan_text;
 mod recovery;
 mod spill;
 mod supervise;

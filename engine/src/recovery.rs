@@ -16,6 +16,7 @@ use crate::intake::Acknowledge;
 use crate::log::{
     self, Entry, Folder, Log, LogError, LogPosition, Options, Read, Settings, Ticket,
 };
+use crate::plan_text::{self, planned};
 use crate::spill::{self, SpillState, Spills};
 use azud_event::clock::Clock;
 use azud_event::id::{StreamId, source_key};
@@ -197,6 +198,9 @@ pub fn recover(
         for error in refused {
             tracing::error!("a checkpoint cannot be used: {error}");
         }
+        if let Some(known) = &newest {
+            tell_changes(plan, pipeline, known, &durability.drop_state);
+        }
         fresh.push(newest.is_none());
         recovery.pipelines.push(Beginning::at(newest.unwrap_or_default(), folder));
     }
@@ -268,6 +272,13 @@ impl Recovery {
     }
 }
 
+/// Says what has changed in the documents of a pipeline since its checkpoint was made.
+fn tell_changes(plan: &Plan, pipeline: &Pipeline, known: &Checkpoint, dropped: &[String]) {
+    for change in plan_text::changes(known, plan, pipeline, dropped) {
+        tracing::info!(pipeline = %pipeline.name, "since the last checkpoint: {change}");
+    }
+}
+
 fn advance(marks: &mut BTreeMap<StreamId, u64>, stream: StreamId, end: u64) {
     let known = marks.entry(stream).or_default();
     *known = (*known).max(end);
@@ -275,7 +286,7 @@ fn advance(marks: &mut BTreeMap<StreamId, u64>, stream: StreamId, end: u64) {
 
 impl Beginning {
     fn at(checkpoint: Checkpoint, folder: PathBuf) -> Self {
-        let Checkpoint { next, now, sources, clock, groups, spills } = checkpoint;
+        let Checkpoint { next, now, sources, clock, groups, spills, .. } = checkpoint;
         let from = sources.iter().map(|source| (source_key(&source.id), source.position));
         Beginning {
             folder,
@@ -310,7 +321,8 @@ impl Beginning {
             .map(|id| SourcePosition { id: id.clone(), position: from, marks: Vec::new() })
             .collect();
         self.from = sources.iter().map(|it| (source_key(&it.id), it.position)).collect();
-        let nothing = Checkpoint { sources, ..Checkpoint::default() };
+        let plan = planned(plan, pipeline);
+        let nothing = Checkpoint { sources, plan, ..Checkpoint::default() };
         nothing.write(&self.folder)?;
         Ok(())
     }

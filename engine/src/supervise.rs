@@ -17,6 +17,7 @@ use crate::event_clock::{EventClock, Patience, Streams};
 use crate::feed::{Epoch, EventTimes, Feed, FeedParts, FeedSource, Journaling};
 use crate::intake::{Acknowledge, LaneLog, Ring};
 use crate::log::{Log, Observer as _, Ticket};
+use crate::plan_text::planned;
 use crate::recovery::{Beginning, Durability, Recovery, StartError, pipeline_key, recover};
 use crate::spill::Kept as KeptSpill;
 use azud_event::clock::Clock;
@@ -374,8 +375,10 @@ impl<'a> Starter<'a> {
         let known_feeds = Arc::new(OnceLock::new());
         let keeper = match recovery.as_deref() {
             Some(recovery) => {
-                let folders = recovery.pipelines.iter().map(|it| Kept::below(it.folder.clone()));
-                let kept = folders.collect::<Result<Vec<_>, _>>()?;
+                let begun = plan.pipelines.iter().zip(&recovery.pipelines);
+                let kept = begun
+                    .map(|(pipeline, it)| Kept::below(it.folder.clone(), planned(&plan, pipeline)));
+                let kept = kept.collect::<Result<Vec<_>, _>>()?;
                 let log = Arc::clone(&recovery.log);
                 Some(Keeper::start(kept, log, Arc::clone(&known_feeds))?)
             }

@@ -1,6 +1,9 @@
 //! Documents: TOML as a tree in which every key and value knows its place.
 
 mod parse;
+mod write;
+
+pub use write::write;
 
 use crate::diagnostic::Span;
 

@@ -26,6 +26,8 @@ pub struct Source {
     pub spec: Arc<dyn SourceSpec>,
     /// What its author said of time.
     pub timing: Timing,
+    /// Its table in TOML, as it was written: variables are not filled in.
+    pub written: Arc<str>,
 }
 
 /// When the events of a source happened, and how its streams are waited for.
@@ -112,6 +114,8 @@ pub struct TransformNode {
     pub spec: Arc<dyn TransformSpec>,
     /// Its outputs and who reads them.
     pub outputs: Vec<Output>,
+    /// Its table in TOML, as it was written: variables are not filled in.
+    pub written: Arc<str>,
 }
 
 /// A sink in a pipeline.

@@ -185,6 +185,22 @@ fn page(pipeline: &str, file: &CheckpointFile, known: &CheckpointReport, now: Ev
         out.push_str(&table(["step", "keys", "bytes", "key groups", "watermark"], steps));
     }
     out.push('\n');
+    out.push_str(&plan(known));
+    out
+}
+
+/// Writes the plan that made a checkpoint, as documents do.
+fn plan(known: &CheckpointReport) -> String {
+    let mut out = String::new();
+    for it in known.plan.iter() {
+        out.push_str(&format!("[{}s.{}]\n", it.role, it.id));
+        match it.text.is_empty() {
+            // Of a sink no more is kept.
+            true => out.push_str(&format!("type = \"{}\"\n", it.kind)),
+            false => out.push_str(&it.text),
+        }
+        out.push('\n');
+    }
     out
 }
 
@@ -237,6 +253,7 @@ fn to_json(pipeline: &str, file: &CheckpointFile) -> Value {
         "needs_log_from": known.needs_log_from.map(|from| from.0),
         "sources": sources.collect::<Vec<_>>(),
         "steps": steps.collect::<Vec<_>>(),
+        "plan": *known.plan,
     })
 }
 
@@ -247,7 +264,7 @@ fn unknown() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use azud_engine::inspect::{InspectError, SourceReport, StepReport};
+    use azud_engine::inspect::{InspectError, Planned, SourceReport, StepReport};
     use azud_engine::log::LogPosition;
     use std::path::{Path, PathBuf};
 
@@ -279,6 +296,12 @@ mod tests {
                 keys: 23,
                 bytes: 1_024,
             }],
+            plan: [("transform", "minutes", "type = \"summarize\"\n"), ("sink", "out", "")]
+                .map(|(role, id, text)| {
+                    let [role, id, kind, text] = [role, id, "file", text].map(str::to_owned);
+                    Planned { role, id, kind, text }
+                })
+                .into(),
         }
     }
 
@@ -324,6 +347,12 @@ in      70            2                   2026-03-01T09:58:30.000000Z  3
 
 step     keys  bytes  key groups  watermark
 minutes  23    1 KiB  4           -
+
+[transforms.minutes]
+type = \"summarize\"
+
+[sinks.out]
+type = \"file\"
 
 ";
         assert_eq!(shown, expected);

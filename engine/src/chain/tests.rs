@@ -103,6 +103,7 @@ fn run(block: &Block, needle: bool) -> Vec<usize> {
             kind: "test",
             spec: Arc::new(Text),
             timing: Timing::default(),
+            written: "".into(),
         }],
         pipelines: vec![Pipeline {
             name: "test".into(),
@@ -115,6 +116,7 @@ fn run(block: &Block, needle: bool) -> Vec<usize> {
                 kind: "test",
                 spec: Arc::new(Holds { text: TEXT, needle }),
                 outputs: reads(Reader::Sink(0)),
+                written: "".into(),
             }],
             sinks: vec![SinkNode {
                 id: "out".into(),

@@ -93,9 +93,17 @@ impl Census {
     /// # Errors
     /// When a file cannot be read.
     pub fn take(&mut self) -> Result<Listing, InspectError> {
+        self.take_before(&BTreeMap::new())
+    }
+
+    /// Lists what there is, of the folders in `begun` only what is in segments before that number.
+    pub(super) fn take_before(
+        &mut self,
+        begun: &BTreeMap<PathBuf, u64>,
+    ) -> Result<Listing, InspectError> {
         let mut tries = 1;
         loop {
-            match self.take_once() {
+            match self.take_once(begun) {
                 Err(InspectError::Io { source, .. })
                     if source.kind() == io::ErrorKind::NotFound && tries < TRIES =>
                 {
@@ -106,15 +114,17 @@ impl Census {
         }
     }
 
-    fn take_once(&mut self) -> Result<Listing, InspectError> {
+    fn take_once(&mut self, begun: &BTreeMap<PathBuf, u64>) -> Result<Listing, InspectError> {
         let mut listing = Listing::default();
         let mut known = BTreeMap::new();
         for (pipeline, path) in pipelines_below(&self.root)? {
             let folder = Folder::new(path.clone());
+            let before = begun.get(&path).copied();
             let files = folder.files().map_err(|source| InspectError::Io { path, source })?;
             listing.bytes += files.bytes;
             let mut groups = BTreeMap::new();
-            for segment in files.segments {
+            let wanted = |it: &Segment| before.is_none_or(|before| it.number < before);
+            for segment in files.segments.into_iter().filter(wanted) {
                 let (path, index) = self.index(&folder, segment)?;
                 listing.unreadable += index.unreadable;
                 self.add(&mut groups, &pipeline, &path, &index);

@@ -267,6 +267,27 @@ fn another_life_of_a_pipeline_is_not_taken_for_a_repetition() {
 }
 
 #[test]
+fn what_comes_while_others_are_discarded_stays_and_is_counted_once() {
+    let data = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(folder_of(data.path()), 1 << 30, None);
+    writer.write(0, letter(0, 0)).unwrap();
+    let writing = std::thread::spawn(move || {
+        for number in 1..400 {
+            writer.write(0, letter(number % 8, number)).unwrap();
+        }
+    });
+    let mut discarded = 0;
+    while !writing.is_finished() {
+        discarded += total(&discard(data.path(), INCARNATION, &|_| true, &word()).unwrap());
+    }
+    writing.join().unwrap();
+    let left = Census::of(data.path(), INCARNATION).take().unwrap().groups;
+    let left: usize = left.iter().map(|it| it.group.letters as usize).sum();
+    assert_eq!(discarded + left, 400);
+    assert_eq!(total(&audit(data.path()).unwrap()), discarded);
+}
+
+#[test]
 fn two_do_not_discard_at_a_time() {
     let data = tempfile::tempdir().unwrap();
     let mut writer = Writer::new(folder_of(data.path()), 1 << 20, None);

@@ -95,12 +95,16 @@ pub fn discard(
     let listed = census.take()?.groups;
     let pipelines: BTreeSet<&Path> =
         listed.iter().filter(|it| chosen(it)).filter_map(|it| it.from.parent()).collect();
-    for folder in &pipelines {
-        let folder = Folder::new(folder.to_path_buf());
-        begin_segment(&folder).map_err(failed(folder.path()))?;
+    let mut begun = BTreeMap::new();
+    for path in pipelines {
+        let number = begin_segment(&Folder::new(path.to_owned())).map_err(failed(path))?;
+        begun.insert(path.to_owned(), number);
     }
-    // Once more, now that what was the open segment does not grow any more.
-    let wanted: Vec<Letters> = census.take()?.groups.into_iter().filter(chosen).collect();
+    // Once more, now that what was the open segment does not grow any more, and without what comes
+    // meanwhile.
+    let wanted = census.take_before(&begun)?.groups.into_iter();
+    let has_begun = |it: &Letters| it.from.parent().is_some_and(|at| begun.contains_key(at));
+    let wanted: Vec<Letters> = wanted.filter(|it| has_begun(it) && chosen(it)).collect();
     let gone: Vec<Discarded> = wanted.iter().map(|letters| Discarded::of(letters, word)).collect();
     write_audit(&root, &gone).map_err(failed(&root.join(AUDIT)))?;
     let mut by_folder: BTreeMap<&Path, BTreeSet<&GroupKey>> = BTreeMap::new();
@@ -110,7 +114,8 @@ pub fn discard(
         }
     }
     for (path, groups) in by_folder {
-        remove(&Folder::new(path.to_owned()), &groups).map_err(failed(path))?;
+        let Some(begun) = begun.get(path) else { continue };
+        remove(&Folder::new(path.to_owned()), &groups, *begun).map_err(failed(path))?;
     }
     Ok(gone)
 }
@@ -183,21 +188,21 @@ fn write_audit(root: &Path, gone: &[Discarded]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Has the writer go on in a new segment.
-fn begin_segment(folder: &Folder) -> io::Result<()> {
+/// Has the writer go on in a new segment, and gives its number.
+fn begin_segment(folder: &Folder) -> io::Result<u64> {
     let _lock = folder.lock()?;
-    let path = folder.segment(folder.files()?.greatest + 1);
+    let number = folder.files()?.greatest + 1;
+    let path = folder.segment(number);
     File::create_new(&path)?;
     give_to_owner_of(folder.path(), &path)?;
-    folder.sync()
+    folder.sync()?;
+    Ok(number)
 }
 
-/// Removes the letters of some groups from all segments but the open one.
-fn remove(folder: &Folder, groups: &BTreeSet<&GroupKey>) -> io::Result<()> {
-    let mut segments = folder.files()?.segments;
-    segments.pop();
+/// Removes the letters of some groups from the segments before `begun`.
+fn remove(folder: &Folder, groups: &BTreeSet<&GroupKey>, begun: u64) -> io::Result<()> {
     let mut indices = Vec::new();
-    for segment in segments {
+    for segment in folder.files()?.segments.into_iter().filter(|it| it.number < begun) {
         indices.push((segment, Index::of(folder, segment)?));
     }
     let state = folder.state()?;

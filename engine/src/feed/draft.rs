@@ -68,6 +68,8 @@ impl Draft {
             clock: self.clock.unwrap_or_default(),
             groups,
             spills: spills.iter().filter_map(|ledger| ledger.state(next)).collect(),
+            // Whoever keeps it knows.
+            plan: [].into(),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::check::Input;
 use super::components::{Component, Graph, Role, Spec};
 use super::instance::Instance;
 use crate::component::{Kind, Port, SourceSpec};
+use crate::document::write;
 use crate::plan::{
     Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, Stall, StallPolicy, Timing,
     TransformNode,
@@ -85,6 +86,7 @@ fn sources(
             kind: kind_of(component),
             spec: Arc::clone(spec),
             timing: timing(component, &**spec),
+            written: write(component.unfilled).into(),
         });
     }
     (sources, numbers)
@@ -165,7 +167,8 @@ fn outputs(
 fn transform(component: &Component<'_>, outputs: Vec<Output>) -> Option<TransformNode> {
     let Some(Spec::Transform(spec)) = &component.spec else { return None };
     let (id, kind) = (component.full_id.clone(), kind_of(component));
-    Some(TransformNode { id, kind, spec: Arc::clone(spec), outputs })
+    let written = write(component.unfilled).into();
+    Some(TransformNode { id, kind, spec: Arc::clone(spec), outputs, written })
 }
 
 fn sink(graph: &Graph<'_>, index: usize, inputs: &[Input]) -> Option<SinkNode> {

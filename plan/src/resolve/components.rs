@@ -44,6 +44,8 @@ pub(super) struct Component<'a> {
     /// Unique in the plan.
     pub full_id: String,
     pub table: &'a Table,
+    /// The same before anything was filled in.
+    pub unfilled: &'a Table,
     /// What the registry has; `None` when the type is unknown.
     pub factory: Option<Factory>,
     /// What is written under `inputs`.
@@ -233,6 +235,7 @@ fn section<'a>(
             id_span: entry.key_span,
             full_id: String::new(),
             table,
+            unfilled: unfilled(file, &name, &entry.key).unwrap_or(table),
             factory,
             written_inputs: written_inputs(entry, table, role, checker),
             edges: Vec::new(),
@@ -244,6 +247,11 @@ fn section<'a>(
         }
     }
     whole
+}
+
+/// Finds the table of a component as it was written.
+fn unfilled<'a>(file: &'a File, section: &str, id: &str) -> Option<&'a Table> {
+    file.unfilled.node(section)?.as_table()?.node(id)?.as_table()
 }
 
 fn check_table(table: &Table, factory: Factory, role: Role, checker: &mut Checker) {

@@ -2,7 +2,7 @@
 
 use super::nowhere;
 use crate::diagnostic::{Checker, codes};
-use crate::document::{DOCUMENT_BYTES_MAX, Document, Sources};
+use crate::document::{DOCUMENT_BYTES_MAX, Document, Sources, Table};
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub(super) struct Documents {
 /// A document with its name.
 pub(super) struct File {
     pub document: Document,
+    /// What it holds as it was written, before anything was filled in.
+    pub unfilled: Table,
     /// Its path below the folder that was named, without `.toml`.
     pub name: String,
     /// Its folder, as it was named.
@@ -85,7 +87,10 @@ impl Reading {
         let file = self.sources.add(path, text);
         let text = &self.sources.files[file as usize].text;
         match Document::parse(file, text, &mut self.checker) {
-            Some(document) => self.documents.read.push(File { document, name, folder, is_case }),
+            Some(document) => {
+                let unfilled = document.root.clone();
+                self.documents.read.push(File { document, unfilled, name, folder, is_case });
+            }
             None => self.documents.incomplete = true,
         }
     }
