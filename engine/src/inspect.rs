@@ -164,6 +164,8 @@ pub struct CheckpointReport {
     pub sources: Vec<SourceReport>,
     /// What each keyed step holds.
     pub steps: Vec<StepReport>,
+    /// The sinks that owe something of it, each with about how many records lie in its spill.
+    pub spills: Vec<(String, u64)>,
     /// The plan that made it: sources, transforms, sinks; empty where that is not known.
     pub plan: Arc<[Planned]>,
 }
@@ -269,6 +271,7 @@ impl CheckpointReport {
             needs_log_from: known.needs_log_from(),
             sources: known.sources.iter().map(|it| SourceReport::of(it, &known.clock)).collect(),
             steps: steps_of(known),
+            spills: known.spills.iter().map(|it| (it.sink.clone(), it.records)).collect(),
             plan: Arc::clone(&known.plan),
         }
     }

@@ -184,6 +184,11 @@ fn page(pipeline: &str, file: &CheckpointFile, known: &CheckpointReport, now: Ev
         out.push('\n');
         out.push_str(&table(["step", "keys", "bytes", "key groups", "watermark"], steps));
     }
+    for (sink, records) in known.spills.iter().filter(|(_, records)| *records > 0) {
+        out.push_str(&format!(
+            "\nsink `{sink}` owes about {records} records, which are in its spill\n"
+        ));
+    }
     out.push('\n');
     out.push_str(&plan(known));
     out
@@ -243,6 +248,8 @@ fn to_json(pipeline: &str, file: &CheckpointFile) -> Value {
             "key_groups": step.groups,
         })
     });
+    let spills = known.spills.iter();
+    let spills = spills.map(|(sink, records)| json!({ "sink": sink, "records": records }));
     json!({
         "pipeline": pipeline,
         "next_epoch": known.next,
@@ -253,6 +260,7 @@ fn to_json(pipeline: &str, file: &CheckpointFile) -> Value {
         "needs_log_from": known.needs_log_from.map(|from| from.0),
         "sources": sources.collect::<Vec<_>>(),
         "steps": steps.collect::<Vec<_>>(),
+        "owed": spills.collect::<Vec<_>>(),
         "plan": *known.plan,
     })
 }
@@ -296,6 +304,7 @@ mod tests {
                 keys: 23,
                 bytes: 1_024,
             }],
+            spills: vec![("out".to_owned(), 7), ("other".to_owned(), 0)],
             plan: [("transform", "minutes", "type = \"summarize\"\n"), ("sink", "out", "")]
                 .map(|(role, id, text)| {
                     let [role, id, kind, text] = [role, id, "file", text].map(str::to_owned);
@@ -347,6 +356,8 @@ in      70            2                   2026-03-01T09:58:30.000000Z  3
 
 step     keys  bytes  key groups  watermark
 minutes  23    1 KiB  4           -
+
+sink `out` owes about 7 records, which are in its spill
 
 [transforms.minutes]
 type = \"summarize\"

@@ -3,7 +3,9 @@
 
 use super::tests::letter_at;
 use super::{Census, Discarded, Epochs, FOLDER, Letters, Word, Writer, audit, discard};
+use azud_event::dead_letter::{Fault, Reason};
 use azud_event::time::EventTime;
+use azud_plan::component::Refused;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::fs::{self, OpenOptions};
@@ -21,11 +23,23 @@ fn folder_of(data: &Path) -> PathBuf {
     data.join(FOLDER).join("auth/ssh")
 }
 
-/// Gives the letter of a number. Every third is the twin of the one before.
+/// Gives the letter of a number. Every third is the twin of the one before. In some epochs they
+/// are of what a receiver refused.
 fn letter(epoch: u64, number: u64) -> Vec<u8> {
     let at = EventTime::from_nanoseconds((epoch as i64 / 4) * 60_000_000_000);
     let raw = format!("{epoch} {}", number - number % 3 / 2);
+    if epoch % 4 == 3 {
+        return refused_at(at, &raw, "no");
+    }
     letter_at(at, ["shape", "parse"][epoch as usize % 2], "in", raw.as_bytes())
+}
+
+fn refused_at(at: EventTime, raw: &str, said: &str) -> Vec<u8> {
+    let fault = Fault::new(Reason::Refused, said);
+    let record = Refused { fault, response_code: Some(400), bytes: raw.as_bytes().to_vec() };
+    let mut line = Vec::new();
+    super::write_refused("out", at, &record, &mut line);
+    line
 }
 
 /// A pipeline that is killed again and again.
@@ -51,10 +65,12 @@ impl Pipeline {
     fn start(&self) -> Run {
         let complete_before = Arc::new(AtomicU64::new(self.checkpoint));
         let told = Arc::clone(&complete_before);
-        let repeated = (self.recorded > self.checkpoint).then(|| self.recorded - 1);
+        let repeated =
+            (self.recorded > self.checkpoint).then(|| self.checkpoint..=self.recorded - 1);
         let epochs = Epochs { repeated, complete_before: Box::new(move || told.load(SeqCst)) };
+        let is_new = self.checkpoint == 0 && epochs.repeated.is_none();
         let writer = Writer::new(folder_of(self.data.path()), 1 << 30, Some(epochs));
-        if self.checkpoint == 0 && repeated.is_none() {
+        if is_new {
             writer.begin_anew().unwrap();
         }
         let left = (self.checkpoint..).zip(&self.epochs[self.checkpoint as usize..]);
@@ -185,7 +201,7 @@ fn what_is_discarded_is_gone_audited_and_leaves_room() {
     let data = tempfile::tempdir().unwrap();
     let path = folder_of(data.path());
     let mut writer = Writer::new(path.clone(), 4_000, None);
-    let batch: Vec<u8> = (0..4).flat_map(|epoch| letter(epoch, 0)).collect();
+    let batch: Vec<u8> = [0, 1, 2, 5].into_iter().flat_map(|epoch| letter(epoch, 0)).collect();
     writer.write(0, batch.clone()).unwrap();
     let mut written = 1;
     let error = loop {
@@ -287,6 +303,32 @@ fn what_comes_while_others_are_discarded_stays_and_is_counted_once() {
     assert_eq!(total(&audit(data.path()).unwrap()), discarded);
 }
 
+/// An epoch is complete when its batch is in a spill; so what its receiver refuses when it is
+/// repeated is not there for sure.
+#[test]
+fn what_is_refused_in_a_complete_epoch_is_known_only_by_what_it_says() {
+    let data = tempfile::tempdir().unwrap();
+    let path = folder_of(data.path());
+    let refused = |raw: &str, said: &str| refused_at(EventTime::EPOCH, raw, said);
+    let epochs = |repeated| Epochs { repeated, complete_before: Box::new(|| 9) };
+    let mut first = Writer::new(path.clone(), 1 << 20, Some(epochs(None)));
+    first.write(4, refused("a", "no")).unwrap();
+    first.write(5, refused("b", "no")).unwrap();
+    first.write(8, letter(8, 0)).unwrap();
+    let mut again = Writer::new(path.clone(), 1 << 20, Some(epochs(Some(5..=12))));
+    // It was refused, and is again, in other words; its twin was not, and neither was another.
+    again
+        .write(5, [refused("b", "never"), refused("b", "no"), refused("c", "no")].concat())
+        .unwrap();
+    again.write(6, letter(6, 0)).unwrap();
+    let listing = Census::of(data.path(), INCARNATION).take().unwrap();
+    let count = |component: &str| -> u64 {
+        let of = listing.groups.iter().filter(|it| it.group.key.component == component);
+        of.map(|it| it.group.letters).sum()
+    };
+    assert_eq!((count("out"), count("shape")), (4, 1));
+}
+
 #[test]
 fn two_do_not_discard_at_a_time() {
     let data = tempfile::tempdir().unwrap();
@@ -307,7 +349,7 @@ fn what_left_its_epoch_is_written_whatever_is_repeated() {
     let complete = || Box::new(|| 9);
     let epochs = Epochs { repeated: None, complete_before: complete() };
     Writer::new(path.clone(), 1 << 20, Some(epochs)).write(8, letter(8, 0)).unwrap();
-    let epochs = Epochs { repeated: Some(12), complete_before: complete() };
+    let epochs = Epochs { repeated: Some(0..=12), complete_before: complete() };
     let mut writer = Writer::new(path.clone(), 1 << 20, Some(epochs));
     // Before epoch 9 all is there, so what is repeated of it is: but not what a spill held.
     writer.write(5, letter(5, 1)).unwrap();

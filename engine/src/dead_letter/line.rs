@@ -10,6 +10,7 @@
 //! nothing is repeated, and lines have neither.
 
 use crate::feed::Epoch;
+use azud_event::dead_letter::Reason;
 use azud_event::id::Id;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -105,6 +106,15 @@ impl<'a> Line<'a> {
         match self {
             Line::Letter(head) => head.epoch,
             Line::Trace(trace) => Some(trace.epoch),
+        }
+    }
+
+    /// Whether it is of a record that the receiver of a sink refused. A trace does not say, so it
+    /// may be.
+    pub fn is_refused(&self) -> bool {
+        match self {
+            Line::Letter(head) => head.reason == Reason::Refused.name(),
+            Line::Trace(_) => true,
         }
     }
 

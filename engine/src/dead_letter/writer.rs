@@ -149,8 +149,9 @@ impl Writer {
         let known = match &mut self.known {
             Some(known) => known,
             unknown => {
-                let last = epochs.repeated;
-                let known = last.map_or(Ok(Known::default()), |it| Known::below(&self.folder, it));
+                let repeated = epochs.repeated.clone();
+                let known =
+                    repeated.map_or(Ok(Known::default()), |it| Known::below(&self.folder, it));
                 unknown.insert(known?)
             }
         };

@@ -100,7 +100,8 @@ impl Starter<'_> {
         let epochs = self.repeats[index].as_ref().map(|repeats| {
             let feed = Arc::clone(&self.feeds[index]);
             let complete_before = Box::new(move || feed.complete_before());
-            dead_letter::Epochs { repeated: repeats.last, complete_before }
+            let repeated = repeats.last.map(|last| repeats.first..=last);
+            dead_letter::Epochs { repeated, complete_before }
         });
         let writer = dead_letter::Writer::new(folder.clone(), max_bytes, epochs);
         if let Some(Repeats { first: 0, last: None }) = self.repeats[index] {
