@@ -67,12 +67,12 @@ impl Observer for LogBells {
 }
 
 /// Takes a checkpoint, or gives it back when it is busy.
-pub type Door = Box<dyn Fn(Checkpoint) -> Result<(), Checkpoint> + Send>;
+pub type Door = Box<dyn Fn(Box<Checkpoint>) -> Result<(), Box<Checkpoint>> + Send>;
 
 /// Writes the checkpoints of all pipelines, on a thread of its own, and lets go of the log behind
 /// them.
 pub struct Keeper {
-    sender: SyncSender<(usize, Checkpoint)>,
+    sender: SyncSender<(usize, Box<Checkpoint>)>,
     /// How many were given to be written.
     given: Arc<AtomicU64>,
     /// How many were written, or could not be.
@@ -90,7 +90,7 @@ pub struct Kept {
 
 /// What the thread has.
 struct Keeping {
-    receiver: Receiver<(usize, Checkpoint)>,
+    receiver: Receiver<(usize, Box<Checkpoint>)>,
     pipelines: Vec<Kept>,
     log: Arc<Log>,
     feeds: Arc<OnceLock<Vec<Arc<Feed>>>>,

@@ -315,7 +315,7 @@ fn what_is_refused_in_a_complete_epoch_is_known_only_by_what_it_says() {
     first.write(4, refused("a", "no")).unwrap();
     first.write(5, refused("b", "no")).unwrap();
     first.write(8, letter(8, 0)).unwrap();
-    let mut again = Writer::new(path.clone(), 1 << 20, Some(epochs(Some(5..=12))));
+    let mut again = Writer::new(path, 1 << 20, Some(epochs(Some(5..=12))));
     // It was refused, and is again, in other words; its twin was not, and neither was another.
     again
         .write(5, [refused("b", "never"), refused("b", "no"), refused("c", "no")].concat())

@@ -19,7 +19,7 @@ pub struct Checkpoints {
     pub made_at: Duration,
     pub draft: Option<Draft>,
     /// One that nobody has taken yet.
-    pub made: Option<Checkpoint>,
+    pub made: Option<Box<Checkpoint>>,
     /// The last epoch that was in one.
     pub last: Option<Epoch>,
 }
@@ -74,7 +74,7 @@ impl State {
         let Some(checkpoints) = &mut self.checkpoints else { return false };
         if let Some(draft) = checkpoints.draft.take_if(|draft| draft.is_whole()) {
             checkpoints.last = Some(draft.epoch);
-            checkpoints.made = Some(draft.finish(&checkpoints.spills));
+            checkpoints.made = Some(Box::new(draft.finish(&checkpoints.spills)));
         }
         let Some(made) = checkpoints.made.take() else { return false };
         checkpoints.made = (checkpoints.keep)(made).err();
