@@ -45,9 +45,12 @@ impl Buffer {
         Buffer { partition, bytes: Vec::new(), records: 0, last: 0 }
     }
 
-    /// Gives what it holds, and remembers how much that was.
+    /// Gives what it holds, with little room beside it, and remembers how much that was.
     pub fn take(&mut self) -> (Vec<u8>, usize) {
         self.last = self.bytes.len();
+        if self.bytes.capacity() / 2 > self.last {
+            self.bytes.shrink_to_fit();
+        }
         (std::mem::take(&mut self.bytes), std::mem::take(&mut self.records))
     }
 
