@@ -15,11 +15,11 @@ use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How many threads serve sockets and files. Workers have the other cores; taking in a stream costs
 /// a tenth of shaping it.
@@ -74,6 +74,11 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
                 None => None,
             };
             let greeting = greeting(&plan, instance);
+            // Before anything is taken in: from then on a stop delivers it.
+            let signals = match Signals::new() {
+                Ok(signals) => signals,
+                Err(error) => return refuse(&format!("signals cannot be received: {error}")),
+            };
             let engine = match Engine::start(plan, built, settings) {
                 Ok(engine) => Arc::new(engine),
                 Err(error) => return refuse(&error.to_string()),
@@ -84,7 +89,7 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
                 tokio::spawn(api::serve(listener, api));
             }
             eprint!("{greeting}");
-            live(&engine, instance.shutdown_timeout).await
+            live(&engine, signals, instance.shutdown_timeout).await
         }
         Err(outcome) => outcome,
     }
@@ -231,15 +236,22 @@ fn greeting(plan: &Plan, instance: &Instance) -> String {
     lines.join("\n") + "\n"
 }
 
+/// What tells the program to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Signals { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+}
+
 /// Waits for a signal or the end of the plan.
-async fn live(engine: &Engine, shutdown_timeout: Duration) -> Outcome {
-    let (mut terminate, mut interrupt) =
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-            (Err(error), _) | (_, Err(error)) => {
-                return refuse(&format!("signals cannot be received: {error}"));
-            }
-        };
+async fn live(engine: &Engine, signals: Signals, shutdown_timeout: Duration) -> Outcome {
+    let Signals { mut terminate, mut interrupt } = signals;
     tokio::select! {
         ended = engine.ended() => conclude(engine, ended),
         _ = terminate.recv() => stop(engine, shutdown_timeout, &mut interrupt).await,
@@ -248,11 +260,7 @@ async fn live(engine: &Engine, shutdown_timeout: Duration) -> Outcome {
 }
 
 /// Drains; a second Ctrl-C gives up.
-async fn stop(
-    engine: &Engine,
-    timeout: Duration,
-    interrupt: &mut tokio::signal::unix::Signal,
-) -> Outcome {
+async fn stop(engine: &Engine, timeout: Duration, interrupt: &mut Signal) -> Outcome {
     tracing::info!("stopping: delivering what was taken in, for at most {} s", timeout.as_secs());
     tokio::select! {
         ended = engine.shut_down(timeout) => conclude(engine, ended),

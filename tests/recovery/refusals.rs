@@ -92,5 +92,6 @@ fn a_changed_document_is_told_with_the_state_that_is_kept() {
     let said = instance.errors().join("\n");
     assert!(said.contains("transform `shape` changed pipeline"), "{said}");
     assert!(said.contains("transform `minutes` changed, and keeps its state of"), "{said}");
-    assert!(instance.stop().0.status.success());
+    let (ended, _folder) = instance.stop();
+    assert!(ended.status.success(), "{:?}", ended.errors);
 }
