@@ -2,7 +2,7 @@
 //! shows.
 
 use crate::support::files::Folder;
-use crate::support::instance::Instance;
+use crate::support::instance::{COUNTED_BY_SECOND, Instance};
 use crate::support::program::free_address;
 use crate::support::wait::{self, PATIENCE};
 use serde_json::Value;
@@ -23,11 +23,6 @@ fn set(clock: &Path, offset: &str) {
     let next = clock.with_extension("next");
     std::fs::write(&next, offset).unwrap();
     std::fs::rename(next, clock).unwrap();
-}
-
-fn results(instance: &Instance) -> Vec<Value> {
-    let lines = instance.folder.lines("out.jsonl");
-    lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Gives the minute of the day of a time like `2026-03-01T10:00:00Z`.
@@ -53,31 +48,21 @@ type = "syslog"
 mode = "udp"
 address = "{address}"
 lateness = "100ms"
-[transforms.count]
-type = "summarize"
-inputs = ["in"]
-window = {{ type = "tumbling", size = "1s" }}
-fields.events = {{ aggregate = "count" }}
-[sinks.out]
-type = "file"
-inputs = ["count"]
-path = "@OUT@/out.jsonl"
-encoding.codec = "json"
-"#
+{COUNTED_BY_SECOND}"#
     );
     let instance = Instance::start_with(folder, &document, &[], &environment);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     for offset in ["+0", "+3600", "-3600", "+0"] {
         set(&clock, offset);
-        let before = results(&instance).len();
+        let before = instance.results("out.jsonl").len();
         wait::until("three more windows", PATIENCE, || {
             // No time in it: it happened when it was received.
             socket.send_to(b"<13>1 - web1 app - - - hello", address).unwrap();
-            (results(&instance).len() >= before + 3).then_some(())
+            (instance.results("out.jsonl").len() >= before + 3).then_some(())
         });
     }
     // Ends of windows as text sort by time; a step of an hour would leave none in between.
-    let told = results(&instance);
+    let told = instance.results("out.jsonl");
     assert!(told.iter().all(|result| result["completeness"]["late_events"] == 0), "{told:?}");
     let minutes: Vec<i64> = told.iter().map(|result| minute(&result["window"]["end"])).collect();
     let step = |pair: &[i64]| (pair[1] - pair[0]).rem_euclid(24 * 60);

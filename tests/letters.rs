@@ -64,20 +64,16 @@ fn expected(count: usize) -> Vec<(&'static str, usize)> {
     vec![("encode_failed", count / 100), ("malformed", count / 10), ("program_failed", count / 10)]
 }
 
-/// Runs a command on the data of a folder; gives its exit code and what it said on both outputs.
+/// Runs a command on the dead letters of a folder; gives its exit code and what it said on both
+/// outputs.
 fn azud(folder: &Folder, arguments: &[&str]) -> (i32, String, String) {
-    let arguments = [&["dead-letters"], arguments, &["--data-dir", "data"]].concat();
-    let ended = program::run(folder.path(), &arguments);
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (ended.status.code().unwrap(), text(ended.stdout), text(ended.stderr))
+    program::ask(folder, &[&["dead-letters"], arguments].concat())
 }
 
-/// Runs a command that writes JSON and ends well; gives its lines.
+/// Runs one that writes JSON and ends well; gives its lines.
 #[track_caller]
 fn json(folder: &Folder, arguments: &[&str]) -> Vec<Value> {
-    let (code, out, errors) = azud(folder, &[arguments, &["--format", "json"]].concat());
-    assert_eq!(code, 0, "{out}{errors}");
-    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    program::ask_json(folder, &[&["dead-letters"], arguments].concat())
 }
 
 /// Counts what is listed, by reason.

@@ -1,7 +1,7 @@
 //! A sender that is expected and silent is named in every result and in the metrics, and no longer
 //! once it speaks.
 
-use crate::support::instance::Instance;
+use crate::support::instance::{COUNTED_BY_SECOND, Instance};
 use crate::support::metrics;
 use crate::support::program::free_address;
 use crate::support::wait::{self, PATIENCE};
@@ -19,9 +19,7 @@ fn speak_until(
         for host in hosts {
             socket.send_to(format!("<13>1 - {host} app - - - hello").as_bytes(), to).unwrap();
         }
-        let lines = instance.folder.lines("out.jsonl");
-        let newest = serde_json::from_str(lines.last()?).ok()?;
-        wanted(&newest).then_some(())
+        wanted(instance.results("out.jsonl").last()?).then_some(())
     });
 }
 
@@ -30,30 +28,20 @@ fn a_silent_sender_is_named_until_it_speaks() {
     let address = free_address();
     let instance = Instance::start(&format!(
         r#"
-[sources.net]
+[sources.in]
 type = "syslog"
 mode = "udp"
 address = "{address}"
 expect = ["fw1", "fw2"]
 lateness = "200ms"
 max_hold = "1s"
-[transforms.count]
-type = "summarize"
-inputs = ["net"]
-window = {{ type = "tumbling", size = "1s" }}
-fields.events = {{ aggregate = "count" }}
-[sinks.out]
-type = "file"
-inputs = ["count"]
-path = "@OUT@/out.jsonl"
-encoding.codec = "json"
-"#
+{COUNTED_BY_SECOND}"#
     ));
     let missing = |result: &serde_json::Value| result["completeness"]["missing"].clone();
     speak_until(&instance, address, &["fw1"], |result| {
-        missing(result) == serde_json::json!(["net/fw2"])
+        missing(result) == serde_json::json!(["in/fw2"])
     });
-    let labels = [("component_id", "net"), ("state", "missing")];
+    let labels = [("component_id", "in"), ("state", "missing")];
     wait::until("the silent sender in the metrics", PATIENCE, || {
         let metrics = metrics::Metrics::scrape(instance.api);
         (metrics.sum("azud_source_streams", &labels) == 1.0).then_some(())
@@ -62,6 +50,6 @@ encoding.codec = "json"
         missing(result) == serde_json::json!([])
     });
     speak_until(&instance, address, &["fw2"], |result| {
-        missing(result) == serde_json::json!(["net/fw1"])
+        missing(result) == serde_json::json!(["in/fw1"])
     });
 }

@@ -117,7 +117,6 @@ impl Keeper {
     }
 
     /// Gives what takes the checkpoints of one pipeline.
-    #[expect(clippy::result_large_err, reason = "what is not taken is given back")]
     pub fn door(&self, pipeline: usize) -> Door {
         let (sender, given) = (self.sender.clone(), Arc::clone(&self.given));
         Box::new(move |checkpoint| {

@@ -4,25 +4,9 @@ use super::damage::{flip, list};
 use super::load::{Lines, OFTEN, SOURCE, WINDOWS};
 use crate::support::files::Folder;
 use crate::support::instance::Instance;
-use crate::support::program;
+use crate::support::program::{ask as azud, ask_json as json};
 use crate::support::wait::{self, PATIENCE};
-use serde_json::Value;
 use std::fs;
-
-/// Runs a command on the data of a folder; gives its exit code and what it said on both outputs.
-fn azud(folder: &Folder, arguments: &[&str]) -> (i32, String, String) {
-    let ended = program::run(folder.path(), &[arguments, &["--data-dir", "data"]].concat());
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (ended.status.code().unwrap(), text(ended.stdout), text(ended.stderr))
-}
-
-/// Runs a command that writes JSON and ends well; gives its lines.
-#[track_caller]
-fn json(folder: &Folder, arguments: &[&str]) -> Vec<Value> {
-    let (code, out, errors) = azud(folder, &[arguments, &["--format", "json"]].concat());
-    assert_eq!(code, 0, "{out}{errors}");
-    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
 
 /// Runs an instance until the newest checkpoint has keys; gives it, and how many lines it took in.
 fn instance_with_state() -> (Instance, Lines) {

@@ -6,6 +6,21 @@ use super::program::{self, Ended, Program, READY};
 use super::wait::{self, PATIENCE};
 use std::net::SocketAddr;
 
+/// Steps behind a source `in`: its records are counted second by second, and the results written to
+/// `out.jsonl`.
+pub const COUNTED_BY_SECOND: &str = r#"
+[transforms.count]
+type = "summarize"
+inputs = ["in"]
+window = { type = "tumbling", size = "1s" }
+fields.events = { aggregate = "count" }
+[sinks.out]
+type = "file"
+inputs = ["count"]
+path = "@OUT@/out.jsonl"
+encoding.codec = "json"
+"#;
+
 /// A running instance; its files are in its folder.
 pub struct Instance {
     /// Where its documents, data and output are.
@@ -45,6 +60,12 @@ impl Instance {
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         let program = Program::start(command, READY);
         Instance { folder, api, program }
+    }
+
+    /// Gives what is in a file of JSON lines by now.
+    pub fn results(&self, name: &str) -> Vec<serde_json::Value> {
+        let lines = self.folder.lines(name);
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Waits until a file of the folder has `count` whole lines; gives them.

@@ -1,5 +1,6 @@
 //! The program under test: found, started, listened to, stopped.
 
+use super::files::Folder;
 use super::wait::{self, PATIENCE};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -26,6 +27,22 @@ pub fn azud(folder: &Path, arguments: &[&str]) -> Command {
 /// Runs `azud` to its end.
 pub fn run(folder: &Path, arguments: &[&str]) -> Output {
     azud(folder, arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs a command on the data of an instance's folder; gives its exit code and what it said on both
+/// outputs.
+pub fn ask(folder: &Folder, arguments: &[&str]) -> (i32, String, String) {
+    let ended = run(folder.path(), &[arguments, &["--data-dir", "data"]].concat());
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (ended.status.code().unwrap(), text(ended.stdout), text(ended.stderr))
+}
+
+/// Runs one that writes JSON and ends well; gives its lines.
+#[track_caller]
+pub fn ask_json(folder: &Folder, arguments: &[&str]) -> Vec<serde_json::Value> {
+    let (code, out, errors) = ask(folder, &[arguments, &["--format", "json"]].concat());
+    assert_eq!(code, 0, "{out}{errors}");
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Finds the program beside this test binary: `target/<profile>/azud`.

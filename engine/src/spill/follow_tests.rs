@@ -3,6 +3,7 @@
 
 use super::ledger::{Ledger, SpillState};
 use super::queue::{Spill, SpillParts};
+use super::stage_tests::{PATIENCE, until};
 use super::{Bell, Follow, SinkState, Stage, StageParts, StallMeter};
 use crate::egress::SinkQueue;
 use crate::log::Folder;
@@ -19,8 +20,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a database holds: it can be copied, and a copy be put in its place.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -166,16 +165,6 @@ impl Rig {
         // The last epoch whose batches were all sent is the one before the last.
         self.ledger.state(u64::MAX - 1)
     }
-}
-
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    let mut timer = tokio::time::interval(Duration::from_millis(2));
-    let waiting = async {
-        while !holds() {
-            timer.tick().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
 /// What a database has that got everything of these epochs.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 const SPILL: StallPolicy = StallPolicy::Spill { max_bytes: 1 << 20 };
 
@@ -162,7 +162,7 @@ fn sink(
     .boxed()
 }
 
-async fn until(what: &str, holds: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, holds: impl Fn() -> bool) {
     let mut timer = tokio::time::interval(Duration::from_millis(2));
     let waiting = async {
         while !holds() {
