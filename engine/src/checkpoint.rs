@@ -7,12 +7,13 @@
 //! ```
 //!
 //! The manifest says where each source stands in the log, the event clock, the marks by which
-//! repeats are known, for each key group of each step how many bytes its state has, and the plan
-//! that made it. A file is
-//! written under another name, synced and renamed; so a checkpoint is whole or not there. The last
-//! two that are whole are kept, and the log is held for the older one: a file that has gone bad
-//! costs a longer replay, not the state.
+//! repeats are known, for each key group of each step how many bytes its state has, in which
+//! segments of the [archive](crate::archive) the rest of it lies, and the plan that made it. A file
+//! is written under another name, synced and renamed; so a checkpoint is whole or not there. The
+//! last two that are whole are kept, and the log is held for the older one: a file that has gone
+//! bad costs a longer replay, not the state.
 
+use crate::archive::SegmentState;
 use crate::event_clock::ClockState;
 use crate::feed::Epoch;
 use crate::log::LogPosition;
@@ -55,6 +56,8 @@ pub struct Checkpoint {
     pub clock: ClockState,
     /// What the keyed steps know, by step and group.
     pub groups: Vec<GroupState>,
+    /// Where what keyed steps have put away lies.
+    pub segments: Vec<SegmentState>,
     /// What sinks owe that have not delivered it.
     pub spills: Vec<SpillState>,
     /// The plan that made it; empty where that is not known.
@@ -120,6 +123,8 @@ struct Manifest {
     /// For each group how many keys it holds.
     #[serde(default)]
     keys: Vec<u64>,
+    #[serde(default)]
+    segments: Vec<SegmentState>,
     #[serde(default)]
     spills: Vec<SpillState>,
     #[serde(default)]
@@ -199,6 +204,7 @@ impl Checkpoint {
             clock: self.clock.clone(),
             groups: sizes.collect(),
             keys: self.groups.iter().map(|group| group.keys).collect(),
+            segments: self.segments.clone(),
             spills: self.spills.clone(),
             plan: Arc::clone(&self.plan),
         };
@@ -234,8 +240,8 @@ impl Checkpoint {
             groups.push(GroupState { step, group, shape, keys, state: bytes });
             rest = state.1;
         }
-        let Manifest { next, now, sources, clock, spills, plan, .. } = manifest;
-        Ok(Checkpoint { next, now, sources, clock, groups, spills, plan })
+        let Manifest { next, now, sources, clock, segments, spills, plan, .. } = manifest;
+        Ok(Checkpoint { next, now, sources, clock, groups, segments, spills, plan })
     }
 }
 
@@ -311,6 +317,14 @@ mod tests {
                 stored: 7,
             }],
             groups: vec![group(0, b""), group(3, b"three"), group(255, &[0; 1000])],
+            segments: vec![SegmentState {
+                number: 11,
+                step: 9,
+                least: -3,
+                greatest: i64::MAX,
+                over_at: EventTime::from_nanoseconds(5),
+                bytes: 4_096,
+            }],
             plan: [Planned {
                 role: "transform".to_owned(),
                 id: "minutes".to_owned(),

@@ -1,11 +1,12 @@
 //! Who is told what is on disk, and who keeps checkpoints.
 
+use crate::archive::Cabinet;
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::feed::{Epoch, Feed};
 use crate::intake::Ring;
 use crate::log::{Log, LogError, LogPosition, Observer, Phase};
 use crate::plan_text::Planned;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -83,9 +84,19 @@ pub struct Keeper {
 pub struct Kept {
     folder: PathBuf,
     plan: Arc<[Planned]>,
-    /// The epoch of each and from where it needs the log, the oldest first; at most
-    /// [`checkpoint::KEPT`] of them.
-    whole: VecDeque<(Epoch, Option<LogPosition>)>,
+    archive: Arc<Cabinet>,
+    /// The oldest first; at most [`checkpoint::KEPT`] of them.
+    whole: VecDeque<Whole>,
+    /// Segments of the archive that are not named any more, and not removed yet.
+    unnamed: BTreeSet<u64>,
+}
+
+/// What a checkpoint that is kept needs to be there.
+struct Whole {
+    epoch: Epoch,
+    log_from: Option<LogPosition>,
+    /// The numbers of segments.
+    segments: BTreeSet<u64>,
 }
 
 /// What the thread has.
@@ -181,7 +192,7 @@ impl Keeping {
     /// Lets go of the log behind what every pipeline has kept.
     fn let_go(&self) {
         let held = self.pipelines.iter().flat_map(|kept| kept.whole.front());
-        if let Some(least) = held.filter_map(|(_, position)| *position).min() {
+        if let Some(least) = held.filter_map(|whole| whole.log_from).min() {
             self.log.release(least);
         }
     }
@@ -192,8 +203,13 @@ impl Kept {
     ///
     /// # Errors
     /// When its folder cannot be read.
-    pub fn below(folder: PathBuf, plan: Arc<[Planned]>) -> Result<Kept, CheckpointError> {
-        let mut kept = Kept { folder, plan, whole: VecDeque::new() };
+    pub fn below(
+        folder: PathBuf,
+        plan: Arc<[Planned]>,
+        archive: Arc<Cabinet>,
+    ) -> Result<Kept, CheckpointError> {
+        let (whole, unnamed) = (VecDeque::new(), BTreeSet::new());
+        let mut kept = Kept { folder, plan, archive, whole, unnamed };
         for path in checkpoint::list(&kept.folder)? {
             if let Ok(known) = Checkpoint::read(&path) {
                 kept.add(&known);
@@ -204,26 +220,37 @@ impl Kept {
 
     fn add(&mut self, checkpoint: &Checkpoint) {
         // One that is made again, because it could not be read for a while, takes its own place.
-        self.whole.retain(|(epoch, _)| *epoch < checkpoint.next);
-        self.whole.push_back((checkpoint.next, checkpoint.needs_log_from()));
-        while self.whole.len() > checkpoint::KEPT {
-            self.whole.pop_front();
+        let again = self.whole.partition_point(|whole| whole.epoch < checkpoint.next);
+        let mut gone: Vec<Whole> = self.whole.drain(again..).collect();
+        self.whole.push_back(Whole {
+            epoch: checkpoint.next,
+            log_from: checkpoint.needs_log_from(),
+            segments: checkpoint.segments.iter().map(|segment| segment.number).collect(),
+        });
+        let surplus = self.whole.len().saturating_sub(checkpoint::KEPT);
+        gone.extend(self.whole.drain(..surplus));
+        self.unnamed.extend(gone.into_iter().flat_map(|whole| whole.segments));
+        for whole in &self.whole {
+            self.unnamed.retain(|number| !whole.segments.contains(number));
         }
     }
 
     /// Removes what is before the oldest that is kept. One that is damaged does not count, and
     /// goes when two whole ones are behind it.
-    fn remove_old(&self) -> Result<(), CheckpointError> {
-        match self.whole.front() {
-            Some((oldest, _)) => checkpoint::remove_before(&self.folder, *oldest),
-            None => Ok(()),
-        }
+    fn remove_old(&mut self) -> Result<(), Box<dyn std::error::Error>> {
+        let Some(Whole { epoch, .. }) = self.whole.front() else { return Ok(()) };
+        checkpoint::remove_before(&self.folder, *epoch)?;
+        // Only now nothing on disk names them.
+        self.archive.remove(self.unnamed.iter().copied())?;
+        self.unnamed.clear();
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Folder;
     use std::fs;
 
     #[test]
@@ -236,7 +263,9 @@ mod tests {
         }
         let damaged = checkpoint::list(&folder).unwrap().pop().unwrap();
         fs::write(&damaged, b"azud").unwrap();
-        let mut kept = Kept::below(folder.clone(), [].into()).unwrap();
+        let disk = Arc::new(Folder::new(folder.join("archive")));
+        let archive = Arc::new(Cabinet::open(disk, std::iter::empty()).unwrap());
+        let mut kept = Kept::below(folder.clone(), [].into(), archive).unwrap();
         let epochs = || -> Vec<_> {
             let paths = checkpoint::list(&folder).unwrap();
             paths.iter().filter_map(|path| checkpoint::epoch_of(path)).collect()

@@ -31,6 +31,7 @@ mod timeline;
 
 pub use journal::{Gate, Replayed};
 
+use crate::archive::SegmentState;
 use crate::checkpoint::GroupState;
 use crate::doorbell::Doorbell;
 use crate::durable::Door;
@@ -496,14 +497,14 @@ impl Feed {
     }
 
     /// Takes what a keyed step on one worker knows at the end of an epoch at which a checkpoint is
-    /// made.
-    pub fn snapshot(&self, epoch: Epoch, groups: Vec<GroupState>) {
+    /// made, and where it has put away the rest.
+    pub fn snapshot(&self, epoch: Epoch, groups: Vec<GroupState>, segments: Vec<SegmentState>) {
         let mut state = self.lock();
         let checkpoints = state.checkpoints.as_mut();
         if let Some(draft) = checkpoints.and_then(|checkpoints| checkpoints.draft.as_mut())
             && draft.epoch == epoch
         {
-            draft.add(groups);
+            draft.add(groups, segments);
         }
         if state.hand_on() {
             self.bells.iter().for_each(Doorbell::ring);

@@ -5,6 +5,7 @@
 //! everything it runs is plain code that tests call without a thread.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod archive;
 pub mod case;
 mod chain;
 mod checkpoint;

@@ -10,6 +10,16 @@ pub const BLOCKS_PER_ACTIVATION: usize = 4;
 /// million windows, and others want their turn meanwhile.
 pub const TOLD_PER_ACTIVATION: usize = 4_096;
 
+/// From how much on a step puts closed windows on disk before a checkpoint, on each worker: what is
+/// less is written with the checkpoint sooner than into a file of its own.
+pub const ARCHIVED_AT_CHECKPOINT: usize = 4 * 1024 * 1024;
+
+/// From how much on it does so at once. The worker waits for the disk meanwhile: some 100 ms.
+pub const CLOSED_IN_MEMORY_MAX: usize = 64 * 1024 * 1024;
+
+/// How long an archive that cannot be written to is left alone.
+pub const ARCHIVE_RETRY: Duration = Duration::from_secs(10);
+
 /// How many epochs of a pipeline may be under way: what a restart repeats, and what progress must
 /// track, is bounded.
 pub const EPOCHS_IN_FLIGHT_MAX: usize = 64;

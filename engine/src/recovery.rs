@@ -7,6 +7,7 @@
 //! begins at the end of the log, and says so with a checkpoint of nothing: from then on every block
 //! is accounted for.
 
+use crate::archive::{self, Cabinet, SegmentState};
 use crate::checkpoint::{self, Checkpoint, CheckpointError, GroupState, SourcePosition};
 use crate::durable::LogBells;
 use crate::epoch_record::EpochDecision;
@@ -14,7 +15,7 @@ use crate::event_clock::ClockState;
 use crate::feed::{Epoch, Replayed};
 use crate::intake::Acknowledge;
 use crate::log::{
-    self, Entry, Folder, Log, LogError, LogPosition, Options, Read, Settings, Ticket,
+    self, Disk as _, Entry, Folder, Log, LogError, LogPosition, Options, Read, Settings, Ticket,
 };
 use crate::plan_text::{self, planned};
 use crate::spill::{self, SpillState, Spills};
@@ -23,7 +24,7 @@ use azud_event::id::{StreamId, source_key};
 use azud_event::time::EventTime;
 use azud_plan::plan::{Pipeline, Plan};
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,6 +110,14 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The folder of a pipeline's archive cannot be used.
+    #[error("the archive in {}: {source}", folder.display())]
+    Archive {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The state of a transform cannot be read.
     #[error("the state of `{id}` cannot be read: {reason}; give it up with `--drop-state {id}`")]
     State {
@@ -150,6 +159,10 @@ pub struct Beginning {
     pub clock: ClockState,
     /// The states of keyed steps at the checkpoint.
     pub groups: Vec<GroupState>,
+    /// Where the rest of them lies.
+    pub segments: Vec<SegmentState>,
+    /// What that is in.
+    pub archive: Option<Arc<Cabinet>>,
     /// The sinks' spills.
     pub spills: Spills,
     /// The sources at the checkpoint.
@@ -202,7 +215,9 @@ pub fn recover(
             tell_changes(plan, pipeline, known, &durability.drop_state);
         }
         fresh.push(newest.is_none());
-        recovery.pipelines.push(Beginning::at(newest.unwrap_or_default(), folder));
+        let mut beginning = Beginning::at(newest.unwrap_or_default(), folder);
+        beginning.archive = Some(Arc::new(open_archive(durability, pipeline, &beginning.folder)?));
+        recovery.pipelines.push(beginning);
     }
     recovery.read(plan)?;
     for ((pipeline, beginning), fresh) in
@@ -224,6 +239,22 @@ pub fn recover(
         beginning.spills = spill::recover(&folders, pipeline, owed)?;
     }
     Ok(recovery)
+}
+
+/// Opens the archive of a pipeline, with what its checkpoints name.
+fn open_archive(
+    durability: &Durability,
+    pipeline: &Pipeline,
+    checkpoints: &Path,
+) -> Result<Cabinet, StartError> {
+    let known = checkpoint::list(checkpoints)?;
+    let known = known.iter().filter_map(|path| Checkpoint::read(path).ok());
+    let folder = durability.folder.join(archive::FOLDER).join(&pipeline.name);
+    let disk = Folder::new(folder.clone());
+    let opened = disk
+        .make_folder("")
+        .and_then(|()| Cabinet::open(Arc::new(disk), known.flat_map(|it| it.segments)));
+    opened.map_err(|source| StartError::Archive { folder, source })
 }
 
 impl Recovery {
@@ -286,7 +317,7 @@ fn advance(marks: &mut BTreeMap<StreamId, u64>, stream: StreamId, end: u64) {
 
 impl Beginning {
     fn at(checkpoint: Checkpoint, folder: PathBuf) -> Self {
-        let Checkpoint { next, now, sources, clock, groups, spills, .. } = checkpoint;
+        let Checkpoint { next, now, sources, clock, groups, segments, spills, .. } = checkpoint;
         let from = sources.iter().map(|source| (source_key(&source.id), source.position));
         Beginning {
             folder,
@@ -296,6 +327,8 @@ impl Beginning {
             replay: VecDeque::new(),
             clock,
             groups,
+            segments,
+            archive: None,
             spills: Spills::default(),
             sources,
             owed: spills,

@@ -8,7 +8,7 @@
 mod sinks;
 
 use crate::checkpoint::GroupState;
-use crate::dataflow::{Part, Restored, worker};
+use crate::dataflow::{Part, PutAway, Restored, worker};
 use crate::dead_letter::Budget;
 use crate::doorbell::Doorbell;
 use crate::durable::{Door, Keeper, Kept};
@@ -343,6 +343,8 @@ struct Starter<'a> {
     parts: Vec<Vec<Part>>,
     /// For each pipeline the states of its keyed steps.
     restored: Vec<Vec<Restored>>,
+    /// For each pipeline where they put things away; `None` without a log.
+    archives: Vec<Option<PutAway>>,
     /// For each pipeline which epochs it repeats; `None` without a log.
     repeats: Vec<Option<Repeats>>,
     budgets: Vec<Budget>,
@@ -366,6 +368,7 @@ impl<'a> Starter<'a> {
             bells: Vec::new(),
             parts: (0..settings.threads).map(|_| Vec::new()).collect(),
             restored: Vec::new(),
+            archives: Vec::new(),
             repeats: Vec::new(),
             budgets: Vec::new(),
             tasks: JoinSet::new(),
@@ -376,8 +379,10 @@ impl<'a> Starter<'a> {
         let keeper = match recovery.as_deref() {
             Some(recovery) => {
                 let begun = plan.pipelines.iter().zip(&recovery.pipelines);
-                let kept = begun
-                    .map(|(pipeline, it)| Kept::below(it.folder.clone(), planned(&plan, pipeline)));
+                let kept = begun.filter_map(|(pipeline, it)| {
+                    let archive = Arc::clone(it.archive.as_ref()?);
+                    Some(Kept::below(it.folder.clone(), planned(&plan, pipeline), archive))
+                });
                 let kept = kept.collect::<Result<Vec<_>, _>>()?;
                 let log = Arc::clone(&recovery.log);
                 Some(Keeper::start(kept, log, Arc::clone(&known_feeds))?)
@@ -425,7 +430,7 @@ impl<'a> Starter<'a> {
             FeedSource { id: id.clone(), key, ring, from }
         });
         let sources = sources.collect();
-        let mut restored = Vec::new();
+        let (mut restored, mut archive) = (Vec::new(), None);
         let repeats = beginning.as_ref().map(|((beginning, _), _)| {
             let last = beginning.replay.back().map(|replayed| replayed.epoch);
             Repeats { first: beginning.first, last }
@@ -438,6 +443,13 @@ impl<'a> Starter<'a> {
                 let accounts = accounts.chain(spills.left).collect();
                 self.spills.push(spills.sinks);
                 restored = restore(pipeline, &beginning.groups, &durability.drop_state)?;
+                archive = beginning.archive.map(|cabinet| {
+                    let dropped = durability.drop_state.iter().map(|id| source_key(id));
+                    let dropped: Vec<u64> = dropped.collect();
+                    let mut known = beginning.segments;
+                    known.retain(|segment| !dropped.contains(&segment.step));
+                    PutAway { cabinet, known: known.into() }
+                });
                 if let Some(clock) = &mut clock {
                     let known = &beginning.clock.watermarks;
                     let watermark = |step| known.get(step).copied().unwrap_or(EventTime::MIN);
@@ -462,6 +474,7 @@ impl<'a> Starter<'a> {
             }
         };
         self.restored.push(restored);
+        self.archives.push(archive);
         Ok(Feed::new(FeedParts {
             sources,
             steps,
@@ -494,6 +507,7 @@ impl<'a> Starter<'a> {
             clock: self.settings.clock.clone(),
             counted,
             restored,
+            archive: self.archives[pipeline].clone(),
         }
     }
 }

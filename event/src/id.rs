@@ -38,6 +38,13 @@ pub const KEY_GROUPS: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyGroup(pub u8);
 
+impl KeyGroup {
+    /// Gives the group of keys with this hash of a [`Partitioner`].
+    pub fn of(hash: u64) -> Self {
+        KeyGroup((hash >> 56) as u8)
+    }
+}
+
 /// Assigns keys to key groups by SipHash-2-4 under a secret: senders choose keys, and must not be
 /// able to aim them all at one group.
 #[derive(Clone, Copy, Debug)]
@@ -52,11 +59,16 @@ impl Partitioner {
         Partitioner { secret: (number as u64, (number >> 64) as u64) }
     }
 
-    /// Gives the group that owns `key`.
-    pub fn group(&self, key: &[u8]) -> KeyGroup {
+    /// Hashes `key`: for tables too, as nobody knows the secret.
+    pub fn hash(&self, key: &[u8]) -> u64 {
         let mut hasher = siphasher::sip::SipHasher24::new_with_keys(self.secret.0, self.secret.1);
         hasher.write(key);
-        KeyGroup((hasher.finish() >> 56) as u8)
+        hasher.finish()
+    }
+
+    /// Gives the group that owns `key`.
+    pub fn group(&self, key: &[u8]) -> KeyGroup {
+        KeyGroup::of(self.hash(key))
     }
 }
 
@@ -93,7 +105,12 @@ impl Id {
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 32];
+        for (pair, byte) in text.as_chunks_mut().0.iter_mut().zip(self.0) {
+            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        }
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -2,8 +2,8 @@
 //! to.
 //!
 //! Keyed and stateful. [`rows`] folds records where they are, [`crate::window`] merges and tells
-//! where the keys live, [`result`] makes records of it. What it holds is bounded by `max_keys` and
-//! `max_bytes`, each divided over the key groups.
+//! where the keys live, [`result`] makes records of it. What it holds is bounded by `max_keys`,
+//! `max_bytes` and `max_disk_bytes`, each divided over the key groups.
 
 mod check;
 mod evidence;
@@ -76,6 +76,8 @@ const MAX_KEYS: &str = "100_000";
 /// How much is held, by default. A key group has 4 MiB of it, ten times what its share of the
 /// default keys needs with few aggregates: keys do not fall into groups evenly, and some are heavy.
 const MAX_BYTES: &str = "\"1GiB\"";
+/// How much is kept of windows that have ended, by default.
+const MAX_DISK_BYTES: &str = "\"16GiB\"";
 /// How much a key group may hold however little all may: one key with some aggregates that keep
 /// values.
 const MAX_BYTES_LEAST: u64 = 16 * 1024 * 1024;
@@ -202,8 +204,17 @@ const OPTIONS: &[OptionSpec] = &[
         name: "max_bytes",
         kind: OptionKind::Bytes { min: MAX_BYTES_LEAST, max: 1 << 42 },
         default: Default::Value(MAX_BYTES),
-        summary: "How much may be held, about; each of 256 groups of keys has its part. Beyond it \
-                  the keys with the oldest last event are forgotten.",
+        summary: "How much may be held in memory, about: keys, and windows that have not ended; \
+                  each of 256 groups of keys has its part. Beyond it the keys with the oldest last \
+                  event are forgotten.",
+    },
+    OptionSpec {
+        name: "max_disk_bytes",
+        kind: OptionKind::Bytes { min: MAX_BYTES_LEAST, max: 1 << 44 },
+        default: Default::Value(MAX_DISK_BYTES),
+        summary: "How much may be kept on disk, about, of windows that have ended, so that late \
+                  records can correct them; each of 256 groups of keys has its part. Beyond it the \
+                  oldest are not corrected any more.",
     },
     OptionSpec {
         name: "max_keys",

@@ -8,13 +8,17 @@
 //! that has much to tell is continued in the next activation, with the right still held.
 
 use super::{Nothing, Outlet, Part, PipelineScope, Restored, Rows, row_outputs};
+use crate::archive::StepArchive;
 use crate::chain::Chain;
 use crate::checkpoint::GroupState;
 use crate::doorbell::Doorbell;
 use crate::egress::Egress;
 use crate::feed::{Epoch, Feed, StepEpoch};
-use crate::limits::TOLD_PER_ACTIVATION;
+use crate::limits::{
+    ARCHIVE_RETRY, ARCHIVED_AT_CHECKPOINT, CLOSED_IN_MEMORY_MAX, TOLD_PER_ACTIVATION,
+};
 use crate::telemetry::count_alert;
+use azud_event::clock::Clock;
 use azud_event::id::{StreamId, source_key};
 use azud_event::record::{Origin, Record};
 use azud_event::row::{Place, Row};
@@ -24,6 +28,7 @@ use azud_plan::telemetry::{KEYS_EVICTED, component_labels};
 use metrics::{Counter, counter};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -37,6 +42,10 @@ struct Groups {
     shape: u64,
     make: MakeState,
     states: BTreeMap<u8, Group>,
+    archive: Option<StepArchive>,
+    clock: Clock,
+    /// When the archive may be written to again, after that failed.
+    retry_at: Duration,
     /// Counts what had to leave.
     evicted: Counter,
 }
@@ -156,7 +165,7 @@ impl KeyedStep {
             let rows = self.stash.remove(&epoch).unwrap_or_default();
             let groups = self.groups.concerned(rows, &clock);
             if groups.is_empty() {
-                self.end(epoch, snapshot);
+                self.end(epoch, &clock, snapshot);
                 continue;
             }
             capabilities.iter_mut().for_each(|held| held.downgrade(&epoch));
@@ -206,14 +215,17 @@ impl KeyedStep {
         self.outlet.send(true, epoch, capabilities);
         self.outlet.chain.flush_meters();
         self.record.release();
-        self.end(epoch, under_way.snapshot);
+        self.end(epoch, &under_way.clock, under_way.snapshot);
         Progress::Done
     }
 
-    /// Ends an epoch: gives the state for a checkpoint, if one is made there.
-    fn end(&self, epoch: Epoch, snapshot: bool) {
+    /// Ends an epoch: puts away what the state will hardly need, and gives the rest for a
+    /// checkpoint, if one is made there.
+    fn end(&mut self, epoch: Epoch, clock: &EpochClock, snapshot: bool) {
+        self.groups.put_away(clock, snapshot);
         if snapshot {
-            self.feed.snapshot(epoch, self.groups.snapshot());
+            let segments = self.groups.archive.as_ref().map(StepArchive::name_all);
+            self.feed.snapshot(epoch, self.groups.snapshot(), segments.unwrap_or_default());
         }
     }
 }
@@ -225,11 +237,37 @@ impl Groups {
         let (source, shape) = (source_key(&transform.id), transform.spec.shape());
         let mut restored = part.restored.borrow_mut();
         let mine = restored.extract_if(.., |it| it.step == index);
-        let group = |it: Restored| (it.group, Group { due: it.state.due(), state: it.state });
+        let archive = part.archive.as_ref().map(|it| it.cabinet.step(source, &it.known));
+        let group = |it: Restored| {
+            let mut state = it.state;
+            if let Some(archive) = &archive {
+                state.attach(archive.group(it.group));
+            }
+            (it.group, Group { due: state.due(), state })
+        };
         let pipeline = &part.plan.pipelines[part.pipeline].name;
         let labels = component_labels(&transform.id, "transform", transform.kind, pipeline);
         let evicted = counter!(KEYS_EVICTED, labels);
-        Groups { source, shape, make, states: mine.map(group).collect(), evicted }
+        let states = mine.map(group).collect();
+        let (clock, retry_at) = (part.clock.clone(), Duration::ZERO);
+        Groups { source, shape, make, states, archive, clock, retry_at, evicted }
+    }
+
+    /// Puts away what is closed if there is so much of it that it pays, and forgets what is over.
+    fn put_away(&mut self, clock: &EpochClock, checkpoint: bool) {
+        let Some(archive) = &self.archive else { return };
+        archive.forget(clock.late_before);
+        let closed: usize = self.states.values().map(|group| group.state.closed_bytes()).sum();
+        let enough = if checkpoint { ARCHIVED_AT_CHECKPOINT } else { CLOSED_IN_MEMORY_MAX };
+        if closed < enough || self.clock.monotonic() < self.retry_at {
+            return;
+        }
+        let states = self.states.iter_mut().map(|(group, known)| (*group, &mut known.state));
+        if let Err(error) = archive.put_away(states) {
+            // It stays in memory and in the checkpoint, and is tried again.
+            self.retry_at = self.clock.monotonic() + ARCHIVE_RETRY;
+            tracing::error!("closed windows cannot be put on disk, and stay in memory: {error}");
+        }
     }
 
     /// Lists the groups that an epoch concerns, with their rows in canonical order.
@@ -257,9 +295,14 @@ impl Groups {
         told: &mut u64,
         emit: &mut dyn FnMut(Told, Origin),
     ) -> Progress {
-        let Groups { source, make, states, evicted, .. } = self;
-        let known =
-            states.entry(group).or_insert_with(|| Group { state: make(), due: Due::default() });
+        let Groups { source, make, states, evicted, archive, .. } = self;
+        let known = states.entry(group).or_insert_with(|| {
+            let mut state = make();
+            if let Some(archive) = archive {
+                state.attach(archive.group(group));
+            }
+            Group { state, due: Due::default() }
+        });
         let before = known.state.evicted();
         let progress = apply(&mut *known.state, *source, group, rows, clock, told, emit);
         evicted.increment(known.state.evicted() - before);

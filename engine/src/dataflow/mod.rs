@@ -18,6 +18,7 @@ pub mod worker;
 
 pub use keyed::apply;
 
+use crate::archive::{Cabinet, SegmentState};
 use crate::chain::Chain;
 use crate::doorbell::Doorbell;
 use crate::egress::{Egress, SinkQueue};
@@ -63,6 +64,17 @@ pub struct Part {
     pub counted: Vec<u32>,
     /// What keyed steps knew at the last checkpoint, of the groups that this worker owns.
     pub restored: RefCell<Vec<Restored>>,
+    /// Where they may put away what they will hardly need; nowhere without a log.
+    pub archive: Option<PutAway>,
+}
+
+/// The archive of a pipeline.
+#[derive(Clone)]
+pub struct PutAway {
+    /// What it is in.
+    pub cabinet: Arc<Cabinet>,
+    /// What was there at the last checkpoint.
+    pub known: Arc<[SegmentState]>,
 }
 
 /// The state of one key group of a keyed step, from a checkpoint.

@@ -6,6 +6,7 @@
 //! nothing before it is ever asked for again.
 
 use super::Epoch;
+use crate::archive::SegmentState;
 use crate::checkpoint::{Checkpoint, GroupState, SourcePosition};
 use crate::event_clock::ClockState;
 use crate::spill::Ledger;
@@ -22,6 +23,7 @@ pub struct Draft {
     /// `None` as long as the epoch's clocks are not known.
     clock: Option<ClockState>,
     groups: Vec<GroupState>,
+    segments: Vec<SegmentState>,
     /// How many steps on workers have not given their part.
     missing: usize,
     delivered: bool,
@@ -32,7 +34,8 @@ impl Draft {
     /// any there is no event clock either.
     pub fn new(epoch: Epoch, now: EventTime, sources: Vec<SourcePosition>, missing: usize) -> Self {
         let clock = (missing == 0).then(ClockState::default);
-        Draft { epoch, now, sources, clock, groups: Vec::new(), missing, delivered: false }
+        let (groups, segments) = (Vec::new(), Vec::new());
+        Draft { epoch, now, sources, clock, groups, segments, missing, delivered: false }
     }
 
     /// Takes the event clock as it is at the end of the epoch.
@@ -40,9 +43,10 @@ impl Draft {
         self.clock = Some(clock);
     }
 
-    /// Takes what one step on one worker knows.
-    pub fn add(&mut self, groups: Vec<GroupState>) {
+    /// Takes what one step on one worker knows, and where it has put away the rest.
+    pub fn add(&mut self, groups: Vec<GroupState>, segments: Vec<SegmentState>) {
         self.groups.extend(groups);
+        self.segments.extend(segments);
         self.missing = self.missing.saturating_sub(1);
     }
 
@@ -58,15 +62,19 @@ impl Draft {
 
     /// Gives the checkpoint, with what the sinks' spills owe.
     pub fn finish(self, spills: &[Arc<Ledger>]) -> Checkpoint {
-        let mut groups = self.groups;
+        let (mut groups, mut segments) = (self.groups, self.segments);
         let next = self.epoch + 1;
         groups.sort_unstable_by_key(|group| (group.step, group.group));
+        // After a start several workers have the same.
+        segments.sort_unstable_by_key(|segment| segment.number);
+        segments.dedup();
         Checkpoint {
             next,
             now: self.now,
             sources: self.sources,
             clock: self.clock.unwrap_or_default(),
             groups,
+            segments,
             spills: spills.iter().filter_map(|ledger| ledger.state(next)).collect(),
             // Whoever keeps it knows.
             plan: [].into(),

@@ -31,8 +31,8 @@ pub use source::{
 };
 pub use template::{Confine, Missing, Template};
 pub use transform::{
-    Due, EpochClock, KeyedState, Needle, Next, Progress, RowContext, RowMaker, Running, Taken,
-    Told, Transform, TransformFactory, TransformSpec,
+    Archive, ArchiveError, Due, Entry, EpochClock, KeyedState, Needle, Next, NoArchive, Progress,
+    RowContext, RowMaker, Running, Taken, Told, Transform, TransformFactory, TransformSpec,
 };
 
 use azud_event::clock::Clock;

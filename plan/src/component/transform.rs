@@ -8,6 +8,7 @@ use azud_event::id::Partitioner;
 use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// A kind of transform, as the registry lists it.
@@ -222,6 +223,62 @@ pub struct Due {
     pub now: Option<EventTime>,
 }
 
+/// Something that a keyed state will hardly need again, and puts away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The key, as canonical bytes.
+    pub key: &'a [u8],
+    /// Its number, of the state's own counting. A later entry of the same key and number takes the
+    /// place of an earlier one.
+    pub number: i64,
+    /// It may be forgotten once [`EpochClock::late_before`] is at or behind this.
+    pub over_at: EventTime,
+    /// What is put away.
+    pub value: &'a [u8],
+}
+
+/// Where a keyed state has put things away, and brings them back from.
+///
+/// Reading is a function of what was put away before: it does not count as a clock or a channel.
+pub trait Archive: Send {
+    /// Gives the entries of a key with these numbers, in their order, each number once.
+    ///
+    /// # Errors
+    /// When some of it cannot be read, or `each` fails; what was given before may be kept.
+    fn read(
+        &mut self,
+        key: &[u8],
+        numbers: RangeInclusive<i64>,
+        each: &mut dyn FnMut(i64, &[u8]) -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError>;
+}
+
+/// Why something cannot be brought back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ArchiveError(String);
+
+impl ArchiveError {
+    /// Makes one that says why.
+    pub fn new(reason: String) -> Self {
+        ArchiveError(reason)
+    }
+}
+
+/// The archive of a state that has none, and so puts nothing away.
+pub struct NoArchive;
+
+impl Archive for NoArchive {
+    fn read(
+        &mut self,
+        _: &[u8],
+        _: RangeInclusive<i64>,
+        _: &mut dyn FnMut(i64, &[u8]) -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
+        Err(ArchiveError::new("there is no archive".to_owned()))
+    }
+}
+
 /// The state of one key group: a plain state machine without thread, clock or channel.
 ///
 /// The contract:
@@ -257,7 +314,25 @@ pub trait KeyedState: Send {
         0
     }
 
-    /// Writes the state.
+    /// Gives it the place where it may put things away; without one everything stays in memory.
+    fn attach(&mut self, archive: Box<dyn Archive>) {
+        drop(archive);
+    }
+
+    /// Gives how much it could put away now, in bytes, about.
+    fn closed_bytes(&self) -> usize {
+        0
+    }
+
+    /// Lists what it could put away, in the order of keys and numbers. Between epochs only.
+    fn put_away(&self, put: &mut dyn FnMut(Entry<'_>)) {
+        let _ = put;
+    }
+
+    /// Lets go of everything that [`KeyedState::put_away`] has just listed: it lies in the archive.
+    fn let_go(&mut self) {}
+
+    /// Writes the state, but for what was put away.
     fn snapshot(&self) -> Vec<u8>;
 
     /// Reads the state back.

@@ -50,6 +50,7 @@ pub fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Tra
     let aggregates = fields.iter().map(|field| Field { aggregate: field.aggregate.clone() });
     let max_keys = usize::try_from(options.integer("max_keys")?).ok()?;
     let max_bytes = usize::try_from(options.bytes("max_bytes")?).ok()?;
+    let max_disk_bytes = options.bytes("max_disk_bytes")?;
     Some(Box::new(SummarizeSpec {
         gathers: Arc::new(Fields { fields: aggregates.collect(), evidence }),
         takes: fields.into_iter().map(|field| (field.condition, field.field)).collect(),
@@ -63,6 +64,7 @@ pub fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Tra
         bounds: Bounds {
             keys: max_keys.div_ceil(KEY_GROUPS).max(KEYS_PER_GROUP_MIN),
             bytes: max_bytes / KEY_GROUPS,
+            closed_bytes: max_disk_bytes / KEY_GROUPS as u64,
         },
     }))
 }

@@ -36,7 +36,7 @@ impl Behind {
         let Running::Keyed { rows: maker, state: make } = spec.build() else {
             panic!("it is stateless")
         };
-        let run = Run { make, states: States::new(), watermark: LEAST, told: Vec::new() };
+        let run = Run::new(make);
         Behind { maker, run, epoch: 0 }
     }
 

@@ -90,7 +90,7 @@ impl RowMaker for Rows {
         let late_before = context.late_before;
         let (key, gathers) = (self.key.as_slice(), self.gathers.as_ref());
         let gathered = match &mut self.maker {
-            Maker::Panes(maker) => maker.gather(key, &place, late_before, gathers),
+            Maker::Panes(maker) => maker.gather(key, &place, context, gathers),
             Maker::Sessions(maker) => maker.gather(key, &place, late_before, gathers),
             Maker::Members(maker) => {
                 let revision = revision_of(record)?;

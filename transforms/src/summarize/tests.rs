@@ -10,11 +10,14 @@ use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    EpochClock, KeyedState, Kind, Progress, RowContext, Taken, Told, TransformSpec,
+    Archive, ArchiveError, Entry, EpochClock, KeyedState, Kind, Progress, RowContext, Taken, Told,
+    TransformSpec,
 };
 use azud_plan::diagnostic::{Diagnostic, codes};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::sync::Mutex;
 use vrl::value;
 use vrl::value::Value;
 use vrl::{owned_value_path, path};
@@ -57,17 +60,19 @@ struct Feeding {
     steps: Vec<(usize, bool, bool, bool, i64)>,
     /// After which epochs every state is written and read back.
     restores: u64,
+    /// After which epochs every state puts away what it can, before that.
+    puts_away: u64,
 }
 
 fn feeding(events: usize) -> impl Strategy<Value = Feeding> {
     let order = Just((0..events).collect::<Vec<_>>()).prop_shuffle();
     let cut = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.3), 0..LATENESS);
     let cuts = prop::collection::vec(cut, events);
-    (order, cuts, any::<u64>()).prop_map(|(order, cuts, restores)| {
+    (order, cuts, any::<u64>(), any::<u64>()).prop_map(|(order, cuts, restores, puts_away)| {
         let steps = order.into_iter().zip(cuts);
         let steps = steps
             .map(|(event, (worker, drain, epoch, ahead))| (event, worker, drain, epoch, ahead));
-        Feeding { steps: steps.collect(), restores }
+        Feeding { steps: steps.collect(), restores, puts_away }
     })
 }
 
@@ -86,22 +91,50 @@ fn fed(seconds: i64) -> impl Strategy<Value = (Vec<Event>, Feeding)> {
 
 type States = BTreeMap<u8, Box<dyn KeyedState>>;
 
+/// An archive in memory, of one key group.
+#[derive(Clone, Default)]
+struct PutAway(Arc<Mutex<BTreeMap<(Vec<u8>, i64), Vec<u8>>>>);
+
+impl Archive for PutAway {
+    fn read(
+        &mut self,
+        key: &[u8],
+        numbers: RangeInclusive<i64>,
+        each: &mut dyn FnMut(i64, &[u8]) -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
+        let of = |number: i64| (key.to_vec(), number);
+        let entries = self.0.lock().unwrap();
+        let mut found = entries.range(of(*numbers.start())..=of(*numbers.end()));
+        found.try_for_each(|((_, number), value)| each(*number, value))
+    }
+}
+
 /// Runs epochs over the states of all key groups.
 struct Run {
     make: Box<dyn Fn() -> Box<dyn KeyedState> + Send>,
     states: States,
+    archives: BTreeMap<u8, PutAway>,
     watermark: EventTime,
     told: Vec<Told>,
 }
 
 impl Run {
+    fn new(make: Box<dyn Fn() -> Box<dyn KeyedState> + Send>) -> Self {
+        let (states, archives) = (States::new(), BTreeMap::new());
+        Run { make, states, archives, watermark: LEAST, told: Vec::new() }
+    }
+
     fn epoch(&mut self, mut rows: Vec<Row>, watermark: EventTime) {
         rows.sort_by_key(|row| (row.group, row.place));
         let late_before = std::mem::replace(&mut self.watermark, watermark);
         let missing = Arc::new([]);
         let clock = EpochClock { now: time(0), watermark, late_before, missing };
         for row in &rows {
-            self.states.entry(row.group.0).or_insert_with(&self.make);
+            self.states.entry(row.group.0).or_insert_with(|| {
+                let mut state = (self.make)();
+                state.attach(Box::new(self.archives.entry(row.group.0).or_default().clone()));
+                state
+            });
         }
         for (group, state) in &mut self.states {
             let rows: Vec<Row> = rows.iter().filter(|row| row.group.0 == *group).cloned().collect();
@@ -118,13 +151,33 @@ impl Run {
     }
 
     fn restore(&mut self) {
-        for state in self.states.values_mut() {
+        for (group, state) in &mut self.states {
             let snapshot = state.snapshot();
             let mut again = (self.make)();
             again.restore(&snapshot).unwrap();
             assert_eq!(again.snapshot(), snapshot);
             assert_eq!(again.due(), state.due());
+            again.attach(Box::new(self.archives[group].clone()));
             *state = again;
+        }
+    }
+
+    fn put_away(&mut self) {
+        for (group, state) in &mut self.states {
+            let due = state.due();
+            let mut entries = self.archives[group].0.lock().unwrap();
+            let mut behind = None;
+            state.put_away(&mut |Entry { key, number, value, .. }| {
+                let place = (key.to_vec(), number);
+                assert!(behind.as_ref() < Some(&place), "they come in their order");
+                entries.insert(place.clone(), value.to_vec());
+                behind = Some(place);
+            });
+            state.let_go();
+            assert_eq!(state.closed_bytes(), 0);
+            state.put_away(&mut |entry| panic!("{entry:?} is still there"));
+            // When something is over is not waited for by each any more; to tell there is the same.
+            assert!(state.due().watermark >= due.watermark || state.due().watermark.is_none());
         }
     }
 }
@@ -153,7 +206,7 @@ fn feed_into(
         Running::Stateless(_) => panic!("it is stateless"),
     };
     let ((mut one, make), (mut other, _)) = (makers(), makers());
-    let mut run = Run { make, states: States::new(), watermark: LEAST, told: Vec::new() };
+    let mut run = Run::new(make);
     let (mut rows, mut late, mut epoch) = (Vec::new(), 0, 0);
     for (number, (event, worker, drain, ends, ahead)) in feeding.steps.iter().enumerate() {
         let late_before = run.watermark;
@@ -173,6 +226,9 @@ fn feed_into(
         let watermark = to_come.map_or(run.watermark, |least| time(least + ahead));
         run.epoch(std::mem::take(&mut rows), watermark.max(run.watermark));
         behind(&std::mem::take(&mut run.told), run.watermark);
+        if feeding.puts_away >> (epoch % 64) & 1 == 1 {
+            run.put_away();
+        }
         if feeding.restores >> (epoch % 64) & 1 == 1 {
             run.restore();
         }
@@ -333,7 +389,7 @@ fn hold(head: &str, events: &[Event], feeding: &Feeding, model: &BTreeSet<Ended>
     };
     last.retain(|ended| ended.count > 0 || Some(ended.start) <= behind(ended.key));
     assert!(last == *model, "{head}\nends as {last:#?}\nand not as {model:#?}\ntold {told:#?}");
-    let mut otherwise = Feeding { restores: 0, ..feeding.clone() };
+    let mut otherwise = Feeding { restores: 0, puts_away: 0, ..feeding.clone() };
     for (_, worker, drain, ..) in &mut otherwise.steps {
         (*worker, *drain) = (*drain, !*worker);
     }
@@ -401,6 +457,7 @@ proptest! {
                 .map(|event| (event, true, false, event % 3 == 0, 59))
                 .collect(),
             restores: u64::MAX,
+            puts_away: u64::MAX,
         };
         feed(&*spec, &events, &feeding);
         let Running::Keyed { state, .. } = spec.build() else { panic!("it is stateless") };
@@ -445,7 +502,7 @@ impl ByHand {
     fn new(head: &str) -> Self {
         let spec = spec(head);
         let Running::Keyed { state: make, .. } = spec.build() else { panic!("it is stateless") };
-        let run = Run { make, states: States::new(), watermark: LEAST, told: Vec::new() };
+        let run = Run::new(make);
         ByHand { spec, run }
     }
 

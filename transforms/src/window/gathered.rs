@@ -1,6 +1,7 @@
 //! What has been gathered of a set of records: merged in any order with the same result.
 
 use super::code::{self, Damaged};
+use super::sorted::Sorted;
 use crate::aggregate::{Aggregate, Partial};
 use azud_event::id::StreamId;
 use azud_event::row::Place;
@@ -42,15 +43,16 @@ pub struct Gathered {
     /// Event time of the last.
     pub last: EventTime,
     /// By field, what its aggregate has of them.
-    pub partials: Vec<Partial>,
-    kept: Kept,
+    pub partials: Box<[Partial]>,
+    /// Few windows keep records.
+    kept: Option<Box<Kept>>,
 }
 
 /// Records as they came, each in the form that a result shows it in.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Kept {
-    first: BTreeMap<Place, Vec<u8>>,
-    last: BTreeMap<Place, Vec<u8>>,
+    first: Sorted<Place, Vec<u8>>,
+    last: Sorted<Place, Vec<u8>>,
 }
 
 impl Gathered {
@@ -61,8 +63,19 @@ impl Gathered {
             first: EventTime::from_nanoseconds(i64::MAX),
             last: EventTime::from_nanoseconds(i64::MIN),
             partials: fields.fields.iter().map(|field| field.aggregate.partial()).collect(),
-            kept: Kept::default(),
+            kept: None,
         }
+    }
+
+    /// Makes it that of no record again.
+    pub fn reset(&mut self, fields: &Fields) {
+        self.count = 0;
+        self.first = EventTime::from_nanoseconds(i64::MAX);
+        self.last = EventTime::from_nanoseconds(i64::MIN);
+        for (partial, field) in self.partials.iter_mut().zip(&fields.fields) {
+            *partial = field.aggregate.partial();
+        }
+        self.kept = None;
     }
 
     /// Counts a record, which tells of what happened from `first` to `last`; what its fields make
@@ -75,23 +88,25 @@ impl Gathered {
 
     /// Whether a record of this place would be kept as it came.
     pub fn keeps(&self, place: &Place, evidence: Evidence) -> bool {
-        let Kept { first, last } = &self.kept;
-        let early = first.len() < evidence.first
-            || first.last_key_value().is_some_and(|(greatest, _)| place < greatest);
-        let late = last.len() < evidence.last
-            || last.first_key_value().is_some_and(|(least, _)| place > least);
+        let (first, last) = match &self.kept {
+            Some(kept) => (&kept.first, &kept.last),
+            None => return evidence.first > 0 || evidence.last > 0,
+        };
+        let early = first.len() < evidence.first || first.last().is_some_and(|last| *place < last);
+        let late = last.len() < evidence.last || last.first().is_some_and(|first| *place > first);
         (early && evidence.first > 0) || (late && evidence.last > 0)
     }
 
     /// Keeps a record as it came, as far as it is among the first or the last.
     pub fn keep(&mut self, place: Place, record: &[u8], evidence: Evidence) {
+        let kept = self.kept.get_or_insert_default();
         if evidence.first > 0 {
-            self.kept.first.insert(place, record.to_vec());
+            kept.first.insert(place, record.to_vec());
         }
         if evidence.last > 0 {
-            self.kept.last.insert(place, record.to_vec());
+            kept.last.insert(place, record.to_vec());
         }
-        self.cut(evidence);
+        kept.cut(evidence);
     }
 
     /// Adds what was gathered of other records.
@@ -102,26 +117,16 @@ impl Gathered {
         for (partial, other) in self.partials.iter_mut().zip(&other.partials) {
             partial.merge(other);
         }
-        let copy = |(place, record): (&Place, &Vec<u8>)| (*place, record.clone());
-        self.kept.first.extend(other.kept.first.iter().map(copy));
-        self.kept.last.extend(other.kept.last.iter().map(copy));
-        self.cut(evidence);
-    }
-
-    fn cut(&mut self, evidence: Evidence) {
-        while self.kept.first.len() > evidence.first {
-            self.kept.first.pop_last();
-        }
-        while self.kept.last.len() > evidence.last {
-            self.kept.last.pop_first();
+        if let Some(other) = &other.kept {
+            self.kept.get_or_insert_default().merge(other, evidence);
         }
     }
 
     /// Gives the records that are kept, in the canonical order, each once.
     pub fn evidence(&self) -> impl Iterator<Item = &[u8]> {
-        let mut all: BTreeMap<&Place, &[u8]> = BTreeMap::new();
-        for (place, record) in self.kept.first.iter().chain(&self.kept.last) {
-            all.insert(place, record);
+        let mut all: BTreeMap<Place, &[u8]> = BTreeMap::new();
+        for kept in self.kept.iter().flat_map(|kept| [&kept.first, &kept.last]) {
+            all.extend(kept.iter().map(|(place, record)| (place, record.as_slice())));
         }
         all.into_values()
     }
@@ -133,10 +138,9 @@ impl Gathered {
 
     /// Gives about how much memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        let records = self.kept.first.values().chain(self.kept.last.values());
         size_of::<Self>()
             + self.partials.iter().map(Partial::bytes).sum::<usize>()
-            + records.map(|record| size_of::<(Place, Vec<u8>)>() + record.len()).sum::<usize>()
+            + self.kept.as_ref().map_or(0, |kept| kept.bytes())
     }
 
     /// Appends its canonical form.
@@ -150,12 +154,9 @@ impl Gathered {
         let span = self.last.nanoseconds().wrapping_sub(self.first.nanoseconds()) as u64;
         code::push_number(span, out);
         self.partials.iter().for_each(|partial| partial.encode(out));
-        for kept in [&self.kept.first, &self.kept.last] {
-            code::push_number(kept.len() as u64, out);
-            for (place, record) in kept {
-                push_place(place, out);
-                code::push_bytes(record, out);
-            }
+        match &self.kept {
+            Some(kept) => [&kept.first, &kept.last].iter().for_each(|kept| push_kept(kept, out)),
+            None => out.extend([0, 0]),
         }
     }
 
@@ -177,18 +178,55 @@ impl Gathered {
             *partial = Partial::decode(&field.aggregate, bytes)?;
         }
         let Evidence { first, last } = fields.evidence;
-        gathered.kept.first = take_kept(first, bytes)?;
-        gathered.kept.last = take_kept(last, bytes)?;
+        let kept = Kept { first: take_kept(first, bytes)?, last: take_kept(last, bytes)? };
+        if kept != Kept::default() {
+            gathered.kept = Some(Box::new(kept));
+        }
         Ok(gathered)
     }
 }
 
-fn take_kept(most: usize, bytes: &mut &[u8]) -> Result<BTreeMap<Place, Vec<u8>>, Damaged> {
+impl Kept {
+    fn merge(&mut self, other: &Kept, evidence: Evidence) {
+        for (place, record) in other.first.iter() {
+            self.first.insert(place, record.clone());
+        }
+        for (place, record) in other.last.iter() {
+            self.last.insert(place, record.clone());
+        }
+        self.cut(evidence);
+    }
+
+    fn cut(&mut self, evidence: Evidence) {
+        while self.first.len() > evidence.first {
+            self.first.pop_last();
+        }
+        while self.last.len() > evidence.last {
+            self.last.pop_first();
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let records = self.first.iter().chain(self.last.iter());
+        let bytes = records.map(|(_, record)| size_of::<(Place, Vec<u8>)>() + record.len());
+        size_of::<Self>() + bytes.sum::<usize>()
+    }
+}
+
+fn push_kept(kept: &Sorted<Place, Vec<u8>>, out: &mut Vec<u8>) {
+    code::push_number(kept.len() as u64, out);
+    for (place, record) in kept.iter() {
+        push_place(&place, out);
+        code::push_bytes(record, out);
+    }
+}
+
+fn take_kept(most: usize, bytes: &mut &[u8]) -> Result<Sorted<Place, Vec<u8>>, Damaged> {
     let count = code::take_number(bytes)?;
     if count > most as u64 {
         return Err(Damaged("it keeps more records than it may"));
     }
-    let mut kept = BTreeMap::new();
+    let mut kept = Sorted::default();
     for _ in 0..count {
         let place = take_place(bytes)?;
         kept.insert(place, code::take_bytes(bytes)?.to_vec());

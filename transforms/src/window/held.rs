@@ -1,5 +1,6 @@
 //! What is held of one key, whatever kind its windows are of.
 
+use super::closed::Closed;
 use super::code::{self, Damaged};
 use super::gathered::{Fields, Gathered};
 use super::grid::Window;
@@ -8,6 +9,7 @@ use super::panes::{self, KeyPanes, Panes};
 use super::sessions::{self, KeySessions, Session, Sessions};
 use super::told::Image;
 use azud_event::time::EventTime;
+use std::time::Duration;
 
 /// Which windows there are, and when they are told.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +27,27 @@ pub struct Held {
     pub last: EventTime,
     /// How many of its records came too late.
     pub late: u64,
+    /// Tells what it has put away from what was put away under the same key before, and is not its.
+    pub life: u64,
     spans: Spans,
+}
+
+/// What changes of a key hang on, and what they are counted in.
+pub struct Around<'a> {
+    /// What is gathered.
+    pub fields: &'a Fields,
+    /// What ends, with the allowed lateness, at or before this is over.
+    pub over_before: EventTime,
+    /// The account of what is closed.
+    pub closed: &'a mut Closed,
+}
+
+/// What became of a row.
+pub enum Applied {
+    /// It is in; its last event happened then.
+    Counted(EventTime),
+    /// It belongs to nothing that is not over. So many records.
+    Late(u64),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -45,12 +67,20 @@ pub enum Ready {
 
 impl Windows {
     /// Makes what is held of a key of which nothing is known.
-    pub fn held(&self) -> Held {
+    pub fn held(&self, life: u64) -> Held {
         let spans = match self {
             Windows::Panes(_) => Spans::Panes(KeyPanes::default()),
             Windows::Sessions(_) => Spans::Sessions(KeySessions::default()),
         };
-        Held { last: EventTime::from_nanoseconds(i64::MIN), late: 0, spans }
+        Held { last: EventTime::from_nanoseconds(i64::MIN), late: 0, life, spans }
+    }
+
+    /// Gives for how long after its end a window is amended.
+    pub fn lateness(&self) -> Duration {
+        match self {
+            Windows::Panes(windows) => windows.lateness,
+            Windows::Sessions(windows) => windows.lateness,
+        }
     }
 
     /// Whether a row has records, and does not only count late ones.
@@ -65,40 +95,93 @@ impl Windows {
     pub fn apply(
         &self,
         held: &mut Held,
-        fields: &Fields,
         payload: &[u8],
-        late_before: EventTime,
+        around: &mut Around<'_>,
     ) -> Result<(), Damaged> {
-        let last = match (self, &mut held.spans, payload) {
-            (_, _, [panes::LATE, rest @ ..]) => {
-                held.late = held.late.saturating_add(code::take_number(&mut &*rest)?);
-                return Ok(());
-            }
+        let applied = match (self, &mut held.spans, payload) {
+            (_, _, [panes::LATE, rest @ ..]) => Applied::Late(code::take_number(&mut &*rest)?),
             (Windows::Panes(windows), Spans::Panes(key), [panes::PANE, rest @ ..]) => {
-                windows.apply(key, fields, rest, late_before)?
+                windows.apply(key, rest, around)?
             }
             (Windows::Panes(windows), Spans::Panes(key), [members::MEMBER, rest @ ..]) => {
-                windows.revise(key, fields, rest, late_before)?
+                windows.revise(key, rest, around)?
             }
             (Windows::Sessions(windows), Spans::Sessions(key), [sessions::SEGMENT, rest @ ..]) => {
-                windows.apply(key, fields, rest)?
+                windows.apply(key, rest, around)?
             }
             _ => return Err(Damaged("a row of windows of another kind")),
         };
-        held.last = held.last.max(last);
+        match applied {
+            Applied::Counted(last) => held.last = held.last.max(last),
+            Applied::Late(records) => held.late = held.late.saturating_add(records),
+        }
         Ok(())
     }
 
-    /// Takes the next window that is to be looked at now.
-    pub fn take(&self, held: &mut Held, watermark: EventTime) -> Option<Ready> {
-        match (self, &mut held.spans) {
+    /// Gives the numbers that must be back before a row is applied, if they were put away.
+    ///
+    /// # Errors
+    /// [`Damaged`] when it is no row of such windows.
+    pub fn needs_back(
+        &self,
+        held: &Held,
+        payload: &[u8],
+        around: &Around<'_>,
+    ) -> Result<Option<(i64, i64)>, Damaged> {
+        match (self, &held.spans) {
+            _ if !Self::has_records(payload) => Ok(None),
             (Windows::Panes(windows), Spans::Panes(key)) => {
-                windows.take(key, watermark).map(|(number, window)| Ready::Pane(number, window))
+                windows.needs_back(key, payload, around)
             }
             (Windows::Sessions(windows), Spans::Sessions(key)) => {
-                windows.take(key, watermark).map(Ready::Session)
+                windows.needs_back(key, payload, around)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Lists what may be put away, in the order of its numbers.
+    pub fn to_put_away(&self, held: &Held, put: impl FnMut(i64, EventTime, &[u8])) {
+        match (self, &held.spans) {
+            (Windows::Panes(windows), Spans::Panes(key)) => windows.to_put_away(key, put),
+            (Windows::Sessions(windows), Spans::Sessions(key)) => windows.to_put_away(key, put),
+            _ => {}
+        }
+    }
+
+    /// Takes the next window that is to be looked at now.
+    pub fn take(
+        &self,
+        held: &mut Held,
+        watermark: EventTime,
+        closed: &mut Closed,
+    ) -> Option<Ready> {
+        match (self, &mut held.spans) {
+            (Windows::Panes(windows), Spans::Panes(key)) => {
+                let (number, window) = windows.take(key, watermark, closed)?;
+                Some(Ready::Pane(number, window))
+            }
+            (Windows::Sessions(windows), Spans::Sessions(key)) => {
+                windows.take(key, watermark, closed).map(Ready::Session)
             }
             _ => None,
+        }
+    }
+
+    /// Notes what was told of a window.
+    pub fn tell(
+        &self,
+        held: &mut Held,
+        (ready, anchor): (&Ready, EventTime),
+        image: Image,
+        closed: &mut Closed,
+    ) {
+        match (self, &mut held.spans, ready) {
+            (Windows::Panes(windows), Spans::Panes(key), Ready::Pane(number, _)) => {
+                windows.tell(key, *number, image, closed);
+            }
+            (_, Spans::Sessions(key), _) => key.tell(anchor, image),
+            _ => {}
         }
     }
 
@@ -152,10 +235,10 @@ impl Windows {
     }
 
     /// Forgets what is over.
-    pub fn forget(&self, held: &mut Held, late_before: EventTime) {
+    pub fn forget(&self, held: &mut Held, over_before: EventTime) {
         match (self, &mut held.spans) {
-            (Windows::Panes(windows), Spans::Panes(key)) => windows.forget(key, late_before),
-            (Windows::Sessions(windows), Spans::Sessions(key)) => windows.forget(key, late_before),
+            (Windows::Panes(windows), Spans::Panes(key)) => windows.forget(key, over_before),
+            (Windows::Sessions(windows), Spans::Sessions(key)) => windows.forget(key, over_before),
             _ => {}
         }
     }
@@ -170,14 +253,15 @@ impl Windows {
     }
 
     /// Reads what [`Held::encode`] wrote.
-    pub fn decode(&self, fields: &Fields, bytes: &mut &[u8]) -> Result<Held, Damaged> {
+    pub fn decode(&self, bytes: &mut &[u8], around: &mut Around<'_>) -> Result<Held, Damaged> {
         let last = EventTime::from_nanoseconds(code::take_signed(bytes)?);
         let late = code::take_number(bytes)?;
+        let life = code::take_number(bytes)?;
         let spans = match self {
-            Windows::Panes(_) => Spans::Panes(KeyPanes::decode(fields, bytes)?),
-            Windows::Sessions(_) => Spans::Sessions(KeySessions::decode(fields, bytes)?),
+            Windows::Panes(_) => Spans::Panes(KeyPanes::decode(bytes, around)?),
+            Windows::Sessions(_) => Spans::Sessions(KeySessions::decode(bytes, around)?),
         };
-        Ok(Held { last, late, spans })
+        Ok(Held { last, late, life, spans })
     }
 }
 
@@ -200,15 +284,6 @@ impl Held {
         }
     }
 
-    /// Notes what was told of a window.
-    pub fn tell(&mut self, ready: &Ready, anchor: EventTime, image: Image) {
-        match (&mut self.spans, ready) {
-            (Spans::Panes(key), Ready::Pane(number, _)) => key.tell(*number, image),
-            (Spans::Sessions(key), _) => key.tell(anchor, image),
-            _ => {}
-        }
-    }
-
     /// Lets the oldest part go, because of a bound. Whether there was one.
     pub fn shrink(&mut self) -> bool {
         match &mut self.spans {
@@ -225,7 +300,7 @@ impl Held {
         }
     }
 
-    /// Gives about how much memory it takes, in bytes.
+    /// Gives about how much it takes, in bytes, but for what is of closed windows alone.
     pub fn bytes(&self) -> usize {
         match &self.spans {
             Spans::Panes(key) => key.bytes(),
@@ -233,10 +308,59 @@ impl Held {
         }
     }
 
+    /// Lets go of what was put away.
+    pub fn let_go(&mut self) {
+        match &mut self.spans {
+            Spans::Panes(key) => key.let_go(),
+            Spans::Sessions(key) => key.let_go(),
+        }
+    }
+
+    /// Takes back what was put away under a number.
+    ///
+    /// # Errors
+    /// [`Damaged`] when the bytes are not of such windows.
+    pub fn take_back(
+        &mut self,
+        number: i64,
+        bytes: &mut &[u8],
+        around: &mut Around<'_>,
+    ) -> Result<(), Damaged> {
+        match &mut self.spans {
+            Spans::Panes(key) => key.take_back(number, bytes, around),
+            Spans::Sessions(key) => key.take_back(bytes, around),
+        }
+    }
+
+    /// Notes that everything of these numbers is here again; `life` is its own from now on if what
+    /// lies there must not come back once more.
+    pub fn is_back(&mut self, numbers: (i64, i64), life: u64) {
+        match &mut self.spans {
+            Spans::Panes(key) => key.is_back(numbers),
+            // Segments may become one under another number.
+            Spans::Sessions(key) => {
+                key.is_back();
+                self.life = life;
+            }
+        }
+    }
+
+    /// Gives up what could not be brought back, up to a number.
+    pub fn lose(&mut self, last: i64, life: u64) {
+        match &mut self.spans {
+            Spans::Panes(key) => key.lose(last),
+            Spans::Sessions(key) => {
+                key.lose();
+                self.life = life;
+            }
+        }
+    }
+
     /// Appends its canonical form.
     pub fn encode(&self, out: &mut Vec<u8>) {
         code::push_signed(self.last.nanoseconds(), out);
         code::push_number(self.late, out);
+        code::push_number(self.life, out);
         match &self.spans {
             Spans::Panes(key) => key.encode(out),
             Spans::Sessions(key) => key.encode(out),

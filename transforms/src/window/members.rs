@@ -105,9 +105,14 @@ impl Members {
         self.panes.range(pane..).next().map(|(pane, _)| *pane)
     }
 
-    /// Forgets the first pane.
-    pub fn drop_first(&mut self) {
-        let Some((_, members)) = self.panes.pop_first() else { return };
+    /// Gives the pane that a result lies in.
+    pub fn pane_of(&self, id: &MemberId) -> Option<i64> {
+        self.places.get(id).copied()
+    }
+
+    /// Forgets a pane.
+    pub fn drop_pane(&mut self, pane: i64) {
+        let Some(members) = self.panes.remove(&pane) else { return };
         for (id, member) in members {
             self.places.remove(&id);
             self.bytes -= member.bytes();

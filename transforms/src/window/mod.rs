@@ -29,6 +29,8 @@
 //! - Everything is bounded: keys and bytes for each key group, panes, segments and images for each
 //!   key, answers for each call.
 
+mod agenda;
+mod closed;
 mod code;
 mod gathered;
 mod grid;
@@ -36,6 +38,7 @@ mod held;
 mod members;
 mod panes;
 mod sessions;
+mod sorted;
 mod state;
 mod timeline;
 mod told;

@@ -3,25 +3,35 @@
 //! Windows are counted along the grid. `next` parts them: those before it are closed, their end was
 //! behind the watermark, and only a late record makes them be looked at again; those from it on
 //! wait for the watermark. Windows that hold no pane are stepped over, unless empty ones are asked
-//! for.
+//! for. Panes before `next` are of closed windows alone: they are put away, and come back when a
+//! late record needs them.
 
+use super::closed::Closed;
 use super::code::{self, Damaged};
 use super::gathered::{Fields, Gathered};
 use super::grid::{Grid, Window};
+use super::held::{Applied, Around};
 use super::members::{self, MEMBERS_PER_KEY_MAX, Members};
-use super::told::Image;
-use azud_event::id::Partitioner;
+use super::sorted::Sorted;
+use super::told::{IMAGE_BYTES, Image};
+use azud_event::id::{KeyGroup, Partitioner};
 use azud_event::row::{Place, Row};
 use azud_event::time::EventTime;
-use std::collections::{BTreeMap, HashMap};
+use azud_plan::component::RowContext;
+use hashbrown::HashTable;
+use std::collections::HashMap;
+use std::ops::Range;
 use std::time::Duration;
 
-/// How many panes, and how many images of windows, a key may have: three days of lateness by
-/// windows of a minute are 4,320. Of further ones the oldest are let go.
+/// How many panes of windows that are not closed a key may have; a window has at most 1,500. Of
+/// further ones, which only a clock that stands makes, the oldest are let go.
 pub const PANES_PER_KEY_MAX: usize = 16_384;
 
 /// How many empty windows in a row are told of a key that has fallen silent: a day by minutes.
 pub const EMPTY_WINDOWS_MAX: i64 = 1_440;
+
+/// The size of the payload of a row with a count or two.
+const PAYLOAD_BYTES: usize = 32;
 
 /// The first byte of the row of a pane.
 pub const PANE: u8 = 1;
@@ -44,10 +54,10 @@ pub struct Panes {
 /// The panes of one key.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KeyPanes {
-    panes: BTreeMap<i64, Gathered>,
+    panes: Sorted<i64, Gathered>,
     /// In windows over results, what these have contributed.
-    members: Members,
-    images: BTreeMap<i64, Image>,
+    members: Option<Box<Members>>,
+    images: Sorted<i64, Image>,
     next: i64,
     /// The least and greatest pane that there ever was, while the key is known.
     seen: Option<(i64, i64)>,
@@ -55,67 +65,149 @@ pub struct KeyPanes {
     floor: i64,
     /// Windows to look at again in this epoch, as ranges with both ends, sorted and apart.
     again: Vec<(i64, i64)>,
+    /// How much there is in panes of windows that are not closed.
     bytes: usize,
+    /// The least and the greatest number of which a pane or an image was put away.
+    away: Option<(i64, i64)>,
+    /// The numbers of which everything that was put away is here again.
+    back: Option<(i64, i64)>,
 }
 
 impl Panes {
-    /// Reads one row and adds it to a key; gives when its last event happened.
+    /// Reads one row and adds it to a key.
     pub fn apply(
         &self,
         key: &mut KeyPanes,
-        fields: &Fields,
         mut payload: &[u8],
-        late_before: EventTime,
-    ) -> Result<EventTime, Damaged> {
+        around: &mut Around<'_>,
+    ) -> Result<Applied, Damaged> {
         let pane = code::take_signed(&mut payload)?;
-        let gathered = Gathered::decode(fields, &mut payload)?;
+        let gathered = Gathered::decode(around.fields, &mut payload)?;
         let last_event = gathered.last;
+        if pane < self.first_open(around) {
+            return Ok(Applied::Late(gathered.count));
+        }
         let least = key.see(pane);
-        key.add(pane, gathered, fields);
-        self.touch(key, pane, least, late_before);
-        Ok(last_event)
+        self.touch(key, pane, least, around);
+        self.add(key, pane, gathered, around);
+        Ok(Applied::Counted(last_event))
     }
 
-    /// Reads the row of a result's revision and puts it in the place of an earlier one; gives when
-    /// its last event happened.
+    /// Reads the row of a result's revision and puts it in the place of an earlier one.
     pub fn revise(
         &self,
         key: &mut KeyPanes,
-        fields: &Fields,
         mut payload: &[u8],
-        late_before: EventTime,
-    ) -> Result<EventTime, Damaged> {
-        let (pane, revision, gathered) = members::read_row(fields, &mut payload)?;
-        let last_event = gathered.last;
-        let Ok(before) = key.members.put(pane, revision, gathered) else { return Ok(last_event) };
-        let least = key.see(pane);
-        self.touch(key, pane, least, late_before);
-        if let Some(before) = before.filter(|before| *before != pane) {
-            self.touch(key, before, least, late_before);
+        around: &mut Around<'_>,
+    ) -> Result<Applied, Damaged> {
+        let (pane, revision, gathered) = members::read_row(around.fields, &mut payload)?;
+        let applied = Applied::Counted(gathered.last);
+        if pane < self.first_open(around) {
+            return Ok(Applied::Late(1));
         }
-        Ok(last_event)
+        let members = key.members.get_or_insert_default();
+        let Ok(before) = members.put(pane, revision, gathered) else { return Ok(applied) };
+        let least = key.see(pane);
+        self.touch(key, pane, least, around);
+        if let Some(before) = before.filter(|before| *before != pane) {
+            self.touch(key, before, least, around);
+        }
+        Ok(applied)
+    }
+
+    /// Gives the first window that may still be amended.
+    fn first_open(&self, around: &Around<'_>) -> i64 {
+        self.grid.first_open(around.over_before, self.lateness)
     }
 
     /// Notes that the windows over a pane are to be looked at again. `least` was the least pane so
     /// far, none when the key is new.
-    fn touch(&self, key: &mut KeyPanes, pane: i64, least: Option<i64>, late_before: EventTime) {
-        let open = self.grid.first_open(late_before, self.lateness);
-        let first = self.grid.first_window(pane);
-        let Some(least) = least else {
-            key.next = first.max(open);
+    fn touch(&self, key: &mut KeyPanes, pane: i64, least: Option<i64>, around: &Around<'_>) {
+        if least.is_none() {
+            let first = self.grid.first_window(pane).max(self.first_open(around));
+            key.next = first;
             key.floor = i64::MIN;
             if self.early {
-                key.look_again(first.max(open), pane);
+                key.look_again(first, pane);
             }
             return;
-        };
+        }
+        let (first, last) = self.touched(key, pane, least, around);
+        key.look_again(first, last);
+    }
+
+    /// Gives the first and the last window that a record in a pane of a known key may change before
+    /// they close, or after they did.
+    fn touched(
+        &self,
+        key: &KeyPanes,
+        pane: i64,
+        least: Option<i64>,
+        around: &Around<'_>,
+    ) -> (i64, i64) {
+        let first = self.grid.first_window(pane).max(self.first_open(around)).max(key.floor);
         let closed = key.next - 1;
         let mut last = if self.early { pane } else { pane.min(closed) };
-        if self.empty && pane < least {
+        if let Some(least) = least.filter(|least| self.empty && pane < *least) {
             // The empty windows between are told too: the key is older than was known.
             last = last.max(closed.min(self.grid.first_window(least) - 1));
         }
-        key.look_again(first.max(open).max(key.floor), last);
+        (first, last)
+    }
+
+    /// Gives the numbers that must be back before a row is applied, if some were put away.
+    pub fn needs_back(
+        &self,
+        key: &KeyPanes,
+        payload: &[u8],
+        around: &Around<'_>,
+    ) -> Result<Option<(i64, i64)>, Damaged> {
+        let Some((least_away, greatest_away)) = key.away else { return Ok(None) };
+        let (kind, mut payload) = payload.split_first().ok_or(Damaged("a row is empty"))?;
+        let mut panes = [Some(code::take_signed(&mut payload)?), None];
+        if *kind == members::MEMBER {
+            let id = code::take_array(&mut payload)?;
+            panes[1] = key.members.as_ref().and_then(|members| members.pane_of(&id));
+        }
+        let mut needed: Option<(i64, i64)> = None;
+        for pane in panes.into_iter().flatten() {
+            let least = key.seen.map(|(least, _)| least);
+            let (first, last) = self.touched(key, pane, least, around);
+            let last = self.grid.panes(last).end.saturating_sub(1);
+            let (first, last) = (first.max(least_away), last.min(greatest_away));
+            if first <= last {
+                let (from, to) = needed.unwrap_or((first, last));
+                needed = Some((from.min(first), to.max(last)));
+            }
+        }
+        let here = |(first, last)| key.back.is_some_and(|(from, to)| from <= first && last <= to);
+        Ok(needed.filter(|needed| !here(*needed)))
+    }
+
+    fn add(&self, key: &mut KeyPanes, pane: i64, gathered: Gathered, around: &mut Around<'_>) {
+        let bytes = gathered.bytes();
+        let (before, after) = match key.panes.get_mut(&pane) {
+            Some(there) => {
+                let before = there.bytes();
+                there.merge(&gathered, around.fields.evidence);
+                (before, there.bytes())
+            }
+            None => {
+                key.panes.insert(pane, gathered);
+                (0, bytes)
+            }
+        };
+        if pane >= key.next {
+            key.bytes = key.bytes - before + after;
+        } else {
+            around.closed.subtract(self.over_at(pane), before);
+            around.closed.add(self.over_at(pane), after);
+        }
+    }
+
+    /// Says at which bound of lateness a window, and the pane of its number, is over.
+    fn over_at(&self, number: i64) -> EventTime {
+        self.grid.end(number).saturating_add(self.lateness)
     }
 
     /// Gives the next window to be looked at once the watermark is at or behind its end.
@@ -135,7 +227,12 @@ impl Panes {
     }
 
     /// Takes the next window that is to be looked at now.
-    pub fn take(&self, key: &mut KeyPanes, watermark: EventTime) -> Option<(i64, Window)> {
+    pub fn take(
+        &self,
+        key: &mut KeyPanes,
+        watermark: EventTime,
+        closed: &mut Closed,
+    ) -> Option<(i64, Window)> {
         if let Some((first, last)) = key.again.first_mut() {
             let number = *first;
             if number == *last {
@@ -151,7 +248,15 @@ impl Panes {
         if window.end > watermark {
             return None;
         }
+        let closing = key.next..=number;
         key.next = number + 1;
+        for (pane, gathered) in key.panes.range(closing.clone()) {
+            key.bytes -= gathered.bytes();
+            closed.add(self.over_at(pane), gathered.bytes());
+        }
+        for (number, _) in key.images.range(closing) {
+            closed.add(self.over_at(number), IMAGE_BYTES);
+        }
         Some((number, window))
     }
 
@@ -163,7 +268,8 @@ impl Panes {
         fields: &Fields,
     ) -> Option<Gathered> {
         let panes = key.panes.range(self.grid.panes(number)).map(|(_, pane)| pane);
-        let mut parts = panes.chain(key.members.within(self.grid.panes(number)));
+        let members = key.members.iter();
+        let mut parts = panes.chain(members.flat_map(|it| it.within(self.grid.panes(number))));
         match parts.next() {
             Some(part) => {
                 let mut all = part.clone();
@@ -190,28 +296,61 @@ impl Panes {
         number < key.floor
     }
 
+    /// Notes what was told of a window.
+    pub fn tell(&self, key: &mut KeyPanes, number: i64, image: Image, closed: &mut Closed) {
+        if key.images.insert(number, image).is_none() && number < key.next {
+            closed.add(self.over_at(number), IMAGE_BYTES);
+        }
+    }
+
     /// Says behind which bound of lateness something can be forgotten.
     pub fn expiry(&self, key: &KeyPanes) -> Option<EventTime> {
-        let least = [key.first_from(i64::MIN), key.images.keys().next().copied()];
-        let least = least.into_iter().flatten().min()?;
-        Some(self.grid.end(least).saturating_add(self.lateness))
+        let away = key.away.map(|(_, greatest)| greatest);
+        let least = [key.first_from(i64::MIN), key.images.first(), away];
+        least.into_iter().flatten().min().map(|number| self.over_at(number))
     }
 
     /// Forgets what is over.
-    pub fn forget(&self, key: &mut KeyPanes, late_before: EventTime) {
-        let open = self.grid.first_open(late_before, self.lateness);
+    pub fn forget(&self, key: &mut KeyPanes, over_before: EventTime) {
+        let open = self.grid.first_open(over_before, self.lateness);
         while key.first_from(i64::MIN).is_some_and(|pane| pane < open) {
-            key.drop_first();
+            key.drop_first_from(i64::MIN);
         }
-        while key.images.first_entry().is_some_and(|image| *image.key() < open) {
+        while key.images.first().is_some_and(|number| number < open) {
             key.images.pop_first();
         }
+        key.away = key.away.filter(|(_, greatest)| *greatest >= open);
     }
 
     /// Whether nothing is known of the key any more.
     pub fn is_empty(&self, key: &KeyPanes) -> bool {
         let holds_nothing = key.first_from(i64::MIN).is_none() && key.images.is_empty();
-        holds_nothing && self.upcoming(key, false).is_none()
+        holds_nothing && key.away.is_none() && self.upcoming(key, false).is_none()
+    }
+
+    /// Lists what may be put away, in the order of its numbers: what is of closed windows alone.
+    pub fn to_put_away(&self, key: &KeyPanes, mut put: impl FnMut(i64, EventTime, &[u8])) {
+        let mut panes = key.panes.range(..key.next).peekable();
+        let mut images = key.images.range(..key.next).peekable();
+        let mut value = Vec::new();
+        loop {
+            let number = match (panes.peek(), images.peek()) {
+                (Some((pane, _)), Some((image, _))) => *pane.min(image),
+                (Some((number, _)), None) | (None, Some((number, _))) => *number,
+                (None, None) => return,
+            };
+            let pane = panes.next_if(|(pane, _)| *pane == number);
+            let image = images.next_if(|(image, _)| *image == number);
+            value.clear();
+            value.push(u8::from(pane.is_some()) | u8::from(image.is_some()) << 1);
+            if let Some((_, gathered)) = pane {
+                gathered.encode(&mut value);
+            }
+            if let Some((_, image)) = image {
+                image.encode(&mut value);
+            }
+            put(number, self.over_at(number), &value);
+        }
     }
 }
 
@@ -226,22 +365,12 @@ impl KeyPanes {
 
     /// Gives the first pane at or behind this one.
     fn first_from(&self, pane: i64) -> Option<i64> {
-        let first = self.panes.range(pane..).next().map(|(pane, _)| *pane);
-        first.into_iter().chain(self.members.first_from(pane)).min()
-    }
-
-    fn add(&mut self, pane: i64, gathered: Gathered, fields: &Fields) {
-        match self.panes.get_mut(&pane) {
-            Some(there) => {
-                self.bytes -= there.bytes();
-                there.merge(&gathered, fields.evidence);
-                self.bytes += there.bytes();
-            }
-            None => {
-                self.bytes += gathered.bytes();
-                self.panes.insert(pane, gathered);
-            }
-        }
+        let first = match self.panes.first() {
+            Some(first) if first < pane => self.panes.range(pane..).next().map(|(pane, _)| pane),
+            first => first,
+        };
+        let member = self.members.as_ref().and_then(|members| members.first_from(pane));
+        first.into_iter().chain(member).min()
     }
 
     /// Notes windows to be looked at in this epoch.
@@ -262,33 +391,37 @@ impl KeyPanes {
         self.again.splice(from..to, [(first, last)]);
     }
 
-    fn drop_first(&mut self) {
-        if let Some((_, pane)) = self.panes.pop_first() {
-            self.bytes -= pane.bytes();
-        } else {
-            self.members.drop_first();
+    /// Drops what lies in the first pane at or behind this one; gives which it was.
+    fn drop_first_from(&mut self, from: i64) -> Option<i64> {
+        let pane = self.first_from(from)?;
+        if let Some(gathered) = self.panes.remove(&pane)
+            && pane >= self.next
+        {
+            self.bytes -= gathered.bytes();
         }
+        if let Some(members) = &mut self.members {
+            members.drop_pane(pane);
+        }
+        Some(pane)
     }
 
-    /// Lets the oldest pane go, because of a bound. Whether there was one.
+    /// Lets the oldest pane go that counts for the bound, because of it. Whether there was one.
     pub fn shrink(&mut self) -> bool {
-        let Some(pane) = self.first_from(i64::MIN) else { return false };
-        self.drop_first();
+        // What is closed counts elsewhere; results do not leave, and count here.
+        let from = if self.members.is_some() { i64::MIN } else { self.next };
+        let Some(pane) = self.drop_first_from(from) else { return false };
         self.floor = self.floor.max(pane.saturating_add(1));
         true
     }
 
-    /// Holds the bound of panes and images; whether something had to go.
+    /// Holds the bound of panes; whether something had to go.
     pub fn hold_bound(&mut self) -> bool {
+        let members = |key: &Self| key.members.as_ref().map_or(0, |members| members.len());
         let mut cut = false;
-        while self.panes.len() > PANES_PER_KEY_MAX || self.members.len() > MEMBERS_PER_KEY_MAX {
-            cut |= self.shrink();
-        }
-        while self.images.len() > PANES_PER_KEY_MAX
-            && let Some((number, _)) = self.images.pop_first()
+        while self.panes.count(self.next..) > PANES_PER_KEY_MAX
+            || members(self) > MEMBERS_PER_KEY_MAX
         {
-            self.floor = self.floor.max(number.saturating_add(1));
-            cut = true;
+            cut |= self.shrink();
         }
         cut
     }
@@ -298,15 +431,70 @@ impl KeyPanes {
         self.images.get(&number).copied().unwrap_or_default()
     }
 
-    /// Notes what was told of a window.
-    pub fn tell(&mut self, number: i64, image: Image) {
-        self.images.insert(number, image);
+    /// Gives about how much it takes, in bytes, but for what is of closed windows alone.
+    pub fn bytes(&self) -> usize {
+        let members = self.members.as_ref().map_or(0, |members| members.bytes());
+        size_of::<Self>() + self.bytes + members
     }
 
-    /// Gives about how much memory it takes, in bytes.
-    pub fn bytes(&self) -> usize {
-        let images = self.images.len() * size_of::<(i64, Image)>();
-        size_of::<Self>() + self.bytes + self.members.bytes() + images
+    /// Lets go of what was put away.
+    pub fn let_go(&mut self) {
+        let numbers = [
+            self.panes.first(),
+            self.images.first(),
+            self.panes.range(..self.next).next_back().map(|(number, _)| number),
+            self.images.range(..self.next).next_back().map(|(number, _)| number),
+        ];
+        let closed = numbers.into_iter().flatten().filter(|number| *number < self.next);
+        for number in closed {
+            let (least, greatest) = self.away.unwrap_or((number, number));
+            self.away = Some((least.min(number), greatest.max(number)));
+        }
+        let next = self.next;
+        self.panes.drop_range(..next);
+        self.images.drop_range(..next);
+        self.back = None;
+    }
+
+    /// Takes back what was put away under a number, unless it is here.
+    pub fn take_back(
+        &mut self,
+        number: i64,
+        bytes: &mut &[u8],
+        around: &mut Around<'_>,
+    ) -> Result<(), Damaged> {
+        let flags = code::take_byte(bytes)?;
+        if flags & 1 != 0 {
+            let gathered = Gathered::decode(around.fields, bytes)?;
+            if self.panes.get(&number).is_none() {
+                around.closed.came_back(gathered.bytes());
+                self.panes.insert(number, gathered);
+            }
+        }
+        if flags & 2 != 0 {
+            let image = Image::decode(bytes)?;
+            if self.images.get(&number).is_none() {
+                around.closed.came_back(IMAGE_BYTES);
+                self.images.insert(number, image);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that everything of these numbers is here again.
+    pub fn is_back(&mut self, (first, last): (i64, i64)) {
+        let near = |(from, to): (i64, i64)| {
+            first <= to.saturating_add(1) && from <= last.saturating_add(1)
+        };
+        self.back = Some(match self.back.filter(|back| near(*back)) {
+            Some((from, to)) => (from.min(first), to.max(last)),
+            None => (first, last),
+        });
+    }
+
+    /// Gives up what could not be brought back: windows up to `last` are not amended any more.
+    pub fn lose(&mut self, last: i64) {
+        self.floor = self.floor.max(last.saturating_add(1));
     }
 
     /// Appends its canonical form.
@@ -318,20 +506,28 @@ impl KeyPanes {
         code::push_signed(least, out);
         code::push_signed(greatest, out);
         code::push_number(self.panes.len() as u64, out);
-        for (pane, gathered) in &self.panes {
-            code::push_signed(*pane, out);
+        for (pane, gathered) in self.panes.iter() {
+            code::push_signed(pane, out);
             gathered.encode(out);
         }
         code::push_number(self.images.len() as u64, out);
-        for (number, image) in &self.images {
-            code::push_signed(*number, out);
+        for (number, image) in self.images.iter() {
+            code::push_signed(number, out);
             image.encode(out);
         }
-        self.members.encode(out);
+        match &self.members {
+            Some(members) => members.encode(out),
+            None => code::push_number(0, out),
+        }
+        out.push(u8::from(self.away.is_some()));
+        if let Some((least, greatest)) = self.away {
+            code::push_signed(least, out);
+            code::push_signed(greatest, out);
+        }
     }
 
     /// Reads what [`KeyPanes::encode`] wrote.
-    pub fn decode(fields: &Fields, bytes: &mut &[u8]) -> Result<Self, Damaged> {
+    pub fn decode(bytes: &mut &[u8], around: &mut Around<'_>) -> Result<Self, Damaged> {
         let mut key = KeyPanes {
             next: code::take_signed(bytes)?,
             floor: code::take_signed(bytes)?,
@@ -340,27 +536,43 @@ impl KeyPanes {
         };
         for _ in 0..code::take_number(bytes)? {
             let pane = code::take_signed(bytes)?;
-            let gathered = Gathered::decode(fields, bytes)?;
-            key.bytes += gathered.bytes();
+            let gathered = Gathered::decode(around.fields, bytes)?;
+            if pane >= key.next {
+                key.bytes += gathered.bytes();
+            } else {
+                around.closed.came_back(gathered.bytes());
+            }
             key.panes.insert(pane, gathered);
         }
         for _ in 0..code::take_number(bytes)? {
             let number = code::take_signed(bytes)?;
+            around.closed.came_back(IMAGE_BYTES);
             key.images.insert(number, Image::decode(bytes)?);
         }
-        key.members = Members::decode(fields, bytes)?;
+        let members = Members::decode(around.fields, bytes)?;
+        key.members = (members.len() > 0).then(|| Box::new(members));
+        if code::take_truth(bytes)? {
+            key.away = Some((code::take_signed(bytes)?, code::take_signed(bytes)?));
+        }
         Ok(key)
     }
 }
 
 /// Folds records into panes, on one worker.
+///
+/// Nearly every record may have a key of its own, so nothing is taken from the heap for one: what
+/// was made for the last block is used again.
 #[derive(Debug)]
 pub struct PanesMaker {
     windows: Panes,
-    /// By pane and key, as bytes.
-    panes: HashMap<Vec<u8>, Made>,
+    /// Places in `made`, by pane and key.
+    table: HashTable<usize>,
+    made: Vec<Made>,
+    /// How many of them are of this block.
+    used: usize,
+    /// Their keys.
+    keys: Vec<u8>,
     late: Lates,
-    lookup: Vec<u8>,
     /// The pane of the last record, with its ends: the next record is mostly in the same.
     recent: (i64, Window),
     /// The bound of lateness of this epoch, and the first window that is open behind it.
@@ -369,6 +581,8 @@ pub struct PanesMaker {
 
 #[derive(Debug)]
 struct Made {
+    hash: u64,
+    key: Range<usize>,
     place: Place,
     pane: i64,
     gathered: Gathered,
@@ -381,9 +595,11 @@ impl PanesMaker {
         let open = (least, windows.grid.first_open(least, windows.lateness));
         PanesMaker {
             windows,
-            panes: HashMap::new(),
+            table: HashTable::new(),
+            made: Vec::new(),
+            used: 0,
+            keys: Vec::new(),
             late: Lates::default(),
-            lookup: Vec::new(),
             recent: (0, Window { start: least, end: least }),
             open,
         }
@@ -395,47 +611,87 @@ impl PanesMaker {
         &mut self,
         key: &[u8],
         place: &Place,
-        late_before: EventTime,
+        context: &RowContext,
         fields: &Fields,
     ) -> Option<&mut Gathered> {
-        let time = place.event_time;
-        let (mut pane, window) = self.recent;
-        if time < window.start || time >= window.end {
-            pane = self.windows.grid.pane(time);
-            let (start, end) = (self.windows.grid.start(pane), self.windows.grid.start(pane + 1));
-            self.recent = (pane, Window { start, end });
+        let pane = self.pane(place.event_time);
+        if pane < self.first_open(context.late_before) {
+            self.late.count(key, place);
+            return None;
         }
+        let hash = context.partitioner.hash(key);
+        let PanesMaker { table, made, used, keys, .. } = self;
+        let same = |at: &usize| {
+            let known = &made[*at];
+            known.hash == hash && known.pane == pane && keys[known.key.clone()] == *key
+        };
+        let at = match table.find(mix(hash, pane), same) {
+            Some(at) => *at,
+            None => {
+                let at = *used;
+                *used += 1;
+                let start = keys.len();
+                keys.extend_from_slice(key);
+                let key = start..keys.len();
+                match made.get_mut(at) {
+                    Some(one) => {
+                        (one.hash, one.key, one.place, one.pane) = (hash, key, *place, pane);
+                        one.gathered.reset(fields);
+                    }
+                    None => {
+                        let gathered = Gathered::new(fields);
+                        made.push(Made { hash, key, place: *place, pane, gathered });
+                    }
+                }
+                table.insert_unique(mix(hash, pane), at, |at| mix(made[*at].hash, made[*at].pane));
+                at
+            }
+        };
+        let one = &mut made[at];
+        one.place = one.place.min(*place);
+        Some(&mut one.gathered)
+    }
+
+    fn pane(&mut self, time: EventTime) -> i64 {
+        let (pane, window) = self.recent;
+        if window.start <= time && time < window.end {
+            return pane;
+        }
+        let pane = self.windows.grid.pane(time);
+        let (start, end) = (self.windows.grid.start(pane), self.windows.grid.start(pane + 1));
+        self.recent = (pane, Window { start, end });
+        pane
+    }
+
+    fn first_open(&mut self, late_before: EventTime) -> i64 {
         if self.open.0 != late_before {
             let open = self.windows.grid.first_open(late_before, self.windows.lateness);
             self.open = (late_before, open);
         }
-        if pane < self.open.1 {
-            self.late.count(key, place);
-            return None;
-        }
-        self.lookup.clear();
-        self.lookup.extend(pane.to_le_bytes());
-        self.lookup.extend_from_slice(key);
-        if !self.panes.contains_key(&self.lookup) {
-            let made = Made { place: *place, pane, gathered: Gathered::new(fields) };
-            self.panes.insert(self.lookup.clone(), made);
-        }
-        let made = self.panes.get_mut(&self.lookup)?;
-        made.place = made.place.min(*place);
-        Some(&mut made.gathered)
+        self.open.1
     }
 
     /// Appends a row for each pane and key, and for each key that had records too late.
     pub fn drain(&mut self, partitioner: &Partitioner, rows: &mut Vec<Row>) {
-        for (key, made) in self.panes.drain() {
-            let key = key[size_of::<i64>()..].to_vec();
-            let mut payload = vec![PANE];
-            code::push_signed(made.pane, &mut payload);
-            made.gathered.encode(&mut payload);
-            rows.push(Row { group: partitioner.group(&key), place: made.place, key, payload });
+        rows.reserve(self.used);
+        for Made { hash, key, place, pane, gathered } in &self.made[..self.used] {
+            let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
+            payload.push(PANE);
+            code::push_signed(*pane, &mut payload);
+            gathered.encode(&mut payload);
+            let (group, key) = (KeyGroup::of(*hash), self.keys[key.clone()].to_vec());
+            rows.push(Row { group, place: *place, key, payload });
         }
+        self.used = 0;
+        self.table.clear();
+        self.keys.clear();
         self.late.drain(partitioner, rows);
     }
+}
+
+/// Hashes a pane of a key.
+fn mix(hash: u64, pane: i64) -> u64 {
+    hash ^ (pane as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 /// Counts records that came too late, by key.

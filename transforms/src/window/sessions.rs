@@ -22,11 +22,17 @@
 //! A record is too late when a session of it alone would be over, `gap` and the allowed lateness
 //! behind it. So a session is kept for one `gap` longer than it is amended: until no record can
 //! come that it would reach.
+//!
+//! A session that was told when it ended, and has not changed since, is closed: it is put away.
+//! When a record comes that is near to some that were, all of the key come back.
 
+use super::closed::Closed;
 use super::code::{self, Damaged};
 use super::gathered::{Fields, Gathered};
 use super::grid::Window;
+use super::held::{Applied, Around};
 use super::panes::Lates;
+use super::sorted::Sorted;
 use super::told::Image;
 use azud_event::id::Partitioner;
 use azud_event::row::{Place, Row};
@@ -34,8 +40,8 @@ use azud_event::time::EventTime;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-/// How many segments, and how many images of sessions, a key may have: an hour of lateness by
-/// pauses of a second. Of further ones the oldest are let go.
+/// How many segments of sessions that are not closed a key may have. Of further ones, which only a
+/// clock that stands makes, the oldest are let go.
 pub const SEGMENTS_PER_KEY_MAX: usize = 4_096;
 
 /// The first byte of the row of a segment.
@@ -85,18 +91,33 @@ struct Segment {
     long: bool,
     /// Whether its session changed since it was looked at.
     changed: bool,
+    /// When it is over, if its session is closed.
+    over_at: Option<EventTime>,
 }
 
 /// The sessions of one key.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KeySessions {
     /// By the time of their first record; they do not overlap.
-    segments: BTreeMap<EventTime, Segment>,
+    segments: Sorted<EventTime, Segment>,
     /// By the start that a session had when it was first told.
-    images: BTreeMap<EventTime, Image>,
+    images: Sorted<EventTime, Image>,
     /// Sessions that begin before this have lost records to a bound.
     floor: Option<EventTime>,
+    /// How much there is in segments of sessions that are not closed.
     bytes: usize,
+    away: Option<Away>,
+}
+
+/// What was put away.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Away {
+    /// The first record.
+    first: EventTime,
+    /// The last.
+    last: EventTime,
+    /// When all of it is over.
+    over_at: EventTime,
 }
 
 /// A session to be looked at.
@@ -111,42 +132,60 @@ pub struct Session {
 }
 
 impl Sessions {
-    /// Reads one row and adds it to a key; gives when its last event happened.
+    /// Reads one row and adds it to a key.
     pub fn apply(
         &self,
         key: &mut KeySessions,
-        fields: &Fields,
         mut payload: &[u8],
-    ) -> Result<EventTime, Damaged> {
-        let mut gathered = Gathered::decode(fields, &mut payload)?;
+        around: &mut Around<'_>,
+    ) -> Result<Applied, Damaged> {
+        let mut gathered = Gathered::decode(around.fields, &mut payload)?;
         let last_event = gathered.last;
+        let over = last_event.saturating_add(self.gap.gap).saturating_add(self.lateness);
+        if over <= around.over_before {
+            return Ok(Applied::Late(gathered.count));
+        }
         let mut long = false;
         while let Some(start) = self.near(key, &gathered)
-            && let Some(segment) = key.segments.remove(&start)
+            && let Some(segment) = key.take_out(start, around.closed)
         {
-            key.bytes -= segment.gathered.bytes();
-            gathered.merge(&segment.gathered, fields.evidence);
+            gathered.merge(&segment.gathered, around.fields.evidence);
             long |= segment.long;
         }
         key.bytes += gathered.bytes();
         let start = gathered.first;
-        key.segments.insert(start, Segment { gathered, long, changed: true });
-        self.mark_run(key, start);
-        Ok(last_event)
+        let segment = Segment { gathered, long, changed: true, over_at: None };
+        key.segments.insert(start, segment);
+        self.mark_run(key, start, around.closed);
+        Ok(Applied::Counted(last_event))
+    }
+
+    /// Whether what was put away must be back before a row is applied.
+    pub fn needs_back(
+        &self,
+        key: &KeySessions,
+        payload: &[u8],
+        around: &Around<'_>,
+    ) -> Result<Option<(i64, i64)>, Damaged> {
+        let Some(away) = key.away else { return Ok(None) };
+        let gathered = Gathered::decode(around.fields, &mut payload.get(1..).unwrap_or_default())?;
+        let near =
+            self.gap.joins(away.last, gathered.first) && self.gap.joins(gathered.last, away.first);
+        Ok(near.then(|| (away.first.nanoseconds(), away.last.nanoseconds())))
     }
 
     /// Finds a segment that is one with `gathered`.
     fn near(&self, key: &KeySessions, gathered: &Gathered) -> Option<EventTime> {
         let before = key.segments.range(..=gathered.first).next_back();
         let behind = key.segments.range(gathered.first..).next();
-        let one = |segment: &Segment| {
+        let one = |(_, segment): &(EventTime, &Segment)| {
             let other = &segment.gathered;
             let (earlier, later) =
                 if other.first <= gathered.first { (other, gathered) } else { (gathered, other) };
             self.gap.is_one(earlier, later)
         };
-        let near = [before, behind].into_iter().flatten().find(|(_, segment)| one(segment));
-        near.map(|(start, _)| *start)
+        let near = [before, behind].into_iter().flatten().find(one);
+        near.map(|(start, _)| start)
     }
 
     /// Lists the segments of the run that holds the segment at `start`.
@@ -157,48 +196,47 @@ impl Sessions {
             if !run.is_empty() && !self.gap.joins(segment.gathered.last, later) {
                 break;
             }
-            run.push(*start);
-            later = *start;
+            run.push(start);
+            later = start;
         }
         run.reverse();
         let Some(segment) = key.segments.get(&start) else { return run };
         let mut earlier = segment.gathered.last;
         for (start, segment) in key.segments.range(start..).skip(1) {
-            if !self.gap.joins(earlier, *start) {
+            if !self.gap.joins(earlier, start) {
                 break;
             }
-            run.push(*start);
+            run.push(start);
             earlier = segment.gathered.last;
         }
         run
     }
 
     /// Marks all segments of a run as long, if it is; what was not so before has changed.
-    fn mark_run(&self, key: &mut KeySessions, start: EventTime) {
+    ///
+    /// Parts of one session are closed together, so none of the run may stay closed.
+    fn mark_run(&self, key: &mut KeySessions, start: EventTime, closed: &mut Closed) {
         let run = self.run(key, start);
         let of = |start: &EventTime| key.segments.get(start);
         let first = run.first().copied().unwrap_or(start);
         let last = run.last().and_then(of).map_or(start, |segment| segment.gathered.last);
         let was = run.iter().filter_map(of).any(|segment| segment.long);
-        if !was && last.since(first) <= self.gap.max {
-            return;
-        }
+        let long = was || last.since(first) > self.gap.max;
         for start in run {
-            if let Some(segment) = key.segments.get_mut(&start)
-                && !segment.long
-            {
-                segment.long = true;
-                segment.changed = true;
+            let Some(segment) = key.segments.get_mut(&start) else { continue };
+            if !(long && segment.long) {
+                segment.changed |= long;
+                segment.long = long;
+                key.open(start, closed);
             }
         }
     }
 
     /// Lists the sessions of a key, earliest first.
     fn sessions<'a>(&'a self, key: &'a KeySessions) -> impl Iterator<Item = Session> + 'a {
-        let mut segments = key.segments.values().peekable();
+        let mut segments = key.segments.iter().map(|(_, segment)| segment).peekable();
         std::iter::from_fn(move || {
-            let segment = segments.next()?;
-            let Segment { gathered, long, changed } = segment;
+            let Segment { gathered, long, changed, .. } = segments.next()?;
             let mut changed = *changed;
             let mut last = gathered.last;
             let mut end = last.saturating_add(self.gap.gap);
@@ -225,12 +263,23 @@ impl Sessions {
     }
 
     /// Takes the next session that is to be looked at now.
-    pub fn take(&self, key: &mut KeySessions, watermark: EventTime) -> Option<Session> {
+    pub fn take(
+        &self,
+        key: &mut KeySessions,
+        watermark: EventTime,
+        closed: &mut Closed,
+    ) -> Option<Session> {
         let found = self
             .sessions(key)
             .find(|session| session.changed && (self.early || session.window.end <= watermark))?;
+        let over_at = self.over_at(&found);
         for (_, segment) in key.segments.range_mut(found.window.start..=found.last) {
             segment.changed = false;
+            if found.window.end <= watermark && segment.over_at.is_none() {
+                segment.over_at = Some(over_at);
+                key.bytes -= segment.gathered.bytes();
+                closed.add(over_at, segment.gathered.bytes());
+            }
         }
         Some(found)
     }
@@ -260,35 +309,72 @@ impl Sessions {
 
     /// Says behind which bound of lateness something can be forgotten.
     pub fn expiry(&self, key: &KeySessions) -> Option<EventTime> {
-        self.sessions(key).map(|session| self.over_at(&session)).min()
+        let here = self.sessions(key).map(|session| self.over_at(&session));
+        here.chain(key.away.map(|away| away.over_at)).min()
     }
 
     /// Forgets what is over.
-    pub fn forget(&self, key: &mut KeySessions, late_before: EventTime) {
+    pub fn forget(&self, key: &mut KeySessions, over_before: EventTime) {
         let over: Vec<Session> =
-            self.sessions(key).filter(|session| self.over_at(session) <= late_before).collect();
+            self.sessions(key).filter(|session| self.over_at(session) <= over_before).collect();
         for session in over {
             key.drop_between(session.window.start, session.last);
+        }
+        key.away = key.away.filter(|away| away.over_at > over_before);
+    }
+
+    /// Lists what may be put away, in the order of its numbers: segments of closed sessions.
+    pub fn to_put_away(&self, key: &KeySessions, mut put: impl FnMut(i64, EventTime, &[u8])) {
+        let mut value = Vec::new();
+        for (start, segment) in key.segments.iter() {
+            let Some(over_at) = segment.over_at else { continue };
+            value.clear();
+            value.push(u8::from(segment.long));
+            code::push_signed(over_at.nanoseconds(), &mut value);
+            segment.gathered.encode(&mut value);
+            let images = start..=segment.gathered.last;
+            code::push_number(key.images.count(images.clone()) as u64, &mut value);
+            for (anchor, image) in key.images.range(images) {
+                code::push_signed(anchor.nanoseconds(), &mut value);
+                image.encode(&mut value);
+            }
+            put(start.nanoseconds(), over_at, &value);
         }
     }
 }
 
 impl KeySessions {
+    /// Takes a segment out, to be made part of another.
+    fn take_out(&mut self, start: EventTime, closed: &mut Closed) -> Option<Segment> {
+        self.open(start, closed);
+        let segment = self.segments.remove(&start)?;
+        self.bytes -= segment.gathered.bytes();
+        Some(segment)
+    }
+
+    /// Makes a segment one of a session that is not closed.
+    fn open(&mut self, start: EventTime, closed: &mut Closed) {
+        if let Some(segment) = self.segments.get_mut(&start)
+            && let Some(over_at) = segment.over_at.take()
+        {
+            closed.subtract(over_at, segment.gathered.bytes());
+            self.bytes += segment.gathered.bytes();
+        }
+    }
+
     fn drop_between(&mut self, first: EventTime, last: EventTime) {
-        let segments: Vec<EventTime> =
-            self.segments.range(first..=last).map(|(start, _)| *start).collect();
-        for start in segments {
-            if let Some(segment) = self.segments.remove(&start) {
+        for (_, segment) in self.segments.range(first..=last) {
+            if segment.over_at.is_none() {
                 self.bytes -= segment.gathered.bytes();
             }
         }
-        let told: Vec<EventTime> = self.anchors(first, last).collect();
-        told.iter().for_each(|anchor| _ = self.images.remove(anchor));
+        self.segments.drop_range(first..=last);
+        self.images.drop_range(first..=last);
     }
 
     /// Lists the sessions that were told and lie between two times, by where they began then.
     fn anchors(&self, first: EventTime, last: EventTime) -> impl Iterator<Item = EventTime> {
-        self.images.range(first..=last).map(|(anchor, _)| *anchor)
+        self.images.range(first..=last).map(|(anchor, _)| anchor)
     }
 
     /// Gives by which start a session is known, and the others whose records it has taken over.
@@ -298,32 +384,35 @@ impl KeySessions {
         (first, anchors.collect())
     }
 
-    /// Lets the oldest segment go, because of a bound. Whether there was one.
+    /// Lets the oldest segment go that is not closed, because of a bound. Whether there was one.
     pub fn shrink(&mut self) -> bool {
-        let Some((start, segment)) = self.segments.first_key_value() else { return false };
-        let (start, last) = (*start, segment.gathered.last);
-        self.drop_between(start, last);
+        let mut open = self.segments.iter().filter(|(_, segment)| segment.over_at.is_none());
+        let Some((start, segment)) = open.next() else { return false };
+        let last = segment.gathered.last;
         // The session that it was a part of begins behind it now, at its next segment at most.
-        let next = self.segments.keys().next().map_or(last, |next| *next);
+        let next = open.next().map_or(last, |(next, _)| next);
+        drop(open);
+        self.drop_between(start, last);
         self.floor = Some(EventTime::from_nanoseconds(next.nanoseconds().saturating_add(1)));
         true
     }
 
-    /// Holds the bound of segments and images; whether something had to go.
+    /// Holds the bound of segments; whether something had to go.
     pub fn hold_bound(&mut self) -> bool {
+        let open = |(_, segment): &(EventTime, &Segment)| segment.over_at.is_none();
         let mut cut = false;
-        while self.segments.len() > SEGMENTS_PER_KEY_MAX {
+        // Closed ones are soon put away, and count elsewhere.
+        while self.segments.len() > SEGMENTS_PER_KEY_MAX
+            && self.segments.iter().filter(open).count() > SEGMENTS_PER_KEY_MAX
+        {
             cut |= self.shrink();
-        }
-        while self.images.len() > SEGMENTS_PER_KEY_MAX {
-            cut |= self.images.pop_first().is_some();
         }
         cut
     }
 
     /// Whether nothing is known of the key any more.
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.segments.is_empty() && self.away.is_none()
     }
 
     /// Gives what was told of a session, to be told anew.
@@ -336,12 +425,52 @@ impl KeySessions {
         self.images.insert(anchor, image);
     }
 
-    /// Gives about how much memory it takes, in bytes.
+    /// Gives about how much it takes, in bytes, but for what is of closed sessions.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.bytes
-            + self.segments.len() * size_of::<EventTime>()
-            + self.images.len() * size_of::<(EventTime, Image)>()
+        size_of::<Self>() + self.bytes
+    }
+
+    /// Lets go of what was put away.
+    pub fn let_go(&mut self) {
+        let closed: Vec<(EventTime, EventTime, EventTime)> = self
+            .segments
+            .iter()
+            .filter_map(|(start, segment)| Some((start, segment.gathered.last, segment.over_at?)))
+            .collect();
+        for (first, last, over_at) in closed {
+            let away = self.away.get_or_insert(Away { first, last, over_at });
+            away.first = away.first.min(first);
+            away.last = away.last.max(last);
+            away.over_at = away.over_at.max(over_at);
+            self.drop_between(first, last);
+        }
+    }
+
+    /// Takes back what was put away under a number.
+    pub fn take_back(&mut self, bytes: &mut &[u8], around: &mut Around<'_>) -> Result<(), Damaged> {
+        let long = code::take_truth(bytes)?;
+        let over_at = Some(EventTime::from_nanoseconds(code::take_signed(bytes)?));
+        let gathered = Gathered::decode(around.fields, bytes)?;
+        for _ in 0..code::take_number(bytes)? {
+            let anchor = EventTime::from_nanoseconds(code::take_signed(bytes)?);
+            self.images.insert(anchor, Image::decode(bytes)?);
+        }
+        around.closed.came_back(gathered.bytes());
+        let segment = Segment { gathered, long, changed: false, over_at };
+        self.segments.insert(segment.gathered.first, segment);
+        Ok(())
+    }
+
+    /// Notes that everything that was put away is here again.
+    pub fn is_back(&mut self) {
+        self.away = None;
+    }
+
+    /// Gives up what could not be brought back.
+    pub fn lose(&mut self) {
+        let Some(away) = self.away.take() else { return };
+        let behind = EventTime::from_nanoseconds(away.last.nanoseconds().saturating_add(1));
+        self.floor = self.floor.max(Some(behind));
     }
 
     /// Appends its canonical form.
@@ -349,35 +478,56 @@ impl KeySessions {
         let floor = self.floor.map_or(i64::MIN, EventTime::nanoseconds);
         code::push_signed(floor, out);
         code::push_number(self.segments.len() as u64, out);
-        for segment in self.segments.values() {
-            out.push(u8::from(segment.long) | u8::from(segment.changed) << 1);
+        for (_, segment) in self.segments.iter() {
+            let closed = u8::from(segment.over_at.is_some()) << 2;
+            out.push(u8::from(segment.long) | u8::from(segment.changed) << 1 | closed);
+            if let Some(over_at) = segment.over_at {
+                code::push_signed(over_at.nanoseconds(), out);
+            }
             segment.gathered.encode(out);
         }
         code::push_number(self.images.len() as u64, out);
-        for (anchor, image) in &self.images {
+        for (anchor, image) in self.images.iter() {
             code::push_signed(anchor.nanoseconds(), out);
             image.encode(out);
+        }
+        out.push(u8::from(self.away.is_some()));
+        if let Some(Away { first, last, over_at }) = &self.away {
+            for time in [first, last, over_at] {
+                code::push_signed(time.nanoseconds(), out);
+            }
         }
     }
 
     /// Reads what [`KeySessions::encode`] wrote.
-    pub fn decode(fields: &Fields, bytes: &mut &[u8]) -> Result<Self, Damaged> {
-        let floor = code::take_signed(bytes)?;
-        let floor = (floor != i64::MIN).then(|| EventTime::from_nanoseconds(floor));
+    pub fn decode(bytes: &mut &[u8], around: &mut Around<'_>) -> Result<Self, Damaged> {
+        let take_time = |bytes: &mut &[u8]| -> Result<EventTime, Damaged> {
+            Ok(EventTime::from_nanoseconds(code::take_signed(bytes)?))
+        };
+        let floor = Some(take_time(bytes)?).filter(|floor| floor.nanoseconds() != i64::MIN);
         let mut key = KeySessions { floor, ..KeySessions::default() };
         for _ in 0..code::take_number(bytes)? {
             let flags = code::take_byte(bytes)?;
-            let gathered = Gathered::decode(fields, bytes)?;
-            if flags > 3 || gathered.count == 0 {
+            let (long, changed) = (flags & 1 != 0, flags & 2 != 0);
+            let over_at = if flags & 4 != 0 { Some(take_time(bytes)?) } else { None };
+            let gathered = Gathered::decode(around.fields, bytes)?;
+            if flags > 7 || gathered.count == 0 {
                 return Err(Damaged("a segment is not one"));
             }
-            key.bytes += gathered.bytes();
-            let (long, changed) = (flags & 1 != 0, flags & 2 != 0);
-            key.segments.insert(gathered.first, Segment { gathered, long, changed });
+            match over_at {
+                Some(_) => around.closed.came_back(gathered.bytes()),
+                None => key.bytes += gathered.bytes(),
+            }
+            let first = gathered.first;
+            key.segments.insert(first, Segment { gathered, long, changed, over_at });
         }
         for _ in 0..code::take_number(bytes)? {
-            let anchor = EventTime::from_nanoseconds(code::take_signed(bytes)?);
+            let anchor = take_time(bytes)?;
             key.images.insert(anchor, Image::decode(bytes)?);
+        }
+        if code::take_truth(bytes)? {
+            let (first, last, over_at) = (take_time(bytes)?, take_time(bytes)?, take_time(bytes)?);
+            key.away = Some(Away { first, last, over_at });
         }
         Ok(key)
     }

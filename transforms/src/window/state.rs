@@ -5,16 +5,24 @@
 //! window by window, and what changed is told; last, what is over is forgotten, and the bounds are
 //! held. Going through keys stops after [`LOOKS_MAX`] windows and is taken up where it stopped: a
 //! key remembers which of its windows it has told.
+//!
+//! What is of closed windows alone is put away into an [`Archive`] from time to time, and brought
+//! back when a late record needs it. When that happens does not show: bounds count what is closed
+//! wherever it lies.
 
+use super::agenda::{Agenda, Ages, Slot};
+use super::closed::Closed;
 use super::code::{self, Damaged};
 use super::gathered::{Fields, Gathered};
 use super::grid::Window;
-use super::held::{Held, Ready, Windows};
+use super::held::{Around, Held, Ready, Windows};
 use super::told::{Change, Digest};
 use azud_event::row::Row;
 use azud_event::time::EventTime;
-use azud_plan::component::{Due, EpochClock, KeyedState, Progress, Told};
-use std::collections::{BTreeMap, BTreeSet};
+use azud_plan::component::{
+    Archive, ArchiveError, Due, Entry, EpochClock, KeyedState, NoArchive, Progress, Told,
+};
+use std::collections::HashMap;
 use std::sync::Arc;
 use vrl::value::Value;
 
@@ -23,15 +31,17 @@ use vrl::value::Value;
 pub const LOOKS_MAX: usize = 1_024;
 
 /// The version of snapshots, their first byte.
-const SNAPSHOT_VERSION: u8 = 2;
+const SNAPSHOT_VERSION: u8 = 3;
 
 /// What the state of one key group may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Keys.
     pub keys: usize,
-    /// Bytes of what is held of them, about.
+    /// Bytes of what is held of them, about, but for what is of closed windows alone.
     pub bytes: usize,
+    /// Bytes of what is of closed windows alone, about.
+    pub closed_bytes: u64,
 }
 
 /// What a window says now.
@@ -94,198 +104,305 @@ pub struct State<T> {
     fields: Arc<Fields>,
     bounds: Bounds,
     teller: T,
-    keys: BTreeMap<Key, Known>,
+    archive: Box<dyn Archive>,
+    slots: HashMap<Key, Slot>,
+    table: Vec<Option<Known>>,
+    free: Vec<Slot>,
+    /// Gives each key that is made another number.
+    lives: u64,
     /// How many keys, panes and segments had to leave so far.
     evicted: u64,
     bytes: usize,
-    /// Keys that are to be gone through in this epoch.
-    ready: BTreeSet<Key>,
+    closed: Closed,
+    /// What is over at or before this had to leave.
+    dropped_before: EventTime,
+    /// Keys that are to be gone through in this epoch, the next one last.
+    ready: Vec<(u128, Slot)>,
     /// By the watermark at which a key has a window to tell.
-    due: BTreeSet<(EventTime, Key)>,
+    due: Agenda,
     /// By the bound of lateness at which a key has something to forget.
-    expiries: BTreeSet<(EventTime, Key)>,
-    /// By a key's last event.
-    ages: BTreeSet<(EventTime, Key)>,
+    expiries: Agenda,
+    ages: Ages,
 }
 
 /// A key, with where it stands in the lists.
 struct Known {
+    key: Key,
+    /// How it begins: keys are gone through in their order, and mostly this tells it.
+    head: u128,
     held: Held,
     bytes: usize,
+    is_ready: bool,
     due: Option<EventTime>,
     expiry: Option<EventTime>,
-    age: Option<EventTime>,
 }
 
 impl<T: Teller> State<T> {
     /// Makes an empty one.
     pub fn new(windows: Arc<Windows>, fields: Arc<Fields>, bounds: Bounds, teller: T) -> Self {
+        let closed = Closed::new(windows.lateness());
         State {
             windows,
             fields,
             bounds,
             teller,
-            keys: BTreeMap::new(),
+            archive: Box::new(NoArchive),
+            slots: HashMap::new(),
+            table: Vec::new(),
+            free: Vec::new(),
+            lives: 0,
             evicted: 0,
             bytes: 0,
-            ready: BTreeSet::new(),
-            due: BTreeSet::new(),
-            expiries: BTreeSet::new(),
-            ages: BTreeSet::new(),
+            closed,
+            dropped_before: EventTime::from_nanoseconds(i64::MIN),
+            ready: Vec::new(),
+            due: Agenda::default(),
+            expiries: Agenda::default(),
+            ages: Ages::default(),
         }
     }
 
-    /// Merges one row into what is held of its key.
-    fn apply(&mut self, row: &Row, late_before: EventTime) -> Result<(), Damaged> {
-        let key = match self.keys.get_key_value(row.key.as_slice()) {
-            Some((key, _)) => Arc::clone(key),
-            // Of a key that is not known, late records have nothing that they could be told with.
-            None if !Windows::has_records(&row.payload) => return Ok(()),
-            None => Key::from(row.key.as_slice()),
+    fn known_mut(&mut self, slot: Slot) -> Option<&mut Known> {
+        self.table.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Finds the slot of a key, or makes it one.
+    fn slot_of(&mut self, key: &[u8]) -> Slot {
+        if let Some(slot) = self.slots.get(key) {
+            return *slot;
+        }
+        self.lives += 1;
+        self.take_in(Key::from(key), self.windows.held(self.lives))
+    }
+
+    fn take_in(&mut self, key: Key, held: Held) -> Slot {
+        let known = Known {
+            head: head_of(&key),
+            key: Arc::clone(&key),
+            bytes: 0,
+            is_ready: false,
+            due: None,
+            expiry: None,
+            held,
         };
-        let windows = &self.windows;
-        let known = self.keys.entry(Arc::clone(&key)).or_insert_with(|| Known::new(windows.held()));
-        let applied = windows.apply(&mut known.held, &self.fields, &row.payload, late_before);
-        self.ready.insert(key);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.table.push(None);
+            // Keys are bounded far below this.
+            Slot::try_from(self.table.len() - 1).unwrap_or(Slot::MAX)
+        });
+        self.ages.add(known.held.last, &key, slot);
+        self.table[slot as usize] = Some(known);
+        self.slots.insert(key, slot);
+        slot
+    }
+
+    /// Merges one row into what is held of its key.
+    fn apply(&mut self, row: &Row, over_before: EventTime) -> Result<(), Damaged> {
+        // Of a key that is not known, late records have nothing that they could be told with.
+        if !Windows::has_records(&row.payload) && !self.slots.contains_key(row.key.as_slice()) {
+            return Ok(());
+        }
+        let slot = self.slot_of(&row.key);
+        let State { windows, fields, archive, table, lives, evicted, closed, .. } = self;
+        let Some(known) = table[slot as usize].as_mut() else { return Ok(()) };
+        let around = &mut Around { fields, over_before, closed };
+        let held = &mut known.held;
+        if let Some(numbers) = windows.needs_back(held, &row.payload, around)? {
+            *lives += 1;
+            match bring_back(archive.as_mut(), &row.key, held, numbers, around) {
+                Ok(()) => held.is_back(numbers, *lives),
+                Err(lost) => {
+                    tracing::error!("windows that were put away cannot be amended: {lost}");
+                    held.lose(numbers.1, *lives);
+                    *evicted += 1;
+                }
+            }
+        }
+        let applied = windows.apply(held, &row.payload, around);
+        if !known.is_ready {
+            known.is_ready = true;
+            self.ready.push((known.head, slot));
+        }
         applied
+    }
+
+    /// Makes ready the keys of which a window ends at or before the watermark.
+    fn wake(&mut self, watermark: EventTime) {
+        while let Some((at, slots)) = self.due.take(watermark) {
+            for slot in slots {
+                if let Some(known) = self.table[slot as usize].as_mut()
+                    && known.due == Some(at)
+                {
+                    known.due = None;
+                    if !known.is_ready {
+                        known.is_ready = true;
+                        self.ready.push((known.head, slot));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts the keys that are ready into the order in which they are gone through.
+    fn sort_ready(&mut self) {
+        let table = &self.table;
+        let key = |slot: Slot| table[slot as usize].as_ref().map(|known| &known.key);
+        self.ready.sort_unstable_by(|(one, a), (other, b)| {
+            other.cmp(one).then_with(|| key(*b).cmp(&key(*a)))
+        });
     }
 
     /// Goes through the windows of all keys that are ready; whether that is done.
     fn go_through(&mut self, clock: &EpochClock, tell: &mut dyn FnMut(Told)) -> Progress {
         let windows = Arc::clone(&self.windows);
         let mut left = LOOKS_MAX;
-        while let Some(key) = self.ready.first().cloned() {
-            while let Some(known) = self.keys.get_mut(&key)
-                && let Some(ready) = windows.take(&mut known.held, clock.watermark)
+        while let Some((_, slot)) = self.ready.last().copied() {
+            while let Some(known) = self.table[slot as usize].as_mut()
+                && let Some(ready) =
+                    windows.take(&mut known.held, clock.watermark, &mut self.closed)
             {
-                self.look(&key, &ready, clock, tell);
+                self.look(slot, &ready, clock, tell);
                 left -= 1;
                 if left == 0 {
                     return Progress::More;
                 }
             }
-            self.ready.remove(&key);
-            self.settle(&key);
+            self.ready.pop();
+            if let Some(known) = self.known_mut(slot) {
+                known.is_ready = false;
+            }
+            self.settle(slot);
         }
         Progress::Done
     }
 
     /// Looks at one window, and tells it if it changed.
-    fn look(&mut self, key: &Key, ready: &Ready, clock: &EpochClock, tell: &mut dyn FnMut(Told)) {
-        let Some(Known { held, .. }) = self.keys.get_mut(key) else { return };
-        let Some(gathered) = self.windows.answer(held, ready, &self.fields) else { return };
+    fn look(&mut self, slot: Slot, ready: &Ready, clock: &EpochClock, tell: &mut dyn FnMut(Told)) {
+        let State { windows, fields, teller, table, closed, .. } = self;
+        let Some(Known { key, held, .. }) = table[slot as usize].as_mut() else { return };
+        let Some(gathered) = windows.answer(held, ready, fields) else { return };
         let (anchor, taken_over) = held.known_as(ready);
         let window = ready.window();
         let answer = Answer { key, anchor, window, gathered: &gathered };
-        let mut look = self.teller.look(&answer);
-        look.holds &= gathered.count > 0 || self.windows.tells_empty();
+        let mut look = teller.look(&answer);
+        look.holds &= gathered.count > 0 || windows.tells_empty();
         let mut counted = Counted {
             revision: 0,
             change: Change::Withdrawn,
             superseded_by: None,
             late: held.late,
             evicted: self.evicted,
-            approximate: gathered.is_approximate() || self.windows.is_cut(held, ready),
+            approximate: gathered.is_approximate() || windows.is_cut(held, ready),
             clock,
         };
         for other in taken_over {
             let mut image = held.image(ready, other);
             if image.look(look.digest, false).is_some() {
                 // It is kept: if the session grows too long and is cut, it may stand again.
-                held.tell(ready, other, image);
+                windows.tell(held, (ready, other), image, closed);
                 counted.revision = image.revision;
                 counted.superseded_by = Some(anchor);
                 let answer = Answer { anchor: other, ..answer };
-                let value = self.teller.complete(&answer, look.value.clone(), &counted);
+                let value = teller.complete(&answer, look.value.clone(), &counted);
                 tell(Told { port: 0, event_time: window.end, value });
             }
         }
         let mut image = held.image(ready, anchor);
         if let Some(change) = image.look(look.digest, look.holds) {
-            held.tell(ready, anchor, image);
+            windows.tell(held, (ready, anchor), image, closed);
             (counted.revision, counted.change) = (image.revision, change);
             counted.superseded_by = None;
-            let value = self.teller.complete(&answer, look.value, &counted);
+            let value = teller.complete(&answer, look.value, &counted);
             tell(Told { port: 0, event_time: window.end, value });
         }
     }
 
     /// Puts a key where it belongs in the lists; one of which nothing is known any more is gone.
-    fn settle(&mut self, key: &Key) {
-        let Some(known) = self.keys.get_mut(key) else { return };
-        if self.windows.is_empty(&known.held) {
-            return self.remove(key);
+    fn settle(&mut self, slot: Slot) {
+        let State { windows, table, bytes, evicted, due, expiries, .. } = self;
+        let Some(known) = table[slot as usize].as_mut() else { return };
+        if windows.is_empty(&known.held) {
+            return self.remove(slot);
         }
-        if known.held.hold_bound() {
-            self.evicted += 1;
-        }
-        let held = &known.held;
-        self.bytes = self.bytes - known.bytes + held.bytes() + key.len();
-        known.bytes = held.bytes() + key.len();
-        let (due, expiry) = (self.windows.due(held), self.windows.expiry(held));
-        move_to(&mut self.due, key, &mut known.due, due);
-        move_to(&mut self.expiries, key, &mut known.expiry, expiry);
-        move_to(&mut self.ages, key, &mut known.age, Some(held.last));
+        *evicted += u64::from(known.held.hold_bound());
+        let takes = known.held.bytes() + known.key.len();
+        *bytes = *bytes - known.bytes + takes;
+        known.bytes = takes;
+        let (is_due, expiry) = (windows.due(&known.held), windows.expiry(&known.held));
+        move_to(due, slot, &mut known.due, is_due);
+        move_to(expiries, slot, &mut known.expiry, expiry);
     }
 
-    fn remove(&mut self, key: &Key) {
-        let Some(mut known) = self.keys.remove(key) else { return };
+    fn remove(&mut self, slot: Slot) {
+        let Some(known) = self.table[slot as usize].take() else { return };
         self.bytes -= known.bytes;
-        move_to(&mut self.due, key, &mut known.due, None);
-        move_to(&mut self.expiries, key, &mut known.expiry, None);
-        move_to(&mut self.ages, key, &mut known.age, None);
+        self.slots.remove(&known.key);
+        self.free.push(slot);
     }
 
     /// Forgets what is over.
     fn forget(&mut self, clock: &EpochClock) {
         if clock.watermark.nanoseconds() == i64::MAX {
             // Nothing comes any more that could amend anything.
-            let keys: Vec<Key> = self.keys.keys().cloned().collect();
-            keys.iter().for_each(|key| self.remove(key));
-            return;
+            return self.clear();
         }
-        let over: Vec<Key> = self
-            .expiries
-            .iter()
-            .take_while(|(at, _)| *at <= clock.late_before)
-            .map(|(_, key)| Arc::clone(key))
-            .collect();
-        for key in over {
-            if let Some(known) = self.keys.get_mut(&key) {
-                self.windows.forget(&mut known.held, clock.late_before);
+        self.closed.forget(clock.late_before);
+        while self.closed.bytes() > self.bounds.closed_bytes
+            && let Some(over_at) = self.closed.drop_first()
+        {
+            // The step that left ends there; what is over just then is in the next.
+            let before = EventTime::from_nanoseconds(over_at.nanoseconds().saturating_sub(1));
+            self.dropped_before = self.dropped_before.max(before);
+            self.evicted += 1;
+            tracing::warn!(
+                evicted = self.evicted,
+                "there is more of closed windows than may be kept; the oldest are not amended"
+            );
+        }
+        let over_before = clock.late_before.max(self.dropped_before);
+        while let Some((at, slots)) = self.expiries.take(over_before) {
+            for slot in slots {
+                if let Some(known) = self.table[slot as usize].as_mut()
+                    && known.expiry == Some(at)
+                {
+                    known.expiry = None;
+                    self.windows.forget(&mut known.held, over_before);
+                    self.settle(slot);
+                }
             }
-            self.settle(&key);
         }
+    }
+
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.table.clear();
+        self.free.clear();
+        self.ready.clear();
+        self.due.clear();
+        self.expiries.clear();
+        self.ages.clear();
+        self.bytes = 0;
+        self.closed = Closed::new(self.windows.lateness());
     }
 
     /// Lets keys go until the bounds hold, those with the oldest last event first.
     fn evict(&mut self) {
         let before = self.evicted;
-        while (self.keys.len() > self.bounds.keys
-            || (self.bytes > self.bounds.bytes && self.keys.len() > 1))
-            && let Some((_, key)) = self.ages.first().cloned()
+        while self.slots.len() > self.bounds.keys
+            || (self.bytes > self.bounds.bytes && self.slots.len() > 1)
         {
-            self.remove(&key);
+            let table = &self.table;
+            let Some(slot) = self.ages.take_oldest(|slot, key| {
+                let known = table[slot as usize].as_ref().filter(|known| known.key == *key)?;
+                Some(known.held.last)
+            }) else {
+                break;
+            };
+            self.remove(slot);
             self.evicted += 1;
         }
-        // One key alone that has more than all may loses its oldest part, not everything.
-        while self.bytes > self.bounds.bytes
-            && let Some((key, known)) = self.keys.first_key_value()
-        {
-            let key = Arc::clone(key);
-            let (mut left, mut shrunk) = (known.bytes, false);
-            while left > self.bounds.bytes
-                && let Some(known) = self.keys.get_mut(&key)
-                && known.held.shrink()
-            {
-                left = known.held.bytes() + key.len();
-                self.evicted += 1;
-                shrunk = true;
-            }
-            if !shrunk {
-                break;
-            }
-            self.settle(&key);
+        if self.bytes > self.bounds.bytes {
+            self.shrink();
         }
         if self.evicted > before {
             tracing::warn!(
@@ -293,31 +410,80 @@ impl<T: Teller> State<T> {
                 "there are more keys and windows than may be held; the oldest left"
             );
         }
+        let table = &self.table;
+        self.ages.tidy(self.slots.len(), |slot, key| {
+            table[slot as usize].as_ref().is_some_and(|known| Arc::ptr_eq(&known.key, key))
+        });
+    }
+
+    /// Lets the oldest parts go of one key alone that has more than all may.
+    fn shrink(&mut self) {
+        let Some(slot) = self.slots.values().next().copied() else { return };
+        let bound = self.bounds.bytes;
+        let mut shrunk = 0;
+        if let Some(known) = self.known_mut(slot) {
+            while known.held.bytes() + known.key.len() > bound && known.held.shrink() {
+                shrunk += 1;
+            }
+        }
+        self.evicted += shrunk;
+        self.settle(slot);
+    }
+
+    /// Drops what does not hold any more from the front of the lists.
+    fn tidy(&mut self) {
+        let table = &self.table;
+        let known = |slot: Slot| table.get(slot as usize).and_then(Option::as_ref);
+        self.due.tidy(|at, slot| known(slot).is_some_and(|known| known.due == Some(at)));
+        self.expiries.tidy(|at, slot| known(slot).is_some_and(|known| known.expiry == Some(at)));
+    }
+
+    /// Lists the keys in their order.
+    fn sorted(&self) -> Vec<&Known> {
+        let mut all: Vec<&Known> = self.table.iter().flatten().collect();
+        all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        all
     }
 }
 
-/// Moves a key from where it stood in a list to where it belongs.
-fn move_to(
-    list: &mut BTreeSet<(EventTime, Key)>,
-    key: &Key,
-    from: &mut Option<EventTime>,
-    to: Option<EventTime>,
-) {
-    if *from == to {
-        return;
-    }
-    if let Some(from) = from.take() {
-        list.remove(&(from, Arc::clone(key)));
-    }
-    if let Some(to) = to {
-        list.insert((to, Arc::clone(key)));
-    }
-    *from = to;
+/// Gives the first bytes of a key as a number that is in the order of keys.
+fn head_of(key: &[u8]) -> u128 {
+    let mut head = [0; 16];
+    let length = key.len().min(head.len());
+    head[..length].copy_from_slice(&key[..length]);
+    u128::from_be_bytes(head)
 }
 
-impl Known {
-    fn new(held: Held) -> Self {
-        Known { held, bytes: 0, due: None, expiry: None, age: None }
+/// Brings back what was put away of some numbers of a key.
+fn bring_back(
+    archive: &mut dyn Archive,
+    key: &[u8],
+    held: &mut Held,
+    (first, last): (i64, i64),
+    around: &mut Around<'_>,
+) -> Result<(), ArchiveError> {
+    let life = held.life;
+    archive.read(key, first..=last, &mut |number, mut bytes| {
+        let of = code::take_number(&mut bytes).map_err(unreadable)?;
+        // Else it was put away under the same key before that was forgotten.
+        if of == life {
+            held.take_back(number, &mut bytes, around).map_err(unreadable)?
+        }
+        Ok(())
+    })
+}
+
+fn unreadable(damaged: Damaged) -> ArchiveError {
+    ArchiveError::new(damaged.to_string())
+}
+
+/// Notes when a key has something to do.
+fn move_to(agenda: &mut Agenda, slot: Slot, from: &mut Option<EventTime>, to: Option<EventTime>) {
+    if *from != to {
+        if let Some(to) = to {
+            agenda.add(to, slot);
+        }
+        *from = to;
     }
 }
 
@@ -328,48 +494,80 @@ impl<T: Teller> KeyedState for State<T> {
         clock: &EpochClock,
         tell: &mut dyn FnMut(Told),
     ) -> Progress {
+        let before = self.ready.len();
+        let over_before = clock.late_before.max(self.dropped_before);
         for row in rows {
-            if let Err(damaged) = self.apply(row, clock.late_before) {
+            if let Err(damaged) = self.apply(row, over_before) {
                 // Rows are made by this program and live no longer than it.
                 tracing::error!("a row is not one: {damaged}");
             }
         }
-        while self.due.first().is_some_and(|(at, _)| *at <= clock.watermark)
-            && let Some((_, key)) = self.due.pop_first()
-        {
-            if let Some(known) = self.keys.get_mut(&key) {
-                known.due = None;
-            }
-            self.ready.insert(key);
+        self.wake(clock.watermark);
+        if self.ready.len() > before {
+            self.sort_ready();
         }
         if self.go_through(clock, tell) == Progress::More {
             return Progress::More;
         }
         self.forget(clock);
         self.evict();
+        self.tidy();
         Progress::Done
     }
 
     fn due(&self) -> Due {
-        let first = |list: &BTreeSet<(EventTime, Key)>| list.first().map(|(at, _)| *at);
-        let watermark = [first(&self.due), first(&self.expiries)].into_iter().flatten().min();
-        Due { watermark, now: None }
+        let watermark = [self.due.earliest(), self.expiries.earliest()];
+        Due { watermark: watermark.into_iter().flatten().min(), now: None }
     }
 
     fn keys(&self) -> u64 {
-        self.keys.len() as u64
+        self.slots.len() as u64
     }
 
     fn evicted(&self) -> u64 {
         self.evicted
     }
 
+    fn attach(&mut self, archive: Box<dyn Archive>) {
+        self.archive = archive;
+    }
+
+    fn closed_bytes(&self) -> usize {
+        self.closed.here()
+    }
+
+    fn put_away(&self, put: &mut dyn FnMut(Entry<'_>)) {
+        let mut value = Vec::new();
+        for Known { key, held, .. } in self.sorted() {
+            self.windows.to_put_away(held, |number, over_at, bytes| {
+                value.clear();
+                code::push_number(held.life, &mut value);
+                value.extend_from_slice(bytes);
+                put(Entry { key, number, over_at, value: &value });
+            });
+        }
+    }
+
+    fn let_go(&mut self) {
+        for (slot, known) in (0..).zip(&mut self.table) {
+            let Some(known) = known else { continue };
+            known.held.let_go();
+            let expiry = self.windows.expiry(&known.held);
+            move_to(&mut self.expiries, slot, &mut known.expiry, expiry);
+        }
+        self.closed.put_away();
+        self.tidy();
+    }
+
     fn snapshot(&self) -> Vec<u8> {
         let mut out = vec![SNAPSHOT_VERSION];
         code::push_number(self.evicted, &mut out);
-        code::push_number(self.keys.len() as u64, &mut out);
-        for (key, known) in &self.keys {
-            code::push_bytes(key, &mut out);
+        code::push_number(self.lives, &mut out);
+        code::push_signed(self.dropped_before.nanoseconds(), &mut out);
+        self.closed.encode(&mut out);
+        code::push_number(self.slots.len() as u64, &mut out);
+        for known in self.sorted() {
+            code::push_bytes(&known.key, &mut out);
             known.held.encode(&mut out);
         }
         out
@@ -387,15 +585,19 @@ impl<T: Teller> KeyedState for State<T> {
 
 impl<T: Teller> State<T> {
     fn read(&mut self, bytes: &mut &[u8]) -> Result<(), Damaged> {
-        let keys: Vec<Key> = self.keys.keys().cloned().collect();
-        keys.iter().for_each(|key| self.remove(key));
-        self.ready.clear();
+        self.clear();
         self.evicted = code::take_number(bytes)?;
+        self.lives = code::take_number(bytes)?;
+        self.dropped_before = EventTime::from_nanoseconds(code::take_signed(bytes)?);
+        self.closed.read(bytes)?;
         for _ in 0..code::take_number(bytes)? {
             let key = Key::from(code::take_bytes(bytes)?);
-            let held = self.windows.decode(&self.fields, bytes)?;
-            self.keys.insert(Arc::clone(&key), Known::new(held));
-            self.settle(&key);
+            let over_before = self.dropped_before;
+            let around =
+                &mut Around { fields: &self.fields, over_before, closed: &mut self.closed };
+            let held = self.windows.decode(bytes, around)?;
+            let slot = self.take_in(key, held);
+            self.settle(slot);
         }
         if bytes.is_empty() { Ok(()) } else { Err(Damaged("something stands behind the end")) }
     }

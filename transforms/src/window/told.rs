@@ -5,6 +5,9 @@ use super::code::{self, Damaged};
 /// A hash of everything that is visible in an answer, but for the words on how it came about.
 pub type Digest = [u8; 16];
 
+/// What an [`Image`] takes with the number of its window, in bytes.
+pub const IMAGE_BYTES: usize = size_of::<(i64, Image)>();
+
 /// What an answer does to the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
