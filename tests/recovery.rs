@@ -5,6 +5,7 @@
 //! file tells exactly what was there to be taken in. Afterwards every line must be in the file of
 //! the sink, and the table of alerts and the windows must have each line once.
 
+mod archive;
 mod damage;
 mod kills;
 pub(crate) mod load;

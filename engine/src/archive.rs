@@ -100,13 +100,17 @@ impl Cabinet {
     }
 
     /// Gives the archive of one step on one worker, with what the checkpoint that is gone on from
-    /// says was put away before, by any worker.
-    pub fn step(self: &Arc<Self>, step: u64, known: &[SegmentState]) -> StepArchive {
+    /// says was put away before, by any worker: each reads the groups in it that it owns now.
+    pub fn step(self: &Arc<Self>, step: u64, worker: usize, known: &[SegmentState]) -> StepArchive {
         let mine = known.iter().filter(|state| state.step == step);
         let mut segments: Vec<_> =
             mine.filter_map(|state| self.named.get(&state.number)).cloned().collect();
         segments.sort_unstable_by_key(|segment| segment.state().number);
-        StepArchive { cabinet: Arc::clone(self), step, segments: Arc::new(RwLock::new(segments)) }
+        // All workers have these; one counts them.
+        let uncounted = if worker == 0 { None } else { segments.last() };
+        let counted_from = uncounted.map_or(0, |segment| segment.state().number + 1);
+        let (cabinet, segments) = (Arc::clone(self), Arc::new(RwLock::new(segments)));
+        StepArchive { cabinet, step, segments, counted_from }
     }
 
     /// Removes segments that no checkpoint names any more.
@@ -127,6 +131,8 @@ pub struct StepArchive {
     step: u64,
     /// The newest last.
     segments: Segments,
+    /// Segments before this number are counted by another worker.
+    counted_from: u64,
 }
 
 impl StepArchive {
@@ -139,6 +145,13 @@ impl StepArchive {
     pub fn name_all(&self) -> Vec<SegmentState> {
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         segments.iter().map(|segment| segment.name()).collect()
+    }
+
+    /// Gives how many bytes the files have; those of all workers together are the step's.
+    pub fn bytes(&self) -> u64 {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let states = segments.iter().map(|segment| segment.state());
+        states.filter(|it| it.number >= self.counted_from).map(|it| it.bytes).sum()
     }
 
     /// Puts away what all states could, and lets them go of it; gives how many bytes it took.

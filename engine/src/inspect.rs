@@ -200,6 +200,8 @@ pub struct StepReport {
     pub keys: u64,
     /// How many bytes their states have.
     pub bytes: u64,
+    /// How many bytes of windows that have ended lie in the archive.
+    pub archived: u64,
 }
 
 /// Looks at the checkpoints of all pipelines of a data folder, by name.
@@ -303,11 +305,17 @@ fn steps_of(known: &Checkpoint) -> Vec<StepReport> {
             groups: 0,
             keys: 0,
             bytes: 0,
+            archived: 0,
         };
         let step = steps.entry(group.step).or_insert_with(new);
         step.groups += 1;
         step.keys += group.keys;
         step.bytes += group.state.len() as u64;
+    }
+    for segment in &known.segments {
+        if let Some(step) = steps.get_mut(&segment.step) {
+            step.archived += segment.bytes;
+        }
     }
     steps.into_values().collect()
 }

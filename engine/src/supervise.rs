@@ -443,13 +443,7 @@ impl<'a> Starter<'a> {
                 let accounts = accounts.chain(spills.left).collect();
                 self.spills.push(spills.sinks);
                 restored = restore(pipeline, &beginning.groups, &durability.drop_state)?;
-                archive = beginning.archive.map(|cabinet| {
-                    let dropped = durability.drop_state.iter().map(|id| source_key(id));
-                    let dropped: Vec<u64> = dropped.collect();
-                    let mut known = beginning.segments;
-                    known.retain(|segment| !dropped.contains(&segment.step));
-                    PutAway { cabinet, known: known.into() }
-                });
+                archive = put_away(&mut beginning, &durability.drop_state);
                 if let Some(clock) = &mut clock {
                     let known = &beginning.clock.watermarks;
                     let watermark = |step| known.get(step).copied().unwrap_or(EventTime::MIN);
@@ -541,6 +535,15 @@ fn run_sources(
         });
     }
     tasks
+}
+
+/// Gives what the keyed steps of a pipeline have put away, but for those whose state is dropped.
+fn put_away(beginning: &mut Beginning, drop_state: &[String]) -> Option<PutAway> {
+    let cabinet = beginning.archive.take()?;
+    let dropped: Vec<u64> = drop_state.iter().map(|id| source_key(id)).collect();
+    let mut known = std::mem::take(&mut beginning.segments);
+    known.retain(|segment| !dropped.contains(&segment.step));
+    Some(PutAway { cabinet, known: known.into() })
 }
 
 /// Makes the states of a pipeline's keyed steps again.

@@ -102,6 +102,8 @@ metrics_table! {
     Gauge UPTIME_SECONDS "azud_uptime_seconds" "How long this process has run.";
     Gauge WATERMARK_LAG_SECONDS "azud_watermark_lag_seconds"
         "How far the watermark of a step is behind the clock: what happened before it is no longer waited for.";
+    Gauge WINDOW_DISK_BYTES "azud_window_disk_bytes"
+        "Bytes on disk of windows of a step that have ended, kept for late records.";
     Counter KEYS_EVICTED "azud_window_keys_evicted_total"
         "Keys, windows and alerts that a step had to forget because it held as many as it may; what it tells of them is not complete.";
     Counter WORKER_BUSY_SECONDS "azud_worker_busy_seconds_total" "Time that a worker was busy.";

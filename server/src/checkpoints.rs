@@ -177,12 +177,14 @@ fn page(pipeline: &str, file: &CheckpointFile, known: &CheckpointReport, now: Ev
                 step.id.clone().unwrap_or_else(|| format!("(unknown {:016x})", step.key)),
                 step.keys.to_string(),
                 size(step.bytes),
+                size(step.archived),
                 step.groups.to_string(),
                 step.watermark.filter(is_a_time).map_or_else(unknown, EventTime::to_rfc3339),
             ]
         });
         out.push('\n');
-        out.push_str(&table(["step", "keys", "bytes", "key groups", "watermark"], steps));
+        let head = ["step", "keys", "bytes", "in the archive", "key groups", "watermark"];
+        out.push_str(&table(head, steps));
     }
     for (sink, records) in known.spills.iter().filter(|(_, records)| *records > 0) {
         out.push_str(&format!(
@@ -245,6 +247,7 @@ fn to_json(pipeline: &str, file: &CheckpointFile) -> Value {
             "watermark": step.watermark.filter(is_a_time).map(EventTime::to_rfc3339),
             "keys": step.keys,
             "bytes": step.bytes,
+            "archived_bytes": step.archived,
             "key_groups": step.groups,
         })
     });
@@ -303,6 +306,7 @@ mod tests {
                 groups: 4,
                 keys: 23,
                 bytes: 1_024,
+                archived: 5 << 20,
             }],
             spills: vec![("out".to_owned(), 7), ("other".to_owned(), 0)],
             plan: [("transform", "minutes", "type = \"summarize\"\n"), ("sink", "out", "")]
@@ -354,8 +358,8 @@ data/checkpoints/auth/00000000000000000040.checkpoint, 2 KiB, whole
 source  taken before  streams waited for  event time shown             marks
 in      70            2                   2026-03-01T09:58:30.000000Z  3
 
-step     keys  bytes  key groups  watermark
-minutes  23    1 KiB  4           -
+step     keys  bytes  in the archive  key groups  watermark
+minutes  23    1 KiB  5 MiB           4           -
 
 sink `out` owes about 7 records, which are in its spill
 

@@ -139,7 +139,8 @@ impl Lines {
     }
 }
 
-fn append(folder: &Folder, text: &str) {
+/// Writes to the end of `in.log`.
+pub fn append(folder: &Folder, text: &str) {
     let file = OpenOptions::new().create(true).append(true).open(folder.join("in.log"));
     file.unwrap().write_all(text.as_bytes()).unwrap();
 }

@@ -58,7 +58,7 @@ struct Run {
 impl Run {
     fn open(disk: Forgetful, named: &[SegmentState]) -> io::Result<Run> {
         let cabinet = Cabinet::open(Arc::new(disk.clone()), named.iter().cloned())?;
-        let archive = Arc::new(cabinet).step(STEP, named);
+        let archive = Arc::new(cabinet).step(STEP, 0, named);
         Ok(Run { disk, archive, states: BTreeMap::new(), model: BTreeMap::new() })
     }
 

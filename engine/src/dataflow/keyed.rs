@@ -24,8 +24,8 @@ use azud_event::record::{Origin, Record};
 use azud_event::row::{Place, Row};
 use azud_event::time::EventTime;
 use azud_plan::component::{Due, EpochClock, KeyedState, Progress, Told};
-use azud_plan::telemetry::{KEYS_EVICTED, component_labels};
-use metrics::{Counter, counter};
+use azud_plan::telemetry::{KEYS_EVICTED, WINDOW_DISK_BYTES, component_labels};
+use metrics::{Counter, Gauge, counter, gauge};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,8 @@ struct Groups {
     retry_at: Duration,
     /// Counts what had to leave.
     evicted: Counter,
+    /// Tells how much is in the archive, and how much was told last.
+    archived: (Gauge, u64),
 }
 
 struct Group {
@@ -83,7 +85,7 @@ pub fn build<'s>(
     let feed = Arc::clone(&part.feed);
     let bell = Doorbell::default();
     let egress = Egress::new(part.queues(), bell.clone(), Arc::clone(&feed));
-    let groups = Groups::of(part, index, make);
+    let groups = Groups::of(part, scope.index(), index, make);
     let feeds = chain.feeds();
     let raises = pipeline.transforms[index].spec.rule().is_some();
 
@@ -232,12 +234,12 @@ impl KeyedStep {
 
 impl Groups {
     /// Makes the groups of a keyed transform on one worker, as the last checkpoint knew them.
-    fn of(part: &Part, index: usize, make: MakeState) -> Self {
+    fn of(part: &Part, worker: usize, index: usize, make: MakeState) -> Self {
         let transform = &part.plan.pipelines[part.pipeline].transforms[index];
         let (source, shape) = (source_key(&transform.id), transform.spec.shape());
         let mut restored = part.restored.borrow_mut();
         let mine = restored.extract_if(.., |it| it.step == index);
-        let archive = part.archive.as_ref().map(|it| it.cabinet.step(source, &it.known));
+        let archive = part.archive.as_ref().map(|it| it.cabinet.step(source, worker, &it.known));
         let group = |it: Restored| {
             let mut state = it.state;
             if let Some(archive) = &archive {
@@ -247,16 +249,19 @@ impl Groups {
         };
         let pipeline = &part.plan.pipelines[part.pipeline].name;
         let labels = component_labels(&transform.id, "transform", transform.kind, pipeline);
-        let evicted = counter!(KEYS_EVICTED, labels);
+        let evicted = counter!(KEYS_EVICTED, labels.clone());
+        let mut archived = (gauge!(WINDOW_DISK_BYTES, labels), 0);
+        tell_bytes(&mut archived, archive.as_ref().map_or(0, StepArchive::bytes));
         let states = mine.map(group).collect();
         let (clock, retry_at) = (part.clock.clone(), Duration::ZERO);
-        Groups { source, shape, make, states, archive, clock, retry_at, evicted }
+        Groups { source, shape, make, states, archive, clock, retry_at, evicted, archived }
     }
 
     /// Puts away what is closed if there is so much of it that it pays, and forgets what is over.
     fn put_away(&mut self, clock: &EpochClock, checkpoint: bool) {
         let Some(archive) = &self.archive else { return };
         archive.forget(clock.late_before);
+        tell_bytes(&mut self.archived, archive.bytes());
         let closed: usize = self.states.values().map(|group| group.state.closed_bytes()).sum();
         let enough = if checkpoint { ARCHIVED_AT_CHECKPOINT } else { CLOSED_IN_MEMORY_MAX };
         if closed < enough || self.clock.monotonic() < self.retry_at {
@@ -331,6 +336,14 @@ impl Groups {
             watermark: dues.clone().filter_map(|due| due.watermark).min(),
             now: dues.filter_map(|due| due.now).min(),
         }
+    }
+}
+
+/// Tells by how much this worker's part of a gauge has changed.
+fn tell_bytes((gauge, told): &mut (Gauge, u64), bytes: u64) {
+    if *told != bytes {
+        gauge.increment(bytes as f64 - *told as f64);
+        *told = bytes;
     }
 }
 

@@ -54,8 +54,8 @@ impl Agenda {
     }
 }
 
-/// Keys by their age, the oldest first; of the same age in the order of the keys, so that who leaves
-/// does not depend on when they came.
+/// Keys by their age, the oldest first; of the same age in the order of the keys, so that who
+/// leaves does not depend on when they came.
 #[derive(Debug, Default)]
 pub struct Ages(BinaryHeap<Reverse<(EventTime, Arc<[u8]>, Slot)>>);
 
