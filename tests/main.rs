@@ -17,6 +17,7 @@ mod scrape;
 mod senders;
 mod shuffles;
 mod silence;
+mod soak;
 mod stalls;
 mod support;
 mod tidy;
