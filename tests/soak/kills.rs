@@ -1,7 +1,8 @@
 //! Killed every few seconds: what came out is what came in, and the alerts are those of a run that
 //! nobody killed.
 
-use super::load::{self, Came, Load, Sent};
+use super::load::{self, Came, Load};
+use super::straight;
 use super::tables::Tables;
 use crate::recovery::load::Dice;
 use crate::support::files::Folder;
@@ -10,9 +11,6 @@ use crate::support::postgres::Postgres;
 use crate::support::program::free_address;
 use crate::support::soak::Soak;
 use crate::support::wait;
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::time::Duration;
 
 /// Kills instances under load, each with another number of workers; gives the folder, what was
 /// delivered, and how many were killed.
@@ -46,41 +44,6 @@ fn killed(
     (folder, came, kills)
 }
 
-/// Runs to the end of all windows, and ends in good order; gives the folder.
-#[track_caller]
-fn ended(
-    (instance, address): (Instance, SocketAddr),
-    tables: &Tables,
-    sent: &Sent,
-    came: &mut Came,
-    patience: Duration,
-) -> Folder {
-    let open = load::end(&instance.folder, address, sent.seconds());
-    tables.are_settled(&instance.folder, came, patience);
-    drop(open);
-    let (ended, folder) = instance.stop();
-    assert!(ended.status.success(), "{:?}", ended.errors);
-    came.take_letters(&folder);
-    came.is_whole(sent);
-    folder
-}
-
-/// Feeds all that came to an instance that nobody kills; gives what its alerts ended as.
-fn straight(sent: &Sent, came: &Came, patience: Duration) -> Vec<String> {
-    let (folder, address) = (Folder::new(), free_address());
-    folder.write("in.log", sent.text());
-    let instance = Instance::start_in(folder, &load::document(address), &[]);
-    sent.send_again(address, came);
-    let mut again = Came::new();
-    let good = came.count() - came.letters;
-    wait::until("everything to be delivered again", patience, || {
-        (again.look(&instance.folder) == good).then_some(())
-    });
-    let folder = ended((instance, address), &Tables::Sqlite, sent, &mut again, patience);
-    assert_eq!((again.again, again.torn, again.letters), (0, 0, came.letters));
-    Tables::Sqlite.ends(&folder)
-}
-
 fn soak(name: &str, tables: &Tables) {
     let (soak, mut dice, address) = (Soak::begin(20), Dice::new(), free_address());
     let document = tables.setting() + &load::document(address);
@@ -103,7 +66,7 @@ fn soak(name: &str, tables: &Tables) {
         let messages = came.messages[&last].len() == load::good(sent.messages[last].len());
         (messages && came.lines.len() == load::good(sent.lines)).then_some(())
     });
-    let folder = ended((instance, address), tables, &sent, &mut came, soak.patience());
+    let folder = straight::end((instance, address), tables, &sent, &mut came, soak.patience());
     assert!(came.torn <= kills, "{} torn lines", came.torn);
     let ends = tables.ends(&folder);
     println!(
@@ -118,17 +81,7 @@ fn soak(name: &str, tables: &Tables) {
         ends.len(),
         tables.ask(&folder, "SELECT sum(revision) FROM alerts").concat(),
     );
-    let straight = straight(&sent, &came, soak.patience());
-    assert!(ends == straight, "{:#?}", differences(&ends, &straight));
-}
-
-/// Gives some of what only one of both has.
-fn differences<'a>(left: &'a [String], right: &'a [String]) -> Vec<&'a String> {
-    let only = |one: &'a [String], other: &[String]| {
-        let known: BTreeSet<_> = other.iter().collect();
-        one.iter().filter(|it| !known.contains(it)).take(10).collect::<Vec<_>>()
-    };
-    [only(left, right), only(right, left)].concat()
+    straight::is(&ends, &sent, &came, soak.patience());
 }
 
 #[test]

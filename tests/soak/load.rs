@@ -156,6 +156,13 @@ impl Load {
         self.shared.messages.lock().unwrap().len()
     }
 
+    /// Gives how many good lines and messages were sent so far.
+    pub fn good(&self) -> usize {
+        let messages = self.shared.messages.lock().unwrap();
+        let messages: usize = messages.iter().map(|sent| good(sent.len())).sum();
+        good(self.shared.lines.load(SeqCst)) + messages
+    }
+
     /// Ends it: the last connection in good order. Gives what was sent.
     pub fn stop(self) -> Sent {
         self.shared.stop.store(true, SeqCst);

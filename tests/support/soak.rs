@@ -29,6 +29,11 @@ impl Soak {
         self.start.elapsed() < self.length
     }
 
+    /// Gives how long it goes on in all.
+    pub fn length(&self) -> Duration {
+        self.length
+    }
+
     /// Gives how long it has gone on.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
