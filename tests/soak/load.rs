@@ -16,10 +16,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// How many lines of the file share a second of event time.
-const LINES_A_SECOND: usize = 500;
+const LINES_A_SECOND: usize = 300;
 
 /// How many lines are written, and messages sent, before a rest.
-const BURST: usize = 5;
+const BURST: usize = 3;
 
 /// How many keys the file has.
 const KEYS: usize = 23;
@@ -36,7 +36,7 @@ const BAD_EVERY: usize = 499;
 pub fn document(address: SocketAddr) -> String {
     format!(
         r#"
-checkpoint.interval = "500ms"
+checkpoint.interval = "1s"
 [sources.in]
 type = "file"
 include = ["@OUT@/in.log"]
@@ -67,7 +67,7 @@ source = '''
 type = "summarize"
 inputs = ["lines", "messages"]
 group_by = ["key"]
-window = {{ type = "tumbling", size = "1s", allowed_lateness = "1d" }}
+window = {{ type = "tumbling", size = "2s", allowed_lateness = "2m" }}
 [transforms.seconds.fields]
 records = {{ aggregate = "count" }}
 numbers = {{ aggregate = "sum", field = "number" }}
@@ -117,6 +117,9 @@ pub fn good(count: usize) -> usize {
     count - count / BAD_EVERY
 }
 
+/// A message, and the second of event time that it is of.
+pub type Message = (usize, String);
+
 /// What is sent, until it is told to stop.
 pub struct Load {
     shared: Arc<Shared>,
@@ -129,7 +132,7 @@ struct Shared {
     /// How many lines the file has.
     lines: AtomicUsize,
     /// The messages of each connection.
-    messages: Mutex<Vec<Vec<String>>>,
+    messages: Mutex<Vec<Vec<Message>>>,
     sent: AtomicUsize,
 }
 
@@ -203,13 +206,13 @@ fn send_over(mut sender: TcpStream, shared: &Shared) {
         messages.len() - 1
     };
     while !shared.stop.load(SeqCst) {
-        let time = time(shared.lines.load(SeqCst) / LINES_A_SECOND);
+        let second = shared.lines.load(SeqCst) / LINES_A_SECOND;
         for _ in 0..BURST {
-            let text = message(&time, connection, number);
+            let text = message(&time(second), connection, number);
             if sender.write_all(text.as_bytes()).is_err() {
                 return;
             }
-            shared.messages.lock().unwrap()[connection].push(text);
+            shared.messages.lock().unwrap()[connection].push((second, text));
             shared.sent.fetch_add(1, SeqCst);
             number += 1;
         }
@@ -225,7 +228,7 @@ pub struct Sent {
     /// How many lines the file has.
     pub lines: usize,
     /// The messages of each connection.
-    pub messages: Vec<Vec<String>>,
+    pub messages: Vec<Vec<Message>>,
 }
 
 /// Says that an hour went by, on both ways, so that every window before is over. The connection
@@ -246,18 +249,37 @@ impl Sent {
         self.lines / LINES_A_SECOND
     }
 
-    /// Gives the lines of the file.
-    pub fn text(&self) -> String {
-        (0..self.lines).map(line).collect()
-    }
-
-    /// Sends the messages that came of all connections over one, in their order.
-    pub fn send_again(&self, address: SocketAddr, came: &Came) {
+    /// Feeds all that came once more: a new file, and the messages of all connections over one, as
+    /// far as they came. `fed` is told how many good ones there were so far, and waits for them,
+    /// every few seconds of event time: nothing becomes too late.
+    pub fn feed_again(
+        &self,
+        folder: &Folder,
+        address: SocketAddr,
+        came: &Came,
+        mut fed: impl FnMut(usize),
+    ) {
+        const STEP: usize = 10;
+        let mut file = OpenOptions::new().append(true).open(folder.join("in.log")).unwrap();
         let mut sender = TcpStream::connect(address).unwrap();
-        for (connection, messages) in self.messages.iter().enumerate() {
-            let count = came.messages.get(&connection).map_or(0, BTreeSet::len);
-            sender.write_all(messages[..count].concat().as_bytes()).unwrap();
+        let count = |connection| came.messages.get(&connection).map_or(0, BTreeSet::len);
+        let messages = self.messages.iter().enumerate();
+        let mut messages =
+            messages.flat_map(|(connection, messages)| &messages[..count(connection)]).peekable();
+        let (mut lines, mut texts) = (0, Vec::new());
+        for end in (STEP..self.seconds() + 2 * STEP).step_by(STEP) {
+            let next = self.lines.min(end * LINES_A_SECOND);
+            let text: String = (lines..next).map(line).collect();
+            lines = next;
+            file.write_all(text.as_bytes()).unwrap();
+            while let Some((_, text)) = messages.next_if(|(second, _)| *second < end) {
+                sender.write_all(text.as_bytes()).unwrap();
+                texts.push(text);
+            }
+            let bad = texts.iter().filter(|text| text.contains(" app x")).count();
+            fed(good(lines) + texts.len() - bad);
         }
+        assert!(messages.next().is_none() && lines == self.lines);
         sender.shutdown(Shutdown::Write).unwrap();
         let _ = sender.read(&mut [0]);
     }

@@ -33,13 +33,13 @@ pub fn end(
 #[track_caller]
 pub fn is(ends: &[String], sent: &Sent, came: &Came, patience: Duration) {
     let (folder, address) = (Folder::new(), free_address());
-    folder.write("in.log", sent.text());
+    folder.write("in.log", "");
     let instance = Instance::start_in(folder, &load::document(address), &[]);
-    sent.send_again(address, came);
     let mut again = Came::new();
-    let good = came.count() - came.letters;
-    wait::until("everything to be delivered again", patience, || {
-        (again.look(&instance.folder) == good).then_some(())
+    sent.feed_again(&instance.folder, address, came, |good| {
+        wait::until("everything to be delivered again", patience, || {
+            (again.look(&instance.folder) == good).then_some(())
+        });
     });
     let folder = end((instance, address), &Tables::Sqlite, sent, &mut again, patience);
     assert_eq!((again.again, again.torn, again.letters), (0, 0, came.letters));
