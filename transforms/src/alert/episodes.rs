@@ -30,7 +30,7 @@ use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{Due, EpochClock, KeyedState, Progress, Told};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,10 +98,21 @@ struct Episode {
     told_at: EventTime,
     /// What was told last: its severity, and a hash of what people see.
     told: Option<(Severity, [u8; 16])>,
+    /// What people know it by, as it was told last. A withdrawal says it, too, though the windows
+    /// that it came of are gone.
+    #[serde(default)]
+    known_as: KnownAs,
     resolved_at: Option<EventTime>,
     supersedes: BTreeSet<EventTime>,
     /// Whether something is to be told once the last revision has settled.
     waits: bool,
+}
+
+/// What people know an alert by.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct KnownAs {
+    title: String,
+    key: BTreeMap<String, serde_json::Value>,
 }
 
 /// Windows that touch.
@@ -374,6 +385,7 @@ impl Episode {
             raised_at: clock.now,
             told_at: clock.now,
             told: None,
+            known_as: KnownAs::default(),
             resolved_at: None,
             supersedes: BTreeSet::new(),
             waits: false,
@@ -415,6 +427,7 @@ impl Episode {
         self.revision += 1;
         self.told_at = clock.now;
         self.told = Some((alert.severity, seen));
+        self.known_as = KnownAs { title: alert.title.clone(), key: alert.key.clone() };
         self.waits = false;
         alert.revision = self.revision;
         alert.change = change.to_owned();
@@ -478,7 +491,8 @@ impl Episode {
             revision: self.revision + 1,
             change: "withdrawn".to_owned(),
             state: "withdrawn".to_owned(),
-            title: head.rule.id.clone(),
+            title: self.known_as.title.clone(),
+            key: self.known_as.key.clone(),
             first_event_at: self.start,
             last_event_at: self.end,
             event_count: 0,

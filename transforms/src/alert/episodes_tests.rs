@@ -141,6 +141,9 @@ fn a_window_that_no_longer_holds_withdraws_and_may_come_back() {
     let gone = Result { start: 0, revision: 2, events: None };
     let withdrawn = epoch(&mut state, &[row(2, 0, &gone)], 601, 600);
     assert_eq!((withdrawn[0].change.as_str(), withdrawn[0].revision), ("withdrawn", 2));
+    // Who hears of it knows what it was about.
+    assert_eq!((&withdrawn[0].title, &withdrawn[0].key), (&raised[0].title, &raised[0].key));
+    assert_eq!(withdrawn[0].title, "20 events");
     let again = epoch(&mut state, &[row(3, 0, &result(0, 3, 21))], 602, 600);
     assert_eq!((&again[0].id, again[0].revision), (&raised[0].id, 3));
     // An older revision changes nothing.
