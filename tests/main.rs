@@ -6,6 +6,7 @@
 //! talk to.
 #![allow(clippy::unwrap_used)]
 
+mod amended;
 mod answers;
 mod clock;
 mod documents;
