@@ -10,6 +10,7 @@ mod amended;
 mod answers;
 mod clock;
 mod documents;
+mod flood;
 mod hostile;
 mod letters;
 mod pressure;
