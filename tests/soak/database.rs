@@ -4,7 +4,6 @@
 use super::load::{self, Came, Load};
 use super::straight;
 use super::tables::Tables;
-use crate::support::files::Folder;
 use crate::support::instance::Instance;
 use crate::support::postgres::Postgres;
 use crate::support::program::free_address;
@@ -14,18 +13,11 @@ use crate::support::wait;
 /// How many alerts are in the tables.
 const ALERTS: &str = "SELECT count(*) FROM alerts";
 
-fn more_alerts(tables: &Tables, folder: &Folder, than: usize, soak: &Soak) -> usize {
-    wait::until("more alerts in the tables", soak.patience(), || {
-        let count = tables.ask(folder, ALERTS).concat().parse().unwrap();
-        (count > than).then_some(count)
-    })
-}
-
 /// Waits until everything that was sent by now is delivered by the other sink.
 fn all_delivered(instance: &Instance, load: &Load, came: &mut Came, soak: &Soak) {
     let good = load.good();
     wait::until("what was sent to be delivered", soak.patience(), || {
-        (came.look(&instance.folder) >= good).then_some(())
+        (load.look(came, &instance.folder) >= good).then_some(())
     });
 }
 
@@ -41,10 +33,13 @@ fn soak_of_a_database_that_is_stopped() {
     let instance = Instance::start(&document);
     let soak = Soak::begin(15);
     let load = Load::start(&instance.folder, address);
-    wait::until("an alert", soak.patience(), || (server.ask(ALERTS) != "0").then_some(()));
+    wait::until("an alert", soak.patience(), || {
+        all_delivered(&instance, &load, &mut came, &soak);
+        (server.ask(ALERTS) != "0").then_some(())
+    });
 
     server.stop();
-    let (begun, stopped_at) = (came.look(&instance.folder), soak.elapsed());
+    let (begun, stopped_at) = (load.look(&mut came, &instance.folder), soak.elapsed());
     // It is stopped for as long as the soak goes on, and until the sink is known to wait.
     let labels = [("component_id", "alerts"), ("state", "spilling")];
     let waits = || instance.metrics().sum("azud_sink_state", &labels) == 1.0;
@@ -52,7 +47,9 @@ fn soak_of_a_database_that_is_stopped() {
         all_delivered(&instance, &load, &mut came, &soak);
         (!soak.goes_on() && waits()).then_some(())
     });
-    assert_eq!(instance.metrics().sum("azud_database_up", &[]), 0.0);
+    wait::until("the gauge to say so", soak.patience(), || {
+        (instance.metrics().sum("azud_database_up", &[]) == 0.0).then_some(())
+    });
     let ready = instance.get("/ready");
     assert_eq!(ready.status, 200, "{}", ready.body);
     assert!(ready.body.contains("sink `alerts` has stalled"), "{}", ready.body);
@@ -61,9 +58,12 @@ fn soak_of_a_database_that_is_stopped() {
     let (meanwhile, stopped) = (came.count() - begun, soak.elapsed() - stopped_at);
 
     server.resume();
+    let known = server.ask(ALERTS);
+    wait::until("more alerts in the tables", soak.patience(), || {
+        all_delivered(&instance, &load, &mut came, &soak);
+        (server.ask(ALERTS) != known).then_some(())
+    });
     let tables = Tables::Postgres(server);
-    let known = more_alerts(&tables, &instance.folder, 0, &soak);
-    more_alerts(&tables, &instance.folder, known, &soak);
     let sent = load.stop();
     assert_eq!(sent.messages.len(), 1, "nobody broke the connection");
     let good = load::good(sent.lines) + load::good(sent.messages[0].len());

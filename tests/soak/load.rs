@@ -21,6 +21,10 @@ const LINES_A_SECOND: usize = 300;
 /// How many lines are written, and messages sent, before a rest.
 const BURST: usize = 3;
 
+/// How many lines may be written and not delivered. Who sends more than the machine can take, kill
+/// after kill, measures only how long it takes to catch up.
+const AHEAD_MAX: usize = 3_000;
+
 /// How many keys the file has.
 const KEYS: usize = 23;
 
@@ -131,9 +135,18 @@ struct Shared {
     stop: AtomicBool,
     /// How many lines the file has.
     lines: AtomicUsize,
+    /// How many of them are known to be delivered.
+    delivered: AtomicUsize,
     /// The messages of each connection.
     messages: Mutex<Vec<Vec<Message>>>,
     sent: AtomicUsize,
+}
+
+impl Shared {
+    /// Whether nothing more is sent until more is delivered.
+    fn is_ahead(&self) -> bool {
+        self.lines.load(SeqCst) > self.delivered.load(SeqCst) + AHEAD_MAX
+    }
 }
 
 impl Load {
@@ -152,6 +165,19 @@ impl Load {
     /// Gives how many lines were written and messages sent so far.
     pub fn count(&self) -> usize {
         self.shared.lines.load(SeqCst) + self.shared.sent.load(SeqCst)
+    }
+
+    /// Reads what was delivered since the last look; gives how much it is in all.
+    pub fn look(&self, came: &mut Came, folder: &Folder) -> usize {
+        let count = came.look(folder);
+        // Bad lines are never delivered.
+        self.shared.delivered.store(came.lines.len() + came.lines.len() / BAD_EVERY, SeqCst);
+        count
+    }
+
+    /// Whether nothing more is sent until more is known to be delivered.
+    pub fn is_ahead(&self) -> bool {
+        self.shared.is_ahead()
     }
 
     /// Gives how many connections were made so far.
@@ -180,11 +206,14 @@ impl Load {
 fn write(path: PathBuf, shared: &Shared) {
     let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
     while !shared.stop.load(SeqCst) {
+        wait::rest();
+        if shared.is_ahead() {
+            continue;
+        }
         let number = shared.lines.load(SeqCst);
         let text: String = (number..number + BURST).map(line).collect();
         file.write_all(text.as_bytes()).unwrap();
         shared.lines.store(number + BURST, SeqCst);
-        wait::rest();
     }
 }
 
@@ -206,6 +235,10 @@ fn send_over(mut sender: TcpStream, shared: &Shared) {
         messages.len() - 1
     };
     while !shared.stop.load(SeqCst) {
+        wait::rest();
+        if shared.is_ahead() {
+            continue;
+        }
         let second = shared.lines.load(SeqCst) / LINES_A_SECOND;
         for _ in 0..BURST {
             let text = message(&time(second), connection, number);
@@ -216,7 +249,6 @@ fn send_over(mut sender: TcpStream, shared: &Shared) {
             shared.sent.fetch_add(1, SeqCst);
             number += 1;
         }
-        wait::rest();
     }
     // What was sent is read to its end, which the other side answers with its own.
     sender.shutdown(Shutdown::Write).unwrap();

@@ -63,7 +63,7 @@ impl Taken {
 fn all_delivered(instance: &Instance, load: &Load, came: &mut Came, soak: &Soak) {
     let good = load.good();
     wait::until("what was sent to be delivered", soak.patience(), || {
-        (came.look(&instance.folder) >= good).then_some(())
+        (load.look(came, &instance.folder) >= good).then_some(())
     });
 }
 

@@ -41,6 +41,6 @@ impl Soak {
 
     /// Gives how long what comes behind it may take: longer when more was sent.
     pub fn patience(&self) -> Duration {
-        self.length / 2 + 4 * wait::PATIENCE
+        self.length + 4 * wait::PATIENCE
     }
 }
