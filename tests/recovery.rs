@@ -9,5 +9,6 @@ mod damage;
 mod kills;
 pub(crate) mod load;
 mod looks;
+mod power;
 mod refusals;
 mod restored;
