@@ -1,5 +1,5 @@
-//! What late records change, as the tables of alerts show it in the end; with a crash before each of
-//! them.
+//! What late records change, as the tables of alerts show it in the end; with a crash before they
+//! come.
 
 use crate::recovery::load::OFTEN;
 use crate::support::files::Folder;

@@ -1,5 +1,5 @@
-//! A receiver that fails, then wants to be left alone, then takes requests and says nothing: nothing
-//! is lost, nothing overtakes, and only what was never answered comes again.
+//! A receiver that fails, then wants to be left alone, then takes requests and says nothing: no
+//! record is lost, none overtakes, and only what was never answered comes again.
 
 use crate::recovery::load::{Lines, OFTEN, SOURCE};
 use crate::stalls::{CREDIT, SOON, all_received, all_written, first_numbers, metric, sinks};

@@ -54,7 +54,7 @@ max_hold = "1s"
     });
 }
 
-/// A whole source falls silent, as a pipeline's second firewall might: its windows close without it,
+/// A whole source falls silent, as a pipeline's second firewall might: windows close without it,
 /// and every result, every alert and a metric say so until it is back.
 #[test]
 fn what_is_told_without_a_source_that_paused_says_so() {

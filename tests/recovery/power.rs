@@ -1,8 +1,8 @@
 //! The power goes at one change of the disk after the other: what was not synced may be gone, or
 //! torn, and names that were made or changed may be as they were.
 //!
-//! A library that is preloaded into the program does it (`tests/support/forget.c`), below everything
-//! that the program keeps: log, checkpoints, positions of files, dead letters, the database.
+//! A library that is preloaded into the program does it (`tests/support/forget.c`), below all that
+//! the program keeps: log, checkpoints, positions of files, dead letters, the database.
 
 use super::kills::{all_delivered, ended_well, windows_told};
 use super::load::{ALERTS, Dice, Lines, OFTEN, SOURCE, WINDOWS, alerts, numbers};

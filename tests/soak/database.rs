@@ -1,5 +1,5 @@
-//! A database that is stopped for a while: its sink waits, nobody else, and afterwards everything is
-//! there once.
+//! A database that is stopped for a while: its sink waits, nobody else, and afterwards everything
+//! is there once.
 
 use super::load::{self, Came, Load};
 use super::straight;
