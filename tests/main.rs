@@ -6,8 +6,11 @@
 //! talk to.
 #![allow(clippy::unwrap_used)]
 
+mod amended;
+mod answers;
 mod clock;
 mod documents;
+mod flood;
 mod hostile;
 mod letters;
 mod pressure;
@@ -17,6 +20,7 @@ mod scrape;
 mod senders;
 mod shuffles;
 mod silence;
+mod soak;
 mod stalls;
 mod support;
 mod tidy;

@@ -10,5 +10,6 @@ mod damage;
 mod kills;
 pub(crate) mod load;
 mod looks;
+mod power;
 mod refusals;
 mod restored;

@@ -53,3 +53,74 @@ max_hold = "1s"
         missing(result) == serde_json::json!(["in/fw1"])
     });
 }
+
+/// A whole source falls silent, as a pipeline's second firewall might: windows close without it,
+/// and every result, every alert and a metric say so until it is back.
+#[test]
+fn what_is_told_without_a_source_that_paused_says_so() {
+    let (one, other) = (free_address(), free_address());
+    let source = |id: &str, address: SocketAddr| {
+        format!(
+            "[sources.{id}]\ntype = \"syslog\"\nmode = \"udp\"\naddress = \"{address}\"\n\
+             expect = [\"{id}\"]\nlateness = \"200ms\"\nmax_hold = \"1s\"\n"
+        )
+    };
+    let steps = r#"
+[transforms.count]
+type = "summarize"
+inputs = ["one", "other"]
+window = { type = "tumbling", size = "1s" }
+fields.events = { aggregate = "count" }
+[transforms.told]
+type = "alert"
+inputs = ["count"]
+rule = "seconds"
+merge = "window"
+severity = "low"
+[sinks.out]
+type = "file"
+inputs = ["count"]
+path = "@OUT@/out.jsonl"
+encoding.codec = "json"
+[sinks.told_to]
+type = "file"
+inputs = ["told"]
+path = "@OUT@/alerts.jsonl"
+encoding.codec = "json"
+"#;
+    let instance = Instance::start(&[&source("one", one), &source("other", other), steps].concat());
+    let missing_in_rule =
+        || instance.metrics().sum("azud_rule_missing_sources", &[("rule", "seconds")]);
+    let newest_alert = || {
+        let alerts = instance.results("alerts.jsonl");
+        alerts.last().map(|alert| alert["completeness"]["missing"].clone())
+    };
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let speak_until = |others: &[(&str, SocketAddr)], wanted: serde_json::Value, count: f64| {
+        wait::until(&format!("alerts without {wanted}"), PATIENCE, || {
+            for (host, address) in others {
+                let text = format!("<13>1 - {host} app - - - hello");
+                socket.send_to(text.as_bytes(), address).unwrap();
+            }
+            let result = instance.results("out.jsonl").pop()?;
+            let told = result["completeness"]["missing"] == wanted
+                && newest_alert().as_ref() == Some(&wanted)
+                && missing_in_rule() == count;
+            told.then_some(())
+        });
+    };
+    speak_until(&[("one", one), ("other", other)], serde_json::json!([]), 0.0);
+    let paused = instance.results("out.jsonl").len();
+    speak_until(&[("one", one)], serde_json::json!(["other/other"]), 1.0);
+    // It is named in every further one, however many there are.
+    wait::until("three further windows", PATIENCE, || {
+        socket.send_to(b"<13>1 - one app - - - hello", one).unwrap();
+        (instance.results("out.jsonl").len() > paused + 6).then_some(())
+    });
+    let results = instance.results("out.jsonl");
+    let named = |result: &&serde_json::Value| {
+        result["completeness"]["missing"] == serde_json::json!(["other/other"])
+    };
+    assert!(results.iter().rev().take(3).all(|result| named(&result)), "{results:?}");
+    speak_until(&[("one", one), ("other", other)], serde_json::json!([]), 0.0);
+}

@@ -11,13 +11,13 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// How long an instance may take to come to what a test waits for.
-const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// Less than what the lines of a test are, so that one sink could stop the pipeline.
-const CREDIT: &str = "credit_bytes = \"1MiB\"\n";
+pub const CREDIT: &str = "credit_bytes = \"1MiB\"\n";
 
 /// A second sink of files, and one that sends to an address.
-fn sinks(receiver: &Receiver, more: &str) -> String {
+pub fn sinks(receiver: &Receiver, more: &str) -> String {
     let address = receiver.address();
     format!(
         r#"
@@ -41,7 +41,7 @@ stalled_after = "300ms"
 }
 
 /// Gives the numbers of lines, each where it came first.
-fn first_numbers(lines: &[String]) -> Vec<usize> {
+pub fn first_numbers(lines: &[String]) -> Vec<usize> {
     let mut seen = std::collections::HashSet::new();
     let numbers = lines.iter().map(|line| {
         let event: Value = serde_json::from_str(line).unwrap();
@@ -52,7 +52,7 @@ fn first_numbers(lines: &[String]) -> Vec<usize> {
 
 /// Waits until a receiver has every line, and looks whether they came in order.
 #[track_caller]
-fn all_received(receiver: &Receiver, count: usize) -> Vec<String> {
+pub fn all_received(receiver: &Receiver, count: usize) -> Vec<String> {
     wait::until("everything to be received", SOON, || {
         (first_numbers(&receiver.lines()).len() >= count).then_some(())
     });
@@ -63,7 +63,7 @@ fn all_received(receiver: &Receiver, count: usize) -> Vec<String> {
 
 /// Waits until the sinks of files have everything.
 #[track_caller]
-fn all_written(instance: &Instance, count: usize) {
+pub fn all_written(instance: &Instance, count: usize) {
     for name in ["out.jsonl", "also.jsonl"] {
         wait::until("everything to be written", SOON, || {
             (instance.folder.lines(name).len() >= count).then_some(())
@@ -71,7 +71,7 @@ fn all_written(instance: &Instance, count: usize) {
     }
 }
 
-fn metric(instance: &Instance, name: &str) -> f64 {
+pub fn metric(instance: &Instance, name: &str) -> f64 {
     instance.metrics().sum(name, &[("component_id", "far")])
 }
 

@@ -14,8 +14,8 @@ use azud_plan::component::{Resource, Services};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use std::fs;
-use std::io::{self, Read};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,6 +173,17 @@ fn durability(instance: &Instance, arguments: &Run, incarnation: [u8; 16]) -> Op
     })
 }
 
+/// Makes a file that is whole or not there, whenever the power goes; what comes after it may rely
+/// on it.
+fn keep(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let unfinished = path.with_extension("new");
+    let mut file = File::create(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
 /// Reads 16 random bytes that were made at the first start, or makes them: the secret by which keys
 /// are spread over key groups, the life of the data folder.
 fn random_file(path: &Path) -> Result<[u8; 16], String> {
@@ -185,7 +196,7 @@ fn random_file(path: &Path) -> Result<[u8; 16], String> {
             let mut secret = [0; 16];
             let random = fs::File::open("/dev/urandom");
             random.and_then(|mut random| random.read_exact(&mut secret)).map_err(describe)?;
-            fs::write(path, secret).map_err(describe)?;
+            keep(path, &secret).map_err(describe)?;
             Ok(secret)
         }
         Err(error) => Err(describe(error)),

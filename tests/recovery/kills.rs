@@ -58,17 +58,17 @@ fn is_delivered(instance: &Instance, lines: &Lines) -> Option<()> {
 
 /// Waits for the last line, and looks whether every line is in the file of the sink.
 #[track_caller]
-fn all_delivered(instance: &Instance, lines: &Lines) {
+pub fn all_delivered(instance: &Instance, lines: &Lines, kills: usize) {
     wait::until("the last line to be delivered", CATCH_UP, || is_delivered(instance, lines));
     let (found, torn) = numbers(&instance.folder, "out.jsonl");
     let missing: Vec<_> = (0..lines.count).filter(|number| !found.contains(number)).collect();
     assert!(missing.is_empty(), "lost: {missing:?}");
-    assert!(torn <= KILLS, "{torn} torn lines");
+    assert!(torn <= kills, "{torn} torn lines");
 }
 
 /// Ends an instance in good order; gives its folder.
 #[track_caller]
-fn ended_well(instance: Instance) -> Folder {
+pub fn ended_well(instance: Instance) -> Folder {
     let (ended, folder) = instance.stop();
     assert!(ended.status.success(), "{:?}", ended.errors);
     folder
@@ -79,7 +79,7 @@ fn killed_again_and_again_every_line_is_delivered_and_every_alert_exact() {
     let (mut dice, mut lines) = (Dice::new(), Lines::default());
     let document = [OFTEN, SOURCE, ALERTS].concat();
     let instance = killed(&document, &mut lines, &mut dice);
-    all_delivered(&instance, &lines);
+    all_delivered(&instance, &lines, KILLS);
     let folder = ended_well(instance);
     assert_eq!(alerts(&folder), lines.alerts());
 }
@@ -91,7 +91,7 @@ fn any_number_of_workers_ends_with_the_same_alerts() {
         let (folder, mut lines) = (Folder::new(), Lines::default());
         lines.append(&folder, 5_000);
         let instance = Instance::start_in(folder, &document, &["--threads", threads]);
-        all_delivered(&instance, &lines);
+        all_delivered(&instance, &lines, KILLS);
         assert_eq!(alerts(&ended_well(instance)), lines.alerts(), "{threads} workers");
     }
 }
@@ -100,7 +100,7 @@ fn any_number_of_workers_ends_with_the_same_alerts() {
 ///
 /// # Panics
 /// When two lines tell the same revision otherwise, or one is torn that no kill has torn.
-fn windows(folder: &Folder) -> BTreeMap<String, Value> {
+fn windows(folder: &Folder, kills: usize) -> BTreeMap<String, Value> {
     let mut told: BTreeMap<String, Value> = BTreeMap::new();
     let mut torn = 0;
     for line in folder.lines("windows.jsonl") {
@@ -117,19 +117,19 @@ fn windows(folder: &Folder) -> BTreeMap<String, Value> {
             _ => drop(told.insert(id, window)),
         }
     }
-    assert!(torn <= KILLS, "{torn} torn lines");
+    assert!(torn <= kills, "{torn} torn lines");
     told
 }
 
 /// Waits until the windows of the last lines are told, and ends the instance.
-fn windows_told(instance: Instance, lines: &Lines) -> BTreeMap<String, Value> {
+pub fn windows_told(instance: Instance, lines: &Lines, kills: usize) -> BTreeMap<String, Value> {
     lines.append_end(&instance.folder);
     let lines_of = |window: &Value| window["lines"].as_u64().unwrap();
     wait::until("every line to be told in its window", CATCH_UP, || {
-        let told: u64 = windows(&instance.folder).values().map(lines_of).sum();
+        let told: u64 = windows(&instance.folder, kills).values().map(lines_of).sum();
         (told as usize >= lines.count).then_some(())
     });
-    windows(&ended_well(instance))
+    windows(&ended_well(instance), kills)
 }
 
 #[test]
@@ -137,11 +137,11 @@ fn windows_come_out_of_kills_as_if_there_had_been_none() {
     let (mut dice, mut lines) = (Dice::new(), Lines::default());
     let document = [OFTEN, SOURCE, WINDOWS].concat();
     let instance = killed(&document, &mut lines, &mut dice);
-    let after_kills = windows_told(instance, &lines);
+    let after_kills = windows_told(instance, &lines, KILLS);
 
     let (folder, mut again) = (Folder::new(), Lines::default());
     again.append(&folder, lines.count);
-    let straight = windows_told(Instance::start_in(folder, &document, &[]), &again);
+    let straight = windows_told(Instance::start_in(folder, &document, &[]), &again, KILLS);
     assert!(straight.len() > 100, "{} windows", straight.len());
     assert_eq!(after_kills, straight);
 }
@@ -159,7 +159,7 @@ fn without_a_log_and_with_late_answers_every_line_is_delivered() {
         let folder = instance.kill().1;
         lines.append(&folder, 3_000);
         let instance = Instance::start_in(folder, &document, &[]);
-        all_delivered(&instance, &lines);
+        all_delivered(&instance, &lines, KILLS);
         ended_well(instance);
     }
 }

@@ -65,7 +65,7 @@ window = { type = "tumbling", size = "1m" }
 [transforms.minutes.fields]
 lines = { aggregate = "count" }
 numbers = { aggregate = "sum", field = "number" }
-[sinks.told]
+[sinks.windows]
 type = "file"
 inputs = ["minutes"]
 path = "@OUT@/windows.jsonl"

@@ -6,6 +6,8 @@ pub mod metrics;
 pub mod postgres;
 pub mod program;
 pub mod receiver;
+pub mod soak;
+pub mod tail;
 pub mod tls;
 pub mod tools;
 pub mod wait;

@@ -38,7 +38,15 @@ impl Postgres {
         server
     }
 
-    /// Starts the server again after [`Postgres::kill`].
+    /// Stops the server in good order, as its administrator would; its sessions are ended.
+    pub fn stop(&mut self) {
+        let mut pg_ctl = as_server_user(&program("pg_ctl"));
+        pg_ctl.args(["stop", "--mode=fast", "--silent", "-D"]).arg(self.data());
+        assert!(pg_ctl.status().unwrap().success());
+        self.process.take().expect("it runs").wait().unwrap();
+    }
+
+    /// Starts the server again after [`Postgres::stop`] or [`Postgres::kill`].
     pub fn resume(&mut self) {
         let mut postgres = as_server_user(&program("postgres"));
         postgres.arg("-D").arg(self.data()).arg("-k").arg(self.data());

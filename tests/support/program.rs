@@ -138,6 +138,11 @@ impl Program {
         kill(Pid::from_raw(id), signal).unwrap();
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Asks it to end by SIGTERM, and waits until it has.
     #[track_caller]
     pub fn stop(self) -> Ended {

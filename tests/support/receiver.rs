@@ -3,17 +3,47 @@
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
 };
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// What a receiver does with a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Answer {
+    /// Takes it: 200.
+    Taken,
+    /// Fails: 500.
+    Failed,
+    /// Wants to be left alone for so many seconds: 429.
+    Later(u64),
+    /// Reads it, and says nothing, for as long as the other side waits.
+    Nothing,
+}
+
+/// A request that came.
+#[derive(Clone)]
+pub struct Request {
+    /// What became of it.
+    pub answer: Answer,
+    /// When it was there.
+    pub at: Instant,
+    /// The lines of its body.
+    pub lines: Vec<String>,
+}
 
 /// An address at which nobody answers, until it listens. It is held all the time, so that nobody
 /// else answers there either.
 pub struct Receiver {
     address: SocketAddr,
     socket: OwnedFd,
-    lines: Arc<Mutex<Vec<String>>>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+struct Shared {
+    answer: Answer,
+    requests: Vec<Request>,
 }
 
 impl Receiver {
@@ -25,7 +55,8 @@ impl Receiver {
         bind(socket.as_raw_fd(), &any).unwrap();
         let bound: SockaddrIn = getsockname(socket.as_raw_fd()).unwrap();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, bound.port()));
-        Receiver { address, socket, lines: Arc::default() }
+        let shared = Shared { answer: Answer::Taken, requests: Vec::new() };
+        Receiver { address, socket, shared: Arc::new(Mutex::new(shared)) }
     }
 
     /// Gives its address.
@@ -33,31 +64,60 @@ impl Receiver {
         self.address
     }
 
+    /// Does so with every request from now on; it takes them until it is told otherwise.
+    pub fn answer(&self, answer: Answer) {
+        self.shared.lock().unwrap().answer = answer;
+    }
+
     /// Answers from now on, on threads that live as long as the tests do.
     pub fn listen(&self) {
         listen(&self.socket, Backlog::new(16).unwrap()).unwrap();
         let listener = TcpListener::from(self.socket.try_clone().unwrap());
-        let taken = Arc::clone(&self.lines);
+        let shared = Arc::clone(&self.shared);
         std::thread::spawn(move || {
             for connection in listener.incoming() {
-                let lines = Arc::clone(&taken);
-                std::thread::spawn(move || serve(connection.unwrap(), &lines));
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || serve(connection.unwrap(), &shared));
             }
         });
     }
 
-    /// Gives the lines of all bodies so far.
+    /// Gives the requests from the one of this number on.
+    pub fn requests(&self, from: usize) -> Vec<Request> {
+        self.shared.lock().unwrap().requests[from..].to_vec()
+    }
+
+    /// Gives the lines of all requests that it took.
     pub fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
+        let requests = self.requests(0).into_iter();
+        let taken = requests.filter(|request| request.answer == Answer::Taken);
+        taken.flat_map(|request| request.lines).collect()
     }
 }
 
 /// Answers the requests of a connection, until it ends.
-fn serve(connection: TcpStream, lines: &Mutex<Vec<String>>) {
+fn serve(connection: TcpStream, shared: &Mutex<Shared>) {
     let mut reader = BufReader::new(connection);
     while let Some(body) = request(&mut reader) {
-        lines.lock().unwrap().extend(body.lines().map(str::to_owned));
-        if reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_err() {
+        let answer = {
+            let mut shared = shared.lock().unwrap();
+            let lines = body.lines().map(str::to_owned).collect();
+            let request = Request { answer: shared.answer, at: Instant::now(), lines };
+            shared.requests.push(request);
+            shared.answer
+        };
+        let head = match answer {
+            Answer::Taken => "200 OK".to_owned(),
+            Answer::Failed => "500 Internal Server Error".to_owned(),
+            Answer::Later(seconds) => format!("429 Too Many Requests\r\nRetry-After: {seconds}"),
+            Answer::Nothing => {
+                // Until the other side hangs up.
+                let _ = reader.read(&mut [0]);
+                return;
+            }
+        };
+        let answer = format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n");
+        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
             return;
         }
     }

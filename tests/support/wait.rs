@@ -23,8 +23,13 @@ pub fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<
             return answer;
         }
         assert!(start.elapsed() < patience, "waited {patience:?} in vain: {what}");
-        std::thread::park_timeout(REST);
+        rest();
     }
+}
+
+/// Rests for a moment: the pace of who sends steadily.
+pub fn rest() {
+    std::thread::park_timeout(REST);
 }
 
 #[cfg(test)]

@@ -157,10 +157,11 @@ impl Template {
         // making.
         let is_null = |bytes: &[u8]| bytes == b"null" && record.get(path) == Some(&Value::Null);
         let bytes = record.get_bytes(path).filter(|bytes| !is_null(bytes));
+        let bytes = bytes.as_deref().map(|bytes| without_quotes(bytes, record, path));
         match (bytes, self.confine, self.missing) {
-            (Some(bytes), Confine::Free, _) => out.push_str(&String::from_utf8_lossy(&bytes)),
+            (Some(bytes), Confine::Free, _) => out.push_str(&String::from_utf8_lossy(bytes)),
             (Some(bytes), Confine::Path, _) => {
-                push_segment(&String::from_utf8_lossy(&bytes), name, out)?;
+                push_segment(&String::from_utf8_lossy(bytes), name, out)?;
             }
             (None, Confine::Free, Missing::Empty) => {}
             (None, Confine::Path, Missing::Empty) => push_segment("", name, out)?,
@@ -169,6 +170,17 @@ impl Template {
             }
         }
         Ok(())
+    }
+}
+
+/// Takes the quotes off what is no text but is written as one in JSON, such as a time.
+fn without_quotes<'a>(bytes: &'a [u8], record: &Record, path: &OwnedValuePath) -> &'a [u8] {
+    match bytes {
+        [b'"', within @ .., b'"'] => match record.get(path) {
+            Some(Value::Timestamp(_) | Value::Regex(_)) => within,
+            _ => bytes,
+        },
+        _ => bytes,
     }
 }
 
@@ -265,6 +277,7 @@ mod tests {
     use azud_event::row::Place;
     use azud_event::time::EventTime;
     use proptest::prelude::*;
+    use vrl::owned_value_path;
 
     fn parse(template: &str) -> Result<Template, Vec<Diagnostic>> {
         let mut checker = Checker::default();
@@ -303,6 +316,16 @@ mod tests {
         assert_eq!(parse("100%% sure").unwrap().fixed(), Some("100% sure"));
         assert_eq!(parse("/var/log/%Y.log").unwrap().prefix(), "/var/log/");
         assert_eq!(parse("").unwrap().fixed(), Some(""));
+    }
+
+    #[test]
+    fn a_time_has_no_quotes_and_a_text_keeps_its_own() {
+        let mut record = record(r#"{"a":"\"x\""}"#);
+        let time = record.event_time().to_chrono();
+        record.insert(&owned_value_path!("b", "c"), Value::Timestamp(time));
+        let mut out = String::new();
+        parse("{{ a }} at {{ b.c }}").unwrap().render(&record, &mut out).unwrap();
+        assert_eq!(out, "\"x\" at 2026-03-01T10:00:00Z");
     }
 
     #[test]

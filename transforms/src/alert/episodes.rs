@@ -30,7 +30,7 @@ use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{Due, EpochClock, KeyedState, Progress, Told};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub const SETTLE: Duration = Duration::from_secs(5);
 const EVIDENCE_MAX: usize = 6;
 
 /// The version of snapshots, their first byte.
-const SNAPSHOT_VERSION: u8 = 1;
+const SNAPSHOT_VERSION: u8 = 2;
 
 /// How windows become episodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +78,12 @@ struct Kept {
 /// What is known of one key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct OfKey {
-    /// The windows, by start and end: what the last revision says.
+    /// The windows, by start, end and id: what the last revision says.
     windows: Vec<Sighting>,
+    /// Where windows lie, or lay, of which a revision came that was not looked at yet. Between
+    /// epochs there is none.
+    #[serde(skip)]
+    changed: Vec<(EventTime, EventTime)>,
     episodes: Vec<Episode>,
     /// The last revisions of alerts that were withdrawn, by anchor: one that comes back goes on
     /// from there.
@@ -91,6 +95,8 @@ struct OfKey {
 struct Episode {
     /// The start of its first window when it was first told.
     anchor: EventTime,
+    /// Where each window is an alert: the id of the window's result, else nothing.
+    of: String,
     start: EventTime,
     end: EventTime,
     revision: u64,
@@ -98,10 +104,20 @@ struct Episode {
     told_at: EventTime,
     /// What was told last: its severity, and a hash of what people see.
     told: Option<(Severity, [u8; 16])>,
+    /// What people know it by, as it was told last. A withdrawal says it, too, though the windows
+    /// that it came of are gone.
+    known_as: KnownAs,
     resolved_at: Option<EventTime>,
     supersedes: BTreeSet<EventTime>,
     /// Whether something is to be told once the last revision has settled.
     waits: bool,
+}
+
+/// What people know an alert by.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct KnownAs {
+    title: String,
+    key: BTreeMap<String, serde_json::Value>,
 }
 
 /// Windows that touch.
@@ -139,21 +155,7 @@ impl Episodes {
                 return;
             }
         };
-        let of_key = self.of_key(&row.key);
-        let place =
-            |known: &Sighting| (known.start, known.end).cmp(&(sighting.start, sighting.end));
-        let added = match of_key.windows.binary_search_by(place) {
-            Ok(known) if of_key.windows[known].revision < sighting.revision => {
-                of_key.windows[known] = sighting;
-                0
-            }
-            Ok(_) => 0,
-            Err(index) => {
-                of_key.windows.insert(index, sighting);
-                1
-            }
-        };
-        self.kept.windows += added;
+        self.kept.windows += self.of_key(&row.key).add(sighting);
     }
 
     /// Lets keys go until the bound holds, those whose last window ended first.
@@ -253,13 +255,34 @@ struct Telling<'a> {
 }
 
 impl OfKey {
+    /// Notes a revision, unless a later one is known; gives by how many windows there are more.
+    fn add(&mut self, sighting: Sighting) -> usize {
+        let known = self.windows.iter().position(|known| known.id == sighting.id);
+        if known.is_some_and(|known| self.windows[known].revision >= sighting.revision) {
+            return 0;
+        }
+        let before = known.map(|known| self.windows.remove(known));
+        self.changed.extend(before.as_ref().map(|before| (before.start, before.end)));
+        self.changed.push((sighting.start, sighting.end));
+        let place = |known: &Sighting| {
+            (known.start, known.end, &known.id) < (sighting.start, sighting.end, &sighting.id)
+        };
+        let index = self.windows.partition_point(place);
+        self.windows.insert(index, sighting);
+        usize::from(before.is_none())
+    }
+
     /// Tells what has changed.
     fn tell(&mut self, key: &[u8], telling: &Telling<'_>, tell: &mut dyn FnMut(Told)) {
-        let OfKey { windows, episodes, gone } = self;
+        let OfKey { windows, changed, episodes, gone } = self;
         let runs = runs(windows, telling.rules);
         let mut left = std::mem::take(episodes);
         for run in &runs {
-            let mut mine: Vec<Episode> = left.extract_if(.., |it| run.touches(it)).collect();
+            let mut mine: Vec<Episode> =
+                left.extract_if(.., |it| run.is_told_by(it, windows, telling.rules)).collect();
+            // The one that goes on: its own, else the earliest that was joined to it.
+            mine.sort_by_key(|it| !it.of.is_empty() && it.of != run.windows[0].0.id);
+            let changed = mine.len() != 1 || changed.iter().any(|it| run.has(*it));
             let mut episode = match mine.is_empty() {
                 true => Episode::begin(run, telling.clock, gone),
                 false => mine.remove(0),
@@ -270,13 +293,15 @@ impl OfKey {
                 episode.supersedes.insert(later.anchor);
                 episode.supersedes.extend(later.supersedes.iter().copied());
             }
+            episode.of = telling.rules.of(run);
             (episode.start, episode.end) = (run.start, run.end);
-            episode.tell(key, run, telling, tell);
+            episode.tell(key, (run, changed), telling, tell);
             episodes.push(episode);
         }
         for empty in left {
             gone.extend(empty.withdraw(key, None, telling, tell));
         }
+        changed.clear();
     }
 
     fn is_empty(&self) -> bool {
@@ -348,9 +373,35 @@ fn runs<'a>(windows: &'a [Sighting], rules: &Rules) -> Vec<Run<'a>> {
     runs
 }
 
+impl Rules {
+    /// Gives what an alert is of, where each window is one.
+    fn of(&self, run: &Run<'_>) -> String {
+        if self.each_window { run.windows[0].0.id.clone() } else { String::new() }
+    }
+}
+
 impl Run<'_> {
-    fn touches(&self, episode: &Episode) -> bool {
-        episode.start < self.end && self.start < episode.end
+    /// Whether an alert is about these windows, or about one that was joined to them.
+    fn is_told_by(&self, episode: &Episode, windows: &[Sighting], rules: &Rules) -> bool {
+        if !rules.each_window {
+            return episode.start < self.end && self.start < episode.end;
+        }
+        let mine = &self.windows[0].0.id;
+        let mut id = &episode.of;
+        // A session is joined to one that begins earlier, so this comes to an end.
+        while id != mine {
+            let next = windows.iter().find(|window| window.id == *id);
+            let Some(next) = next.and_then(|window| window.superseded_by.as_ref()) else {
+                return false;
+            };
+            id = next;
+        }
+        true
+    }
+
+    /// Whether a window that lies there may be one of these, or have been one.
+    fn has(&self, (start, end): (EventTime, EventTime)) -> bool {
+        start <= self.end && self.start <= end
     }
 
     /// The window that decides what is said.
@@ -368,23 +419,26 @@ impl Episode {
         let before = gone.extract_if(.., |(anchor, _)| *anchor == run.start).next();
         Episode {
             anchor: run.start,
+            of: String::new(),
             start: run.start,
             end: run.end,
             revision: before.map_or(0, |(_, revision)| revision),
             raised_at: clock.now,
             told_at: clock.now,
             told: None,
+            known_as: KnownAs::default(),
             resolved_at: None,
             supersedes: BTreeSet::new(),
             waits: false,
         }
     }
 
-    /// Tells the next revision, if it is time for one.
+    /// Tells the next revision, if it is time for one. Nothing is made of windows of which none has
+    /// changed: a key may have thousands that are over and may still be amended.
     fn tell(
         &mut self,
         key: &[u8],
-        run: &Run<'_>,
+        (run, changed): (&Run<'_>, bool),
         telling: &Telling<'_>,
         tell: &mut dyn FnMut(Told),
     ) {
@@ -394,7 +448,11 @@ impl Episode {
         let silent = clock.watermark >= run.end.saturating_add(telling.rules.resolve_after);
         let resolved = silent && (!ended || self.resolved_at.is_some());
         let ends = resolved && self.resolved_at.is_none();
+        let was_resolved = self.resolved_at.is_some();
         self.resolved_at = if resolved { self.resolved_at.or(Some(clock.now)) } else { None };
+        if self.told.is_some() && !self.waits && !changed && was_resolved == resolved {
+            return;
+        }
         let mut alert = self.alert(key, run, telling);
         let seen = digest(&alert);
         let change = match self.told {
@@ -415,6 +473,7 @@ impl Episode {
         self.revision += 1;
         self.told_at = clock.now;
         self.told = Some((alert.severity, seen));
+        self.known_as = KnownAs { title: alert.title.clone(), key: alert.key.clone() };
         self.waits = false;
         alert.revision = self.revision;
         alert.change = change.to_owned();
@@ -478,7 +537,8 @@ impl Episode {
             revision: self.revision + 1,
             change: "withdrawn".to_owned(),
             state: "withdrawn".to_owned(),
-            title: head.rule.id.clone(),
+            title: self.known_as.title.clone(),
+            key: self.known_as.key.clone(),
             first_event_at: self.start,
             last_event_at: self.end,
             event_count: 0,

@@ -70,15 +70,34 @@ fn seen(start: i64, events: u64) -> Seen {
 fn row(position: u64, key: u8, result: &Result) -> Row {
     let Result { start, revision, events } = *result;
     let sighting = Sighting {
+        id: start.to_string(),
+        superseded_by: None,
         revision,
         start: time(start * MINUTE),
         end: time((start + 10) * MINUTE),
         seen: events.map(|events| seen(start, events)),
     };
+    row_of(position, key, &sighting)
+}
+
+fn row_of(position: u64, key: u8, sighting: &Sighting) -> Row {
     let place =
         Place { event_time: sighting.end, source: 1, stream: StreamId(2), position, index: 0 };
-    let payload = serde_json::to_vec(&sighting).unwrap();
+    let payload = serde_json::to_vec(sighting).unwrap();
     Row { group: KeyGroup(0), place, key: vec![key], payload }
+}
+
+/// A result of a session: its id, revision, minutes, and the events counted in it.
+fn session(id: &str, revision: u64, (start, end): (i64, i64), events: Option<u64>) -> Row {
+    let sighting = Sighting {
+        id: id.to_owned(),
+        superseded_by: events.is_none().then(|| "a".to_owned()),
+        revision,
+        start: time(start * MINUTE),
+        end: time(end * MINUTE),
+        seen: events.map(|events| seen(start, events)),
+    };
+    row_of(revision, 0, &sighting)
 }
 
 fn epoch(state: &mut Episodes, rows: &[Row], now: i64, watermark: i64) -> Vec<Alert> {
@@ -141,6 +160,9 @@ fn a_window_that_no_longer_holds_withdraws_and_may_come_back() {
     let gone = Result { start: 0, revision: 2, events: None };
     let withdrawn = epoch(&mut state, &[row(2, 0, &gone)], 601, 600);
     assert_eq!((withdrawn[0].change.as_str(), withdrawn[0].revision), ("withdrawn", 2));
+    // Who hears of it knows what it was about.
+    assert_eq!((&withdrawn[0].title, &withdrawn[0].key), (&raised[0].title, &raised[0].key));
+    assert_eq!(withdrawn[0].title, "20 events");
     let again = epoch(&mut state, &[row(3, 0, &result(0, 3, 21))], 602, 600);
     assert_eq!((&again[0].id, again[0].revision), (&raised[0].id, 3));
     // An older revision changes nothing.
@@ -168,6 +190,40 @@ fn each_window_may_be_an_alert_and_long_episodes_are_divided() {
     assert_eq!(epoch(&mut each, &rows, 900, 600).len(), 5);
     let mut short = episodes(Rules { longest: Duration::from_secs(12 * 60), ..rules() });
     assert_eq!(epoch(&mut short, &rows, 900, 600).len(), 2);
+}
+
+/// What tells that session `b` was joined to `a` names the same stretch as what `a` is now.
+#[test]
+fn sessions_grow_and_are_joined_though_their_ends_move() {
+    for each_window in [false, true] {
+        let mut state = episodes(Rules { each_window, ..rules() });
+        let rows = [session("a", 1, (0, 10), Some(20)), session("b", 1, (20, 30), Some(30))];
+        let two = epoch(&mut state, &rows, 600, 0);
+        assert_eq!(two.len(), 2);
+        let grown = epoch(&mut state, &[session("a", 2, (0, 15), Some(22))], 610, 0);
+        assert_eq!((&grown[0].id, grown[0].title.as_str()), (&two[0].id, "22 events"));
+        assert_eq!((grown.len(), state.kept.windows), (1, 2));
+        let joined = [session("b", 2, (0, 30), None), session("a", 3, (0, 30), Some(60))];
+        let told = epoch(&mut state, &joined, 620, 0);
+        let [withdrawn, amended] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((&withdrawn.id, withdrawn.change.as_str()), (&two[1].id, "withdrawn"));
+        assert_eq!(withdrawn.superseded_by, Some(two[0].id.to_string()));
+        assert_eq!((&amended.id, amended.title.as_str()), (&two[0].id, "60 events"));
+        assert_eq!(amended.supersedes, [two[1].id.to_string()]);
+    }
+}
+
+#[test]
+fn windows_that_overlap_stay_alerts_of_their_own() {
+    let mut state = episodes(Rules { each_window: true, ..rules() });
+    let rows: Vec<_> = (0..5).map(|n| row(n as u64, 0, &result(n, 1, 20))).collect();
+    let first = epoch(&mut state, &rows, 900, 600);
+    let next = epoch(&mut state, &[row(5, 0, &result(5, 1, 20))], 910, 660);
+    assert_eq!((next.len(), next[0].change.as_str()), (1, "raised"), "{next:?}");
+    let gone = Result { start: 2, revision: 2, events: None };
+    let withdrawn = epoch(&mut state, &[row(6, 0, &gone)], 920, 660);
+    assert_eq!((withdrawn.len(), withdrawn[0].change.as_str()), (1, "withdrawn"));
+    assert_eq!((&withdrawn[0].id, &withdrawn[0].superseded_by), (&first[2].id, &None));
 }
 
 #[test]

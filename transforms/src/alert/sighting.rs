@@ -34,6 +34,10 @@ const ABOUT_THE_RESULT: [&str; 10] = [
 /// A revision of a window's result, as far as alerts go by it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sighting {
+    /// The result's id. Not where the window lies: a late record moves the ends of a session.
+    pub id: String,
+    /// The id of the result that goes on in its place, of a session that was joined to another.
+    pub superseded_by: Option<String>,
     /// The result's revision; a greater one takes its place.
     pub revision: u64,
     /// When the window begins.
@@ -86,6 +90,15 @@ impl Sighter {
             let message = "this is no result of a window: `window.start` and `window.end` are gone";
             return Err(Fault::new(Reason::ProgramFailed, message));
         };
+        let text = |path: &OwnedValuePath| {
+            let bytes = record.get(path)?.as_bytes()?;
+            Some(String::from_utf8_lossy(bytes).into_owned())
+        };
+        let Some(id) = text(&owned_value_path!("id")) else {
+            let message = "this is no result of a window: `id` is gone";
+            return Err(Fault::new(Reason::ProgramFailed, message));
+        };
+        let superseded_by = text(&owned_value_path!("superseded_by"));
         let count = |path: &OwnedValuePath| match record.get(path) {
             Some(Value::Integer(count)) => u64::try_from(*count).unwrap_or(0),
             _ => 0,
@@ -106,7 +119,8 @@ impl Sighter {
                 keys_evicted: count(&owned_value_path!("completeness", "keys_evicted")),
             }
         });
-        Ok(Sighting { revision: count(&owned_value_path!("revision")), start, end, seen })
+        let revision = count(&owned_value_path!("revision"));
+        Ok(Sighting { id, superseded_by, revision, start, end, seen })
     }
 }
 
