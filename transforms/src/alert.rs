@@ -11,7 +11,8 @@ mod rule;
 mod sighting;
 
 use crate::key::{self, KeyField};
-use crate::vrl::{Compiler, Program};
+use crate::revised;
+use crate::vrl::{Compiler, Program, growing};
 use crate::wording;
 use azud_event::alert::{LoadedRule, Rule, Severity};
 use azud_event::dead_letter::Fault;
@@ -19,7 +20,7 @@ use azud_event::id::KEY_GROUPS;
 use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_plan::component::{
-    Change, Default, Example, Kind, Missing, Next, OptionKind, OptionSpec, Options, Port,
+    Change, Default, Demand, Example, Kind, Missing, Next, OptionKind, OptionSpec, Options, Port,
     RowContext, RowMaker, Running, Taken, Template, Transform, TransformFactory, TransformSpec,
     parse_field,
 };
@@ -51,7 +52,9 @@ Fed with the results of a `summarize`, windows for which the condition holds are
 those of one key that touch are one alert, an *episode*: ten windows that overlap do not page ten
 times. It says what its most severe window says, of several the one with the most events. A late
 record that amends a window amends the alert, withdraws it, or makes two of them one; `resolve_after`
-the last window has ended it is resolved.
+the last window has ended it is resolved. A condition that can only become truer, such as
+`.failures >= 20`, fires at the record that makes it true and not at the end of the window: see
+`summarize`. `azud validate` says of each rule which it is, and how long it takes at worst.
 
 Fed with records, without `every` each is an alert. With `every` there is one alert for each key and each span
 of that length in event time, and further records amend it: the same `id`, the next `revision`. What
@@ -267,6 +270,9 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Transfo
     Some(Box::new(AlertSpec {
         head: Arc::new(head),
         rule_span: options.span("rule"),
+        waits_for: options
+            .condition("condition")
+            .and_then(|text| growing::demand(&text.text, &revised::grows(options.inputs))),
         condition: programs.0,
         escalate: programs.1,
         severity: Severity::named(options.one_of("severity")?)?,
@@ -412,6 +418,8 @@ struct AlertSpec {
     head: Arc<Head>,
     rule_span: Span,
     condition: Option<Program>,
+    /// Over windows, what the condition waits for, if it can only become truer.
+    waits_for: Option<Demand>,
     escalate: Vec<(Program, Severity)>,
     severity: Severity,
     title: Option<Template>,
@@ -468,6 +476,10 @@ impl TransformSpec for AlertSpec {
 
     fn shape(&self) -> u64 {
         self.shape
+    }
+
+    fn wants(&self, _behind: Option<&Demand>) -> Option<Demand> {
+        self.waits_for.clone()
     }
 
     fn rule(&self) -> Option<(&str, Span)> {

@@ -42,7 +42,7 @@ pub const SETTLE: Duration = Duration::from_secs(5);
 const EVIDENCE_MAX: usize = 6;
 
 /// The version of snapshots, their first byte.
-const SNAPSHOT_VERSION: u8 = 1;
+const SNAPSHOT_VERSION: u8 = 2;
 
 /// How windows become episodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ struct Kept {
 /// What is known of one key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct OfKey {
-    /// The windows, by start and end: what the last revision says.
+    /// The windows, sorted by start and end, each once: what its last revision says.
     windows: Vec<Sighting>,
     episodes: Vec<Episode>,
     /// The last revisions of alerts that were withdrawn, by anchor: one that comes back goes on
@@ -139,21 +139,18 @@ impl Episodes {
                 return;
             }
         };
-        let of_key = self.of_key(&row.key);
-        let place =
-            |known: &Sighting| (known.start, known.end).cmp(&(sighting.start, sighting.end));
-        let added = match of_key.windows.binary_search_by(place) {
-            Ok(known) if of_key.windows[known].revision < sighting.revision => {
-                of_key.windows[known] = sighting;
-                0
+        let windows = &mut self.of_key(&row.key).windows;
+        let known = windows.iter().position(|known| known.id == sighting.id);
+        if let Some(known) = known {
+            if windows[known].revision >= sighting.revision {
+                return;
             }
-            Ok(_) => 0,
-            Err(index) => {
-                of_key.windows.insert(index, sighting);
-                1
-            }
-        };
-        self.kept.windows += added;
+            windows.remove(known);
+        }
+        let place = |window: &Sighting| (window.start, window.end, window.id);
+        let index = windows.partition_point(|window| place(window) < place(&sighting));
+        windows.insert(index, sighting);
+        self.kept.windows += usize::from(known.is_none());
     }
 
     /// Lets keys go until the bound holds, those whose last window ended first.

@@ -70,6 +70,7 @@ fn seen(start: i64, events: u64) -> Seen {
 fn row(position: u64, key: u8, result: &Result) -> Row {
     let Result { start, revision, events } = *result;
     let sighting = Sighting {
+        id: *Id::of(&[&start.to_le_bytes()]).as_bytes(),
         revision,
         start: time(start * MINUTE),
         end: time((start + 10) * MINUTE),
@@ -145,6 +146,26 @@ fn a_window_that_no_longer_holds_withdraws_and_may_come_back() {
     assert_eq!((&again[0].id, again[0].revision), (&raised[0].id, 3));
     // An older revision changes nothing.
     assert_eq!(epoch(&mut state, &[row(4, 0, &gone)], 900, 600), []);
+}
+
+#[test]
+fn a_session_that_grows_takes_its_own_place() {
+    let mut state = episodes(rules());
+    let mut session = |revision: u64, minutes: i64, events: Option<u64>| {
+        let Row { payload, .. } = row(revision, 0, &Result { start: 0, revision, events });
+        let sighting: Sighting = serde_json::from_slice(&payload).unwrap();
+        let sighting = Sighting { end: time(minutes * MINUTE), ..sighting };
+        let payload = serde_json::to_vec(&sighting).unwrap();
+        let row = Row { payload, ..row(revision, 0, &result(0, revision, 0)) };
+        epoch(&mut state, &[row], revision as i64 * 60, 600)
+    };
+    let windows = |alert: &Alert| alert.window.as_ref().unwrap()["windows"].as_u64();
+    let raised = session(1, 12, Some(20));
+    assert_eq!(windows(&raised[0]), Some(1));
+    let grown = session(2, 15, Some(25));
+    assert_eq!((grown[0].change.as_str(), windows(&grown[0])), ("amended", Some(1)));
+    // Taken over by another: nothing of it is left.
+    assert_eq!(session(3, 18, None)[0].change, "withdrawn");
 }
 
 #[test]

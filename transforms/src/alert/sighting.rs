@@ -6,6 +6,8 @@
 
 use super::draft::{Draft, Drafter};
 use crate::key;
+use crate::revised::revision_of;
+use crate::window::Revision;
 use azud_event::alert::Evidence;
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::record::Record;
@@ -34,6 +36,8 @@ const ABOUT_THE_RESULT: [&str; 10] = [
 /// A revision of a window's result, as far as alerts go by it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sighting {
+    /// By what the result is known: a session has other bounds when it grows, and is the same.
+    pub id: [u8; 16],
     /// The result's revision; a greater one takes its place.
     pub revision: u64,
     /// When the window begins.
@@ -90,9 +94,7 @@ impl Sighter {
             Some(Value::Integer(count)) => u64::try_from(*count).unwrap_or(0),
             _ => 0,
         };
-        let withdrawn = record.get(&owned_value_path!("change")).is_some_and(|change| {
-            change.as_bytes().is_some_and(|change| &change[..] == b"withdrawn")
-        });
+        let Revision { id, number: revision, withdrawn } = revision_of(record)?;
         let draft = if withdrawn { None } else { self.drafter.draft(record)? };
         let seen = draft.map(|mut draft| {
             draft.fields.retain(|name, _| !ABOUT_THE_RESULT.contains(&name.as_str()));
@@ -106,7 +108,7 @@ impl Sighter {
                 keys_evicted: count(&owned_value_path!("completeness", "keys_evicted")),
             }
         });
-        Ok(Sighting { revision: count(&owned_value_path!("revision")), start, end, seen })
+        Ok(Sighting { id, revision, start, end, seen })
     }
 }
 

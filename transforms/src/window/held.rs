@@ -1,6 +1,7 @@
 //! What is held of one key, whatever kind its windows are of.
 
 use super::code::{self, Damaged};
+use super::early::Early;
 use super::gathered::{Fields, Gathered};
 use super::grid::Window;
 use super::members;
@@ -8,6 +9,7 @@ use super::panes::{self, KeyPanes, Panes};
 use super::sessions::{self, KeySessions, Session, Sessions};
 use super::told::Image;
 use azud_event::time::EventTime;
+use std::time::Duration;
 
 /// Which windows there are, and when they are told.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +46,30 @@ pub enum Ready {
 }
 
 impl Windows {
+    /// Says which of them are told before they close.
+    pub fn early(&self) -> &Early {
+        match self {
+            Windows::Panes(windows) => &windows.early,
+            Windows::Sessions(windows) => &windows.early,
+        }
+    }
+
+    /// Lets these be told before they close.
+    pub fn tell(&mut self, early: Early) {
+        match self {
+            Windows::Panes(windows) => windows.early = early,
+            Windows::Sessions(windows) => windows.early = early,
+        }
+    }
+
+    /// Says how long after it began a window closes at most.
+    pub fn closes_after(&self) -> Duration {
+        match self {
+            Windows::Panes(windows) => windows.grid.longest(),
+            Windows::Sessions(windows) => windows.gap.max.saturating_add(windows.gap.gap),
+        }
+    }
+
     /// Makes what is held of a key of which nothing is known.
     pub fn held(&self) -> Held {
         let spans = match self {

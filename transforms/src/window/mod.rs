@@ -30,6 +30,7 @@
 //!   key, answers for each call.
 
 mod code;
+mod early;
 mod gathered;
 mod grid;
 mod held;
@@ -40,6 +41,7 @@ mod state;
 mod timeline;
 mod told;
 
+pub use early::{Early, Growth};
 pub use gathered::{Evidence, Field, Fields};
 pub use grid::{Grid, PANES_PER_WINDOW_MAX};
 pub use held::Windows;

@@ -6,6 +6,7 @@
 //! for.
 
 use super::code::{self, Damaged};
+use super::early::Early;
 use super::gathered::{Fields, Gathered};
 use super::grid::{Grid, Window};
 use super::members::{self, MEMBERS_PER_KEY_MAX, Members};
@@ -13,7 +14,7 @@ use super::told::Image;
 use azud_event::id::Partitioner;
 use azud_event::row::{Place, Row};
 use azud_event::time::EventTime;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// How many panes, and how many images of windows, a key may have: three days of lateness by
@@ -35,8 +36,8 @@ pub struct Panes {
     pub grid: Grid,
     /// How long after its end a window is amended.
     pub lateness: Duration,
-    /// Whether windows are told as soon as they change, before they close.
-    pub early: bool,
+    /// Which windows are told as soon as they change, before they close.
+    pub early: Early,
     /// Whether windows without a record are told too.
     pub empty: bool,
 }
@@ -55,6 +56,8 @@ pub struct KeyPanes {
     floor: i64,
     /// Windows to look at again in this epoch, as ranges with both ends, sorted and apart.
     again: Vec<(i64, i64)>,
+    /// Whether none of them is one that nobody wants to know of yet.
+    sifted: bool,
     bytes: usize,
 }
 
@@ -104,17 +107,16 @@ impl Panes {
         let Some(least) = least else {
             key.next = first.max(open);
             key.floor = i64::MIN;
-            if self.early {
+            if self.early.at_all() {
                 key.look_again(first.max(open), pane);
             }
             return;
         };
-        let closed = key.next - 1;
-        let mut last = if self.early { pane } else { pane.min(closed) };
-        if self.empty && pane < least {
-            // The empty windows between are told too: the key is older than was known.
-            last = last.max(closed.min(self.grid.first_window(least) - 1));
+        if pane < least {
+            // The key is older than was known, and windows before this one have not been looked at.
+            key.next = key.next.min(first.max(open).max(key.floor));
         }
+        let last = if self.early.at_all() { pane } else { pane.min(key.next - 1) };
         key.look_again(first.max(open).max(key.floor), last);
     }
 
@@ -134,8 +136,31 @@ impl Panes {
         self.upcoming(key, false).map(|number| self.grid.end(number))
     }
 
+    /// Leaves of the open windows that were touched those that were told before, and those that are
+    /// wanted before they close.
+    fn sift(&self, key: &mut KeyPanes) {
+        let Early::When(growth) = &self.early else { return };
+        for (first, last) in std::mem::take(&mut key.again) {
+            key.look_again(first, last.min(key.next - 1));
+            let open = first.max(key.next);
+            if open > last {
+                continue;
+            }
+            let told: BTreeSet<i64> = key.images.range(open..=last).map(|it| *it.0).collect();
+            let panes = key.panes.range(open..self.grid.panes(last).end);
+            let panes: Vec<(i64, &Gathered)> = panes.map(|(pane, it)| (*pane, it)).collect();
+            let mut wanted = Vec::new();
+            growth.find(&self.grid, open..=last, &panes, &told, &mut wanted);
+            told.into_iter().chain(wanted).for_each(|number| key.look_again(number, number));
+        }
+    }
+
     /// Takes the next window that is to be looked at now.
     pub fn take(&self, key: &mut KeyPanes, watermark: EventTime) -> Option<(i64, Window)> {
+        if !key.sifted {
+            self.sift(key);
+            key.sifted = true;
+        }
         if let Some((first, last)) = key.again.first_mut() {
             let number = *first;
             if number == *last {
@@ -249,6 +274,7 @@ impl KeyPanes {
         if first > last {
             return;
         }
+        self.sifted = false;
         let (mut first, mut last) = (first, last);
         let from = self.again.partition_point(|(_, end)| end.saturating_add(1) < first);
         let mut to = from;
