@@ -54,10 +54,10 @@ A window is told before its end where somebody waits for what can only become tr
 number of different values or a greatest value is at least, or above, a number, and several of these
 joined by `&&` and `||`. If `having` is such a condition, a window is told as soon as it holds.
 Without `having`, it is told as soon as the condition of an `alert` that reads the results, directly
-or through a `filter` of this kind, is one and holds. From then on it is told again in each epoch that
-changes it. All else waits for the end, and `fire` says it otherwise. (A greatest value may be no
-number at all: write `(.peak >= 5) ?? false`. A sum counts where the condition of its field keeps
-negative numbers out, as `int!(.bytes) >= 0` does. Over results of windows nothing does.)
+or through a `filter` of this kind, is one and holds. From then on it is told again whenever something
+changes, to all who read it. All else waits for the end, and `fire` says it otherwise. (A greatest
+value may be no number at all: write `(.peak >= 5) ?? false`. A sum counts where the condition of its
+field keeps negative numbers out, as `int!(.bytes) >= 0` does. Over results of windows nothing does.)
 
 A record that comes after its window was told corrects it, until `allowed_lateness` after the
 window's end: the result is told again under the same `id` as the next `revision`, but only if

@@ -104,6 +104,8 @@ const KINDS: [&str; 3] = [
 ];
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
     #[test]
     fn firing_early_does_not_show_in_how_alerts_end(
         fed in fed(200), kind in 0..KINDS.len(), least in 1..6_i64, in_having in any::<bool>(),

@@ -6,9 +6,8 @@
 //! windows as input: these are taken back.
 
 use super::check::Taken;
-use crate::aggregate::Aggregate;
 use crate::vrl::growing;
-use crate::window::{Early, Growth, Windows};
+use crate::window::{Early, Grown, Growth, Windows};
 use azud_plan::component::{self, Demand, Firing, Options};
 use std::sync::Arc;
 use vrl::owned_value_path;
@@ -18,8 +17,7 @@ use vrl::path::OwnedValuePath;
 #[derive(Clone, Debug)]
 struct Growing {
     path: OwnedValuePath,
-    /// Its place among those that are gathered; none for the count of records.
-    field: Option<(usize, Aggregate)>,
+    what: Grown,
 }
 
 /// Which fields of the results grow while a window is open, and who says when it is told.
@@ -39,10 +37,10 @@ impl Fire {
         windows: &mut Windows,
     ) -> Self {
         let of_field = |(place, taken): (usize, &Taken)| {
-            let field = Some((place, taken.aggregate.clone()));
-            taken.grows().then(|| Growing { path: taken.path.clone(), field })
+            let what = Grown::Field(place, taken.aggregate.clone());
+            taken.grows().then(|| Growing { path: taken.path.clone(), what })
         };
-        let count = Growing { path: owned_value_path!("event_count"), field: None };
+        let count = Growing { path: owned_value_path!("event_count"), what: Grown::Records };
         let grows = std::iter::once(count).chain(fields.iter().enumerate().filter_map(of_field));
         let grows: Arc<[Growing]> = grows.filter(|_| !over_results).collect();
         let fire = Fire { grows, by_readers: false };
@@ -69,7 +67,7 @@ impl Fire {
     fn growth(&self, demand: &Demand) -> Option<Growth> {
         Growth::of(demand, &|path| {
             let growing = self.grows.iter().find(|growing| growing.path == *path)?;
-            Some(growing.field.clone())
+            Some(growing.what.clone())
         })
     }
 

@@ -48,11 +48,20 @@ pub enum Growth {
     Any(Vec<Growth>),
 }
 
+/// What only grows in a window.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Grown {
+    /// The count of records.
+    Records,
+    /// A field, by its place among those that are gathered.
+    Field(usize, Aggregate),
+}
+
 /// A number that something must come to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reach {
-    /// The field, by its place among those that are gathered; none for the count of records.
-    pub field: Option<(usize, Aggregate)>,
+    /// What must come to it.
+    pub what: Grown,
     /// The number.
     pub number: Value,
     /// Whether it must be above it, and not only at it.
@@ -62,17 +71,14 @@ pub struct Reach {
 impl Growth {
     /// Makes what is looked up in what is gathered of what is wanted of results; `field` finds a
     /// field. `None` when there is none.
-    pub fn of(
-        demand: &Demand,
-        field: &dyn Fn(&OwnedValuePath) -> Option<Option<(usize, Aggregate)>>,
-    ) -> Option<Self> {
+    pub fn of(demand: &Demand, field: &dyn Fn(&OwnedValuePath) -> Option<Grown>) -> Option<Self> {
         let all = |demands: &[Demand]| -> Option<Vec<Growth>> {
             demands.iter().map(|it| Growth::of(it, field)).collect()
         };
         Some(match demand {
             Demand::Reaches(Threshold { field: path, number, above }) => {
                 let (number, above) = (number.clone(), *above);
-                Growth::Reaches(Reach { field: field(path)?, number, above })
+                Growth::Reaches(Reach { what: field(path)?, number, above })
             }
             Demand::All(demands) => Growth::All(all(demands)?),
             Demand::Any(demands) => Growth::Any(all(demands)?),
@@ -125,9 +131,9 @@ impl Growth {
 impl Reach {
     /// Whether it may hold, by numbers that are never too low.
     fn may_hold(&self, parts: &[&Gathered]) -> bool {
-        let most = match &self.field {
-            None => parts.iter().map(|part| part.count as f64).sum(),
-            Some((place, aggregate)) => {
+        let most = match &self.what {
+            Grown::Records => parts.iter().map(|part| part.count as f64).sum(),
+            Grown::Field(place, aggregate) => {
                 aggregate.at_most(parts.iter().map(|it| &it.partials[*place]))
             }
         };
@@ -140,12 +146,12 @@ impl Reach {
     }
 
     fn holds(&self, parts: &[&Gathered]) -> bool {
-        let value = match &self.field {
-            None => {
+        let value = match &self.what {
+            Grown::Records => {
                 let count = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.count));
                 Value::Integer(i64::try_from(count).unwrap_or(i64::MAX))
             }
-            Some((place, aggregate)) => {
+            Grown::Field(place, aggregate) => {
                 let mut parts = parts.iter().map(|part| &part.partials[*place]);
                 let Some(first) = parts.next() else { return false };
                 let mut all: Partial = first.clone();
@@ -196,7 +202,7 @@ mod tests {
 
     fn at_least(number: i64) -> Early {
         let number = Value::Integer(number);
-        Early::When(Growth::Reaches(Reach { field: None, number, above: false }))
+        Early::When(Growth::Reaches(Reach { what: Grown::Records, number, above: false }))
     }
 
     /// Feeds one record a second, each an epoch of its own, under a watermark that stands; gives

@@ -41,7 +41,7 @@ mod state;
 mod timeline;
 mod told;
 
-pub use early::{Early, Growth};
+pub use early::{Early, Grown, Growth};
 pub use gathered::{Evidence, Field, Fields};
 pub use grid::{Grid, PANES_PER_WINDOW_MAX};
 pub use held::Windows;
