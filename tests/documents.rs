@@ -146,6 +146,78 @@ fn what_ships_is_valid_and_passes_its_tests() {
     }
 }
 
+/// Rules over windows: one that waits for a count, one through a filter, one that may be taken
+/// back, one that its windows keep waiting, one over windows of windows; and one over single
+/// records.
+const RULES: &str = r#"
+[sources.in]
+type = "stdin"
+decoding.codec = "json"
+lateness = "10s"
+max_hold = "15s"
+
+[transforms.windows]
+type = "summarize"
+inputs = ["in"]
+window = { type = "hopping", size = "10m", slide = "1m" }
+fields.failures = { aggregate = "count" }
+fields.hosts = { aggregate = "distinct", field = "host" }
+
+[transforms.many]
+type = "filter"
+inputs = ["windows"]
+condition = ".hosts >= 3"
+
+[transforms.kept]
+type = "summarize"
+inputs = ["in"]
+window = { type = "session", gap = "2m", max = "1h" }
+having = ".failures != 7"
+fields.failures = { aggregate = "count" }
+
+[transforms.hours]
+type = "summarize"
+inputs = ["windows"]
+window = { type = "tumbling", size = "1h" }
+fields.worst = { aggregate = "max", field = "failures" }
+
+[transforms]
+counted = { type = "alert", rule = "counted", inputs = ["windows"], condition = ".failures >= 20" }
+filtered = { type = "alert", rule = "filtered", inputs = ["many"], condition = ".failures > 5" }
+exactly = { type = "alert", rule = "exactly", inputs = ["windows"], condition = ".failures == 3" }
+waits = { type = "alert", rule = "waits", inputs = ["kept"], condition = ".failures >= 20" }
+nested = { type = "alert", rule = "nested", inputs = ["hours"], condition = ".worst >= 20 ?? false" }
+single = { type = "alert", rule = "single", inputs = ["in"], condition = ".a == 1" }
+
+[sinks.out]
+type = "blackhole"
+inputs = ["counted", "filtered", "exactly", "waits", "nested", "single"]
+"#;
+
+#[test]
+fn validate_says_when_rules_fire_and_how_late_at_worst() {
+    let folder = Folder::new();
+    folder.write("p.toml", RULES);
+    let said = program::run(folder.path(), &["validate", "--no-environment", "p.toml"]);
+    let words = text(&said.stdout);
+    let lines: Vec<&str> = words.lines().collect();
+    let expected = [
+        "1 pipeline · 1 source · 10 transforms · 1 sink · 6 rules · 0 faults",
+        "rule counted: fires early, worst delay 1 s",
+        "rule exactly: waits for the close, worst delay 10 min 26 s",
+        "rule filtered: fires early, worst delay 1 s",
+        "rule nested: waits for the close, worst delay 1 h 10 min 51 s",
+        "rule single: fires at once, worst delay 1 s",
+        "rule waits: waits for the close, worst delay 1 h 2 min 26 s",
+    ];
+    assert_eq!(lines, expected, "{}", text(&said.stderr));
+    let example = shipped().join("examples/ssh_bruteforce.toml");
+    let said =
+        program::run(folder.path(), &["validate", "--no-environment", &example.to_string_lossy()]);
+    let words = text(&said.stdout);
+    assert!(words.contains(" · 1 rule (fires early, worst delay 1 s) · "), "{words}");
+}
+
 #[test]
 fn everything_wrong_is_said_at_once_also_as_json() {
     let folder = Folder::new();

@@ -13,7 +13,7 @@ use crate::dead_letter::Budget;
 use crate::doorbell::Doorbell;
 use crate::durable::{Door, Keeper, Kept};
 use crate::egress::SinkQueue;
-use crate::event_clock::{EventClock, Patience, Streams};
+use crate::event_clock::{ClockState, EventClock, Patience, Streams};
 use crate::feed::{Epoch, EventTimes, Feed, FeedParts, FeedSource, Journaling};
 use crate::intake::{Acknowledge, LaneLog, Ring};
 use crate::log::{Log, Observer as _, Ticket};
@@ -445,10 +445,7 @@ impl<'a> Starter<'a> {
                 restored = restore(pipeline, &beginning.groups, &durability.drop_state)?;
                 archive = put_away(&mut beginning, &durability.drop_state);
                 if let Some(clock) = &mut clock {
-                    let known = &beginning.clock.watermarks;
-                    let watermark = |step| known.get(step).copied().unwrap_or(EventTime::MIN);
-                    let watermarks: Vec<_> = steps.iter().map(watermark).collect();
-                    clock.restore(&beginning.clock.sources, &watermarks);
+                    restore_clock(clock, &beginning.clock, &steps);
                 }
                 Some(Journaling {
                     log,
@@ -535,6 +532,13 @@ fn run_sources(
         });
     }
     tasks
+}
+
+/// Sets the event clock of a pipeline with these steps to where a checkpoint knew it.
+fn restore_clock(clock: &mut EventClock, known: &ClockState, steps: &[u64]) {
+    let watermark = |step| known.watermarks.get(step).copied().unwrap_or(EventTime::MIN);
+    let watermarks: Vec<_> = steps.iter().map(watermark).collect();
+    clock.restore(&known.sources, &watermarks);
 }
 
 /// Gives what the keyed steps of a pipeline have put away, but for those whose state is dropped.

@@ -15,6 +15,7 @@ pub mod component;
 pub mod diagnostic;
 pub mod document;
 pub mod fill;
+pub mod firing;
 pub mod plan;
 pub mod reference;
 pub mod registry;

@@ -6,9 +6,11 @@ use crate::outcome::Outcome;
 use crate::wiring::REGISTRY;
 use azud_plan::diagnostic::Severity;
 use azud_plan::document::Sources;
+use azud_plan::firing::{self, Fires, When};
 use azud_plan::plan::Plan;
 use azud_plan::render;
 use azud_plan::resolve::{self, Instance, Loaded as Checked, TestCase};
+use std::time::Duration;
 
 /// Documents without a fault.
 pub struct Loaded {
@@ -82,21 +84,53 @@ fn load(documents: &Documents) -> Checked {
     resolve::load(&documents.all(), &REGISTRY, &|name| std::env::var(name).ok())
 }
 
-/// Says what a plan holds: `1 pipeline · 2 sources · 3 transforms · 2 sinks · 0 faults`.
+/// Says what a plan holds: `1 pipeline · 2 sources · 3 transforms · 2 sinks · 1 rule (fires early,
+/// worst delay 1 s) · 0 faults`. Of several rules each has its own line below.
 fn inventory(plan: &Plan) -> String {
     let transforms = plan.pipelines.iter().map(|pipeline| pipeline.transforms.len()).sum();
     let sinks = plan.pipelines.iter().map(|pipeline| pipeline.sinks.len()).sum();
-    let rules = plan.pipelines.iter().flat_map(|pipeline| &pipeline.transforms);
-    let rules = rules.filter(|transform| transform.spec.rule().is_some()).count();
-    [
+    let fires = firing::fires(plan);
+    let mut rules = plural(fires.len(), "rule");
+    if let [one] = fires.as_slice() {
+        rules.push_str(&format!(" ({})", when(one)));
+    }
+    let mut inventory = [
         plural(plan.pipelines.len(), "pipeline"),
         plural(plan.sources.len(), "source"),
         plural(transforms, "transform"),
         plural(sinks, "sink"),
-        plural(rules, "rule"),
+        rules,
         plural(0, "fault"),
     ]
-    .join(" · ")
+    .join(" · ");
+    if fires.len() > 1 {
+        let lines = fires.iter().map(|fires| format!("\nrule {}: {}", fires.rule, when(fires)));
+        inventory.extend(lines);
+    }
+    inventory
+}
+
+/// Says when a rule fires, and how late at worst.
+fn when(fires: &Fires) -> String {
+    let when = match fires.when {
+        When::AtOnce => "fires at once",
+        When::Early => "fires early",
+        When::AtTheClose => "waits for the close",
+    };
+    format!("{when}, worst delay {}", span(fires.worst))
+}
+
+/// Gives `1 s`, `10 min 26 s`, `1 d 1 h 25 s`.
+fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let shown = parts.iter().filter(|(count, _)| *count > 0);
+    shown.map(|(count, unit)| format!("{count} {unit}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Gives `1 fault`, `2 faults`.

@@ -11,7 +11,8 @@ mod rule;
 mod sighting;
 
 use crate::key::{self, KeyField};
-use crate::vrl::{Compiler, Program};
+use crate::revised;
+use crate::vrl::{Compiler, Program, growing};
 use crate::wording;
 use azud_event::alert::{LoadedRule, Rule, Severity};
 use azud_event::dead_letter::Fault;
@@ -19,7 +20,7 @@ use azud_event::id::KEY_GROUPS;
 use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_plan::component::{
-    Change, Default, Example, Kind, Missing, Next, OptionKind, OptionSpec, Options, Port,
+    Change, Default, Demand, Example, Kind, Missing, Next, OptionKind, OptionSpec, Options, Port,
     RowContext, RowMaker, Running, Taken, Template, Transform, TransformFactory, TransformSpec,
     parse_field,
 };
@@ -51,7 +52,14 @@ Fed with the results of a `summarize`, windows for which the condition holds are
 those of one key that touch are one alert, an *episode*: ten windows that overlap do not page ten
 times. It says what its most severe window says, of several the one with the most events. A late
 record that amends a window amends the alert, withdraws it, or makes two of them one; `resolve_after`
-the last window has ended it is resolved.
+the last window has ended it is resolved. A condition that can only become truer, such as
+`.failures >= 20`, fires at the record that makes it true and not at the end of the window: see
+`summarize`. `azud validate` says of each rule which it is, and how long it takes at worst.
+`resolve_when` resolves an alert sooner, with `reason` \"resolve_when\": when a window closes behind
+the last one of the alert for which it holds and the condition does not. Such a window must be told,
+so `having` of the `summarize` must let it through; one without any record is told with `empty`. If a
+later record takes it back, or a further window meets the condition and touches, the alert is firing
+again.
 
 Fed with records, without `every` each is an alert. With `every` there is one alert for each key and each span
 of that length in event time, and further records amend it: the same `id`, the next `revision`. What
@@ -171,6 +179,13 @@ const OPTIONS: &[OptionSpec] = &[
                   of the window.",
     },
     OptionSpec {
+        name: "resolve_when",
+        kind: OptionKind::Condition,
+        default: Default::None,
+        summary: "Over windows: what must hold of a later window of the key for an alert to be \
+                  resolved when that window closes, and not only by silence.",
+    },
+    OptionSpec {
         name: "rule",
         kind: OptionKind::Text,
         default: Default::Required,
@@ -267,8 +282,10 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Transfo
     Some(Box::new(AlertSpec {
         head: Arc::new(head),
         rule_span: options.span("rule"),
-        condition: programs.0,
-        escalate: programs.1,
+        waits_for: options
+            .condition("condition")
+            .and_then(|text| growing::demand(&text.text, &revised::grows(options.inputs))),
+        programs,
         severity: Severity::named(options.one_of("severity")?)?,
         title,
         title_text: options.string("title").or_else(|| options.string("rule"))?,
@@ -319,18 +336,24 @@ fn every(options: &Options<'_>, checker: &mut Checker) -> Option<Option<Duration
     Some(Some(every))
 }
 
-type Programs = (Option<Program>, Vec<(Program, Severity)>);
+/// The programs of a rule.
+struct Programs {
+    condition: Option<Program>,
+    resolve_when: Option<Program>,
+    escalate: Vec<(Program, Severity)>,
+}
 
 /// Compiles all conditions, so that all their faults are found at once.
 fn programs(options: &Options<'_>, checker: &mut Checker) -> Option<Programs> {
     let results = options.inputs.iter().find_map(|port| port.results.as_ref());
     let event = results.map(|results| results.kind.clone());
     let compiler = Compiler { event, ..Compiler::new(options.id) };
-    let condition = match options.condition("condition") {
-        Some(text) => compiler.condition(text, "condition", checker).map(Some),
-        None if options.has("condition") => None,
+    let mut condition = |name: &str| match options.condition(name) {
+        Some(text) => compiler.condition(text, name, checker).map(Some),
+        None if options.has(name) => None,
         None => Some(None),
     };
+    let (resolve_when, condition) = (condition("resolve_when"), condition("condition"));
     let mut escalate = Some(Vec::new());
     for (number, table) in options.tables("escalate").iter().enumerate() {
         let program = table
@@ -342,7 +365,7 @@ fn programs(options: &Options<'_>, checker: &mut Checker) -> Option<Programs> {
             _ => escalate = None,
         }
     }
-    Some((condition?, escalate?))
+    Some(Programs { condition: condition?, resolve_when: resolve_when?, escalate: escalate? })
 }
 
 /// Reads the key. Over windows it is that of the windows unless another one is written.
@@ -371,7 +394,7 @@ fn rules(options: &Options<'_>, checker: &mut Checker) -> Option<Option<Rules>> 
     let revised = |port: &&Port| port.change == Change::Revised;
     let Some(results) = options.inputs.iter().filter(revised).find_map(|it| it.results.as_ref())
     else {
-        for name in ["max_episode", "merge", "resolve_after"] {
+        for name in ["max_episode", "merge", "resolve_after", "resolve_when"] {
             if options.has(name) {
                 let title = format!("`{name}` is for alerts over windows");
                 let found = Diagnostic::error(codes::CONTRADICTION, options.span(name), title, "");
@@ -411,8 +434,9 @@ fn rules(options: &Options<'_>, checker: &mut Checker) -> Option<Option<Rules>> 
 struct AlertSpec {
     head: Arc<Head>,
     rule_span: Span,
-    condition: Option<Program>,
-    escalate: Vec<(Program, Severity)>,
+    programs: Programs,
+    /// Over windows, what the condition waits for, if it can only become truer.
+    waits_for: Option<Demand>,
     severity: Severity,
     title: Option<Template>,
     title_text: String,
@@ -426,9 +450,10 @@ struct AlertSpec {
 impl AlertSpec {
     fn drafter(&self) -> Drafter {
         Drafter {
-            condition: self.condition.as_ref().map(Program::runner),
+            condition: self.programs.condition.as_ref().map(Program::runner),
             severity: self.severity,
             escalate: self
+                .programs
                 .escalate
                 .iter()
                 .map(|(condition, severity)| (condition.runner(), *severity))
@@ -451,8 +476,9 @@ impl TransformSpec for AlertSpec {
         let drafter = self.drafter();
         let head = Arc::clone(&self.head);
         if let Some(rules) = self.windows {
+            let resolve_when = self.programs.resolve_when.as_ref().map(Program::runner);
             return Running::Keyed {
-                rows: Box::new(Sighter::new(drafter)),
+                rows: Box::new(Sighter::new(drafter, resolve_when)),
                 state: Box::new(move || Box::new(Episodes::new(Arc::clone(&head), rules))),
             };
         }
@@ -468,6 +494,10 @@ impl TransformSpec for AlertSpec {
 
     fn shape(&self) -> u64 {
         self.shape
+    }
+
+    fn wants(&self, _behind: Option<&Demand>) -> Option<Demand> {
+        self.waits_for.clone()
     }
 
     fn rule(&self) -> Option<(&str, Span)> {
@@ -545,6 +575,7 @@ mod tests {
     use crate::testing::{Seen, check, checked, record_from_json, rows_of, run};
     use crate::vrl::testing::RECEIVED_AT;
     use azud_event::alert::Alert;
+    use azud_event::time::EventTime;
     use vrl::value;
     use vrl::value::Value;
 
@@ -630,6 +661,47 @@ mod tests {
         assert_eq!(rows[0].group, rows[2].group);
         let keys: std::collections::BTreeSet<_> = rows.iter().map(|row| &row.key).collect();
         assert_eq!(keys.len(), 4);
+    }
+
+    /// Gives of a result whether it makes a row, and whether it is a reason for an alert, or
+    /// resolves one.
+    fn sighted(revision: i64, change: &str, n: i64) -> Option<(bool, bool)> {
+        let toml = "rule = 'r'\ncondition = '.n >= 5'\nresolve_when = '.n == 0'";
+        let (spec, found) = check(&ALERT, toml, &[revised::tests::results()]);
+        assert_eq!(found, []);
+        let Running::Keyed { mut rows, .. } = spec.unwrap().build() else {
+            panic!("it is stateless")
+        };
+        let at = |time: EventTime| Value::Timestamp(time.to_chrono());
+        let window = value!({ "start": (at(EventTime::EPOCH)), "end": (at(RECEIVED_AT)) });
+        let change = change.to_owned();
+        let result = value!({
+            "id": "x", "revision": revision, "change": change, "n": n, "window": window,
+        });
+        let partitioner = azud_event::id::Partitioner::new([7; 16]);
+        let context = RowContext { partitioner, late_before: EventTime::MIN };
+        rows.take(&crate::vrl::testing::record_of(result), &context).unwrap();
+        let mut made = Vec::new();
+        rows.drain(&mut made);
+        let row = made.pop()?;
+        let sighting: sighting::Sighting = serde_json::from_slice(&row.payload).unwrap();
+        Some((sighting.seen.is_some(), sighting.calms))
+    }
+
+    #[test]
+    fn results_that_fire_resolve_or_are_taken_back_are_sighted() {
+        assert_eq!(sighted(1, "new", 7), Some((true, false)));
+        assert_eq!(sighted(1, "new", 0), Some((false, true)));
+        assert_eq!(sighted(1, "new", 3), None);
+        assert_eq!(sighted(2, "revised", 3), Some((false, false)));
+        assert_eq!(sighted(2, "withdrawn", 0), Some((false, false)));
+    }
+
+    #[test]
+    fn only_windows_resolve() {
+        let (spec, found) = check(&ALERT, "rule = 'r'\nresolve_when = '.n == 0'", &[]);
+        assert!(spec.is_none());
+        assert_eq!(found[0].code, codes::CONTRADICTION);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use crate::revised::{self, Revisions};
 use crate::vrl::needle::needle;
-use crate::vrl::{Compiler, Program, Runner};
+use crate::vrl::{Compiler, Program, Runner, growing};
 use azud_event::dead_letter::Fault;
 use azud_event::record::Record;
 use azud_plan::component::{
-    Default, Example, Needle, Next, OptionKind, OptionSpec, Options, Port, Running, Transform,
-    TransformFactory, TransformSpec,
+    Default, Demand, Example, Needle, Next, OptionKind, OptionSpec, Options, Port, Running,
+    Transform, TransformFactory, TransformSpec,
 };
 use azud_plan::diagnostic::Checker;
 
@@ -66,7 +66,8 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Transfo
     let compiler = Compiler { event, ..Compiler::new(options.id) };
     let condition = compiler.condition(text, "condition", checker)?;
     let revisions = Revisions::of(options.inputs);
-    Some(Box::new(Filter { condition, needle: needle(&text.text), revisions }))
+    let grows = growing::demand(&text.text, &revised::grows(options.inputs));
+    Some(Box::new(Filter { condition, needle: needle(&text.text), revisions, grows }))
 }
 
 /// A checked `filter`.
@@ -74,6 +75,8 @@ struct Filter {
     condition: Program,
     needle: Option<Needle>,
     revisions: Revisions,
+    /// Over results of windows, what the condition waits for, if it can only become truer.
+    grows: Option<Demand>,
 }
 
 impl TransformSpec for Filter {
@@ -89,6 +92,10 @@ impl TransformSpec for Filter {
 
     fn needle(&self) -> Option<&Needle> {
         self.needle.as_ref()
+    }
+
+    fn wants(&self, behind: Option<&Demand>) -> Option<Demand> {
+        Some(Demand::All(vec![self.grows.clone()?, behind?.clone()]))
     }
 }
 

@@ -11,6 +11,7 @@ use azud_event::id::Id;
 use azud_event::record::Record;
 use azud_plan::component::{Change, Port, Results};
 use vrl::owned_value_path;
+use vrl::path::OwnedValuePath;
 use vrl::value::{Kind, Value};
 
 /// What tells a step about the results that feed it.
@@ -83,6 +84,15 @@ pub fn kind_of(inputs: &[Port]) -> Option<Kind> {
     kinds?.into_iter().reduce(|all, kind| all.union(kind))
 }
 
+/// Lists the fields that only grow while a window is open, in all results that feed a step; none
+/// where something else feeds it.
+pub fn grows(inputs: &[Port]) -> Vec<OwnedValuePath> {
+    let fields = |port: &Port| port.results.as_ref().map(|it| it.grows.clone()).unwrap_or_default();
+    let mut all = inputs.iter().map(fields);
+    let first = all.next().unwrap_or_default();
+    all.fold(first, |grows, others| grows.into_iter().filter(|it| others.contains(it)).collect())
+}
+
 /// Says that the records of a port have another type than those that came in.
 pub fn shaped(port: Port, kind: impl FnOnce(&Kind) -> Kind) -> Port {
     let results = port.results.map(|results| Results { kind: kind(&results.kind), ..results });
@@ -109,6 +119,7 @@ pub(crate) mod tests {
             size: Duration::from_secs(60),
             amended_for: Duration::ZERO,
             kind,
+            grows: vec![owned_value_path!("n")],
         };
         Port { change: Change::Revised, results: Some(results), ..Port::logs() }
     }

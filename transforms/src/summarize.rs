@@ -7,6 +7,7 @@
 
 mod check;
 mod evidence;
+mod fire;
 mod having;
 mod result;
 mod rows;
@@ -16,9 +17,10 @@ use crate::key::KeyField;
 use crate::vrl::Program;
 use crate::window::{Bounds, Fields, MembersMaker, PanesMaker, SessionsMaker, State, Windows};
 use azud_plan::component::{
-    Change, Default, Example, OptionKind, OptionSpec, Port, Results as ResultsOf, Running,
-    TransformFactory, TransformSpec,
+    Change, Default, Demand, Example, Firing, OptionKind, OptionSpec, Port, Results as ResultsOf,
+    Running, TransformFactory, TransformSpec,
 };
+use fire::Fire;
 use having::Having;
 use result::{Results, Shape};
 use rows::{Maker, RowField, Rows};
@@ -47,6 +49,15 @@ the clock reaches a multiple of `max`. Tumbling and hopping windows are aligned 
 `timezone`, whole weeks to Mondays. Windows that begin every hour or more often run evenly over
 changes of the clock; longer ones follow the clock on the wall, so that a day may have 23 or 25
 hours.
+
+A window is told before its end where somebody waits for what can only become truer: that a count, a
+number of different values or a greatest value is at least, or above, a number, and several of these
+joined by `&&` and `||`. If `having` is such a condition, a window is told as soon as it holds.
+Without `having`, it is told as soon as the condition of an `alert` that reads the results, directly
+or through a `filter` of this kind, is one and holds. From then on it is told again whenever something
+changes, to all who read it. All else waits for the end, and `fire` says it otherwise. (A greatest
+value may be no number at all: write `(.peak >= 5) ?? false`. A sum counts where the condition of its
+field keeps negative numbers out, as `int!(.bytes) >= 0` does. Over results of windows nothing does.)
 
 A record that comes after its window was told corrects it, until `allowed_lateness` after the
 window's end: the result is told again under the same `id` as the next `revision`, but only if
@@ -181,11 +192,12 @@ const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "fire",
         kind: OptionKind::OneOf(&[
-            ("on_close", "when the watermark has passed its end"),
             ("early", "at once when something changed, and again when it closes if it did"),
+            ("on_close", "when the watermark has passed its end"),
         ]),
-        default: Default::Value("\"on_close\""),
-        summary: "When a window is told first.",
+        default: Default::None,
+        summary: "When a window is told first. Without it, that is decided by who waits for what: \
+                  see above.",
     },
     OptionSpec {
         name: "group_by",
@@ -274,6 +286,7 @@ window = { type = "session", gap = "2m" }
 ];
 
 /// A checked `summarize`.
+#[derive(Clone)]
 struct SummarizeSpec {
     group_by: Vec<KeyField>,
     /// By field, what it takes of a record.
@@ -282,6 +295,7 @@ struct SummarizeSpec {
     /// Whether what it gathers is results of windows.
     over_results: bool,
     windows: Arc<Windows>,
+    fire: Fire,
     gathers: Arc<Fields>,
     results: ResultsOf,
     /// A hash of what the state hangs on.
@@ -303,6 +317,15 @@ impl TransformSpec for SummarizeSpec {
 
     fn late_port(&self) -> Option<usize> {
         Some(1)
+    }
+
+    fn firing(&self) -> Option<Firing> {
+        Some(self.fire.firing(&self.windows))
+    }
+
+    fn knowing(&self, wanted: &Demand) -> Option<Arc<dyn TransformSpec>> {
+        let windows = Arc::new(self.fire.for_readers(wanted, &self.windows)?);
+        Some(Arc::new(SummarizeSpec { windows, ..self.clone() }))
     }
 
     fn build(&self) -> Running {

@@ -1,6 +1,7 @@
 //! A chain without a worker around it.
 
 use crate::chain::Chain;
+use crate::event_clock::{EventClock, Patience};
 use azud_event::block::{Block, Layout};
 use azud_event::codec::Decoder;
 use azud_event::codec::source_fields::SourceFields;
@@ -8,10 +9,12 @@ use azud_event::codec::syslog::{SyslogDecoder, SyslogOptions, Zone};
 use azud_event::dead_letter::Fault;
 use azud_event::id::{Partitioner, SourceIndex, StreamId};
 use azud_event::record::Record;
+use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    BuildContext, BuildError, Encoder, Kind, Needle, Next, Port, Resource, Running, SinkSpec,
-    SinkTask, SourceSpec, SourceTask, Transform, TransformSpec,
+    BuildContext, BuildError, Encoder, EpochClock, KeyedState, Kind, Needle, Next, Port, Progress,
+    Resource, RowContext, RowMaker, Running, SinkSpec, SinkTask, SourceSpec, SourceTask, Taken,
+    Told, Transform, TransformSpec,
 };
 use azud_plan::plan::{
     Output, Pipeline, Plan, Reader, SinkNode, Source, SourceInput, Stall, Timing, TransformNode,
@@ -20,6 +23,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::sync::Arc;
+use std::time::Duration;
 use vrl::owned_value_path;
 
 /// A source of syslog, whose message stands in the frame as it is; a frame of spaces is a fault.
@@ -92,12 +96,65 @@ impl Encoder for Messages {
     }
 }
 
-/// Runs a block through source, filter and sink; gives what the sink gets, and the dead letters.
-fn run(block: &Block, needle: bool) -> Vec<usize> {
-    const TEXT: &str = "ab";
+/// Makes a row of each record.
+#[derive(Default)]
+struct Gathers(Vec<Row>);
+
+impl TransformSpec for Gathers {
+    fn outputs(&self, _: &Port) -> Vec<Port> {
+        vec![Port::logs()]
+    }
+    fn build(&self) -> Running {
+        let state = || Box::new(Gathers::default()) as _;
+        Running::Keyed { rows: Box::new(Gathers::default()), state: Box::new(state) }
+    }
+}
+
+impl RowMaker for Gathers {
+    fn take(&mut self, record: &Record, context: &RowContext) -> Result<Taken, Fault> {
+        let (key, payload) = (b"all".to_vec(), record.raw().to_vec());
+        let group = context.partitioner.group(&key);
+        self.0.push(Row { group, place: record.place(), key, payload });
+        Ok(Taken::Counted)
+    }
+    fn drain(&mut self, rows: &mut Vec<Row>) {
+        rows.append(&mut self.0);
+    }
+}
+
+impl KeyedState for Gathers {
+    fn on_epoch(&mut self, _: &[Row], _: &EpochClock, _: &mut dyn FnMut(Told)) -> Progress {
+        Progress::Done
+    }
+    fn keys(&self) -> u64 {
+        0
+    }
+    fn snapshot(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn restore(&mut self, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+const TEXT: &str = "ab";
+
+fn reads(reader: Reader) -> Vec<Output> {
+    vec![Output { port: Port::logs(), readers: vec![reader] }]
+}
+
+/// Makes a plan: a source, the filter that looks for [`TEXT`], what stands behind it, and a sink.
+fn plan(needle: bool, behind: Option<TransformNode>) -> Plan {
     let needle = needle.then(|| Needle { field: "message".into(), text: TEXT.into() });
-    let reads = |reader| vec![Output { port: Port::logs(), readers: vec![reader] }];
-    let plan = Plan {
+    let last = behind.as_ref().map_or(Reader::Sink(0), |_| Reader::Transform(1));
+    let holds = TransformNode {
+        id: "holds".into(),
+        kind: "test",
+        spec: Arc::new(Holds { text: TEXT, needle }),
+        outputs: reads(last),
+        written: "".into(),
+    };
+    Plan {
         sources: vec![Source {
             id: "in".into(),
             kind: "test",
@@ -111,13 +168,7 @@ fn run(block: &Block, needle: bool) -> Vec<usize> {
                 source: SourceIndex(0),
                 outputs: reads(Reader::Transform(0)),
             }],
-            transforms: vec![TransformNode {
-                id: "holds".into(),
-                kind: "test",
-                spec: Arc::new(Holds { text: TEXT, needle }),
-                outputs: reads(Reader::Sink(0)),
-                written: "".into(),
-            }],
+            transforms: [holds].into_iter().chain(behind).collect(),
             sinks: vec![SinkNode {
                 id: "out".into(),
                 kind: "test",
@@ -126,7 +177,12 @@ fn run(block: &Block, needle: bool) -> Vec<usize> {
                 stall: Stall::default(),
             }],
         }],
-    };
+    }
+}
+
+/// Runs a block through source, filter and sink; gives what the sink gets, and the dead letters.
+fn run(block: &Block, needle: bool) -> Vec<usize> {
+    let plan = plan(needle, None);
     let partitioner = Partitioner::new([0; 16]);
     let mut chain = Chain::behind_sources(&plan, &plan.pipelines[0], partitioner, |_| true);
     chain.block(block, &mut Record::new());
@@ -157,4 +213,66 @@ proptest! {
         };
         prop_assert_eq!(run(&block, true), run(&block, false));
     }
+}
+
+/// How many records there are, one of which the filter lets through, and how many are one epoch.
+const RECORDS: usize = 100_000;
+const OF_AN_EPOCH: usize = 1_000;
+
+/// Gives for each epoch how many records came to the windows, and how far event time had come.
+fn epochs(needle: bool) -> Vec<(usize, EventTime)> {
+    let gathers = TransformNode {
+        id: "gathers".into(),
+        kind: "test",
+        spec: Arc::new(Gathers::default()),
+        outputs: reads(Reader::Sink(0)),
+        written: "".into(),
+    };
+    let plan = plan(needle, Some(gathers));
+    let partitioner = Partitioner::new([0; 16]);
+    let mut chain = Chain::behind_sources(&plan, &plan.pipelines[0], partitioner, |_| true);
+    let patience = Patience {
+        lateness: Duration::from_secs(10),
+        max_hold: Duration::from_secs(15),
+        expected: Vec::new(),
+    };
+    let mut clock = EventClock::new(vec![("in".to_owned(), patience)], vec![vec![0]]);
+    let mut record = Record::new();
+    let epoch = |number: usize| {
+        let (minute, second) = (number / 60, number % 60);
+        let line =
+            |text: &str| format!("<13>1 2026-03-01T10:{minute:02}:{second:02}Z h a - - - {text}\n");
+        let mut lines = line("x").repeat(OF_AN_EPOCH - 1);
+        let hit = number == RECORDS / OF_AN_EPOCH / 2;
+        lines.push_str(&line(if hit { TEXT } else { "x" }));
+        let bytes = Bytes::from(lines);
+        let received_at =
+            EventTime::from_nanoseconds(1_772_359_200_000_000_000 + number as i64 * 1_000_000_000);
+        let block = Block {
+            source: SourceIndex(0),
+            stream: StreamId(0),
+            position: number as u64 * bytes.len() as u64,
+            end: (number as u64 + 1) * bytes.len() as u64,
+            received_at,
+            bytes,
+            layout: Layout::Syslog,
+            peers: Arc::new([]),
+        };
+        chain.block(&block, &mut record);
+        let mut rows = 0;
+        chain.take_rows(|_, made| rows += made.len());
+        chain.take_observed().into_iter().for_each(|seen| clock.observe(seen));
+        clock.advance(received_at);
+        (rows, clock.of(0).0)
+    };
+    (0..RECORDS / OF_AN_EPOCH).map(epoch).collect()
+}
+
+#[test]
+fn a_needle_does_not_show_in_when_windows_fire() {
+    let without = epochs(false);
+    let fires: Vec<usize> = (0..).zip(&without).filter(|(_, it)| it.0 > 0).map(|it| it.0).collect();
+    assert_eq!(fires, [RECORDS / OF_AN_EPOCH / 2]);
+    assert!(without.is_sorted_by(|a, b| a.1 < b.1), "event time goes on with every epoch");
+    assert_eq!(epochs(true), without);
 }

@@ -13,6 +13,7 @@
 //! So only the outside world can fail a document that passed its check, and a refused reload leaves
 //! nothing behind.
 
+mod early;
 pub(crate) mod option;
 mod progress;
 mod sink;
@@ -20,6 +21,7 @@ mod source;
 mod template;
 mod transform;
 
+pub use early::{Demand, Early, Firing, Threshold};
 pub use option::{
     Default, OptionKind, OptionSpec, Options, SINK_OPTIONS, SOURCE_OPTIONS, check_options,
     parse_duration, parse_field,
@@ -101,6 +103,8 @@ pub struct Results {
     pub amended_for: Duration,
     /// The type of the records, so that what reads them need not doubt it.
     pub kind: vrl::value::Kind,
+    /// The fields that are numbers which only grow while a window is open.
+    pub grows: Vec<vrl::path::OwnedValuePath>,
 }
 
 impl Port {

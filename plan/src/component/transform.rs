@@ -1,6 +1,6 @@
 //! Transforms: what happens to records.
 
-use super::{Example, OptionSpec, Options, Port};
+use super::{Demand, Example, Firing, OptionSpec, Options, Port};
 use crate::diagnostic::{Checker, Span};
 use azud_event::alert::LoadedRule;
 use azud_event::dead_letter::Fault;
@@ -74,6 +74,23 @@ pub trait TransformSpec: Send + Sync {
 
     /// Gives that rule as it is shown to people before it has found anything.
     fn loaded_rule(&self) -> Option<LoadedRule> {
+        None
+    }
+
+    /// Says when it tells windows, if it has any.
+    fn firing(&self) -> Option<Firing> {
+        None
+    }
+
+    /// Gives what must hold of a result that feeds it for it to want the result before its window
+    /// closes; `None` when it does not. `behind` is what those want that read it.
+    fn wants(&self, _behind: Option<&Demand>) -> Option<Demand> {
+        None
+    }
+
+    /// Makes the same transform of one that knows what those want that read its results. `None`
+    /// when that changes nothing.
+    fn knowing(&self, _wanted: &Demand) -> Option<Arc<dyn TransformSpec>> {
         None
     }
 }

@@ -11,6 +11,8 @@
 //!                    │
 //!                  check ─▶ the component's own check, with the ports of its inputs
 //!                    │
+//!                  early ─▶ what readers of windows want before these close
+//!                    │
 //!                 review ─▶ what no component sees alone: kinds, readers, rules, sockets, files
 //!                    │
 //!                assemble ─▶ Plan        cases ─▶ TestCase…
@@ -23,6 +25,7 @@ mod assemble;
 mod cases;
 mod check;
 mod components;
+mod early;
 mod environment;
 mod files;
 mod instance;
@@ -115,6 +118,7 @@ fn resolve(
     names::connect(&mut graph, checker);
     order::order(&mut graph, checker);
     let inputs = check::check(&mut graph, checker);
+    early::carry(&mut graph, &inputs);
     review::review(&graph, &inputs, registry, instance, checker);
     let tests = cases::read(documents, &graph, checker);
     if checker.failed() {

@@ -122,9 +122,36 @@ impl Aggregate {
     }
 
     /// Whether `result >= number` can only become truer as records are added, so that a condition
-    /// of that form may be told before the window closes.
-    pub fn grows(&self) -> bool {
-        matches!(self, Aggregate::Count { .. } | Aggregate::Distinct { .. } | Aggregate::Max)
+    /// of that form may be told before the window closes. A sum grows only if no value is negative,
+    /// which is for the caller to know.
+    pub fn grows(&self, no_value_is_negative: bool) -> bool {
+        match self {
+            Aggregate::Count { .. } | Aggregate::Distinct { .. } | Aggregate::Max => true,
+            Aggregate::Sum => no_value_is_negative,
+            _ => false,
+        }
+    }
+
+    /// Gives a number that the result over all `parts` is not above, without merging them. Of an
+    /// aggregate that does not grow it says nothing.
+    pub fn at_most<'a>(&self, parts: impl Iterator<Item = &'a Partial>) -> f64 {
+        let numbers = parts.map(|part| match part.finish(self) {
+            Value::Integer(number) => number as f64,
+            Value::Float(number) => *number,
+            _ => f64::NEG_INFINITY,
+        });
+        match self {
+            Aggregate::Count { .. } => numbers.sum(),
+            Aggregate::Max => numbers.fold(f64::NEG_INFINITY, f64::max),
+            Aggregate::Distinct { exact_max } => {
+                let sum: f64 = numbers.sum();
+                // An estimate is off by 0.81 % in one case of three, by a tenth in none.
+                if sum > *exact_max as f64 { sum * 1.1 } else { sum }
+            }
+            // What was rounded while adding is far less than this.
+            Aggregate::Sum => numbers.sum::<f64>() * (1.0 + 1e-9),
+            _ => f64::INFINITY,
+        }
     }
 
     /// Gives the type of what [`Partial::finish`] gives.

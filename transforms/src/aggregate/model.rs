@@ -303,18 +303,41 @@ proptest! {
 
     #[test]
     fn what_grows_never_falls(
-        aggregate in any_aggregate().prop_filter("it grows", Aggregate::grows),
+        aggregate in any_aggregate().prop_filter("it grows", |it| it.grows(true)),
         items in any_items(),
         least: i64,
     ) {
         let mut partial = aggregate.partial();
         let mut reached = false;
+        let is_negative = |value: &Value| number(value).is_some_and(|number| number < 0.0);
         for (place, value) in &items {
+            if !aggregate.grows(false) && value.as_ref().is_some_and(is_negative) {
+                continue;
+            }
             partial.add(value.as_ref(), place);
             let result = number(&partial.finish(&aggregate));
             let now = result.is_some_and(|number| number >= (least >> 60) as f64);
             prop_assert!(now || !reached);
             reached |= now;
+        }
+    }
+
+    #[test]
+    fn parts_say_what_they_come_to_at_most(
+        aggregate in any_aggregate().prop_filter("it grows", |it| it.grows(true)),
+        parts in prop::collection::vec(any_items(), 1..4),
+    ) {
+        let is_negative = |value: &Value| number(value).is_some_and(|number| number < 0.0);
+        let parts = parts.into_iter().map(|mut items| {
+            let negative = |value: &Option<Value>| value.as_ref().is_some_and(is_negative);
+            items.retain(|(_, value)| aggregate.grows(false) || !negative(value));
+            folded(&aggregate, &items)
+        });
+        let parts: Vec<Partial> = parts.collect();
+        let mut all = aggregate.partial();
+        parts.iter().for_each(|part| all.merge(part));
+        if let Some(result) = number(&all.finish(&aggregate)) {
+            prop_assert!(aggregate.at_most(parts.iter()) >= result);
         }
     }
 

@@ -18,6 +18,8 @@
 //!   windows alone. Only ids and the number of revisions depend on what was told when.
 //! - An episode says what its *decisive* window says: the most severe, of several the one with the
 //!   most events, then the last.
+//! - An episode is resolved while a window behind all of its own, which has closed, says so
+//!   (`resolve_when`), or once it has been silent for long enough.
 //! - A revision goes out only if something that people see has changed; the first, a worse
 //!   severity, an end and a withdrawal at once, others not within [`SETTLE`] of the last.
 //! - Nothing is forgotten while a window may still be amended.
@@ -85,9 +87,16 @@ struct OfKey {
     #[serde(skip)]
     changed: Vec<(EventTime, EventTime)>,
     episodes: Vec<Episode>,
-    /// The last revisions of alerts that were withdrawn, by anchor: one that comes back goes on
-    /// from there.
-    gone: Vec<(EventTime, u64)>,
+    /// Alerts that were withdrawn: one that comes back goes on from its last revision.
+    gone: Vec<Gone>,
+}
+
+/// An alert that was withdrawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Gone {
+    anchor: EventTime,
+    end: EventTime,
+    revision: u64,
 }
 
 /// An alert.
@@ -125,6 +134,8 @@ struct Run<'a> {
     windows: Vec<(&'a Sighting, &'a Seen)>,
     start: EventTime,
     end: EventTime,
+    /// When the first window closes that resolves it.
+    calmed_at: Option<EventTime>,
 }
 
 impl Episodes {
@@ -158,33 +169,38 @@ impl Episodes {
         self.kept.windows += self.of_key(&row.key).add(sighting);
     }
 
-    /// Lets keys go until the bound holds, those whose last window ended first.
+    /// Lets keys go until the bound holds: first those that have nothing but windows that would
+    /// resolve something, whose loss takes no alert away; then those whose last window ended first.
     fn evict(&mut self) {
         let Kept { evicted, windows, keys } = &mut self.kept;
         if *windows <= self.rules.windows_max {
             return;
         }
+        let alerts = |of_key: &OfKey| of_key.windows.iter().filter(|it| it.seen.is_some()).count();
         let last = |of_key: &OfKey| of_key.windows.last().map(|window| window.end);
-        let mut by_age: Vec<_> =
-            keys.iter().map(|(key, of_key)| (last(of_key), key.clone())).collect();
+        let mut by_age: Vec<_> = keys
+            .iter()
+            .map(|(key, of_key)| (alerts(of_key) > 0, last(of_key), key.clone()))
+            .collect();
         by_age.sort_unstable();
-        for (_, key) in by_age {
+        let (before, mut gone) = (*evicted, BTreeSet::new());
+        for (_, _, key) in by_age {
             if *windows <= self.rules.windows_max {
                 break;
             }
-            keys.retain(|(known, of_key)| {
-                let stays = *known != key;
-                if !stays {
-                    *windows -= of_key.windows.len();
-                    *evicted += of_key.windows.len() as u64;
-                }
-                stays
-            });
+            if let Ok(index) = keys.binary_search_by(|(known, _)| known.cmp(&key)) {
+                *windows -= keys[index].1.windows.len();
+                *evicted += alerts(&keys[index].1) as u64;
+                gone.insert(key);
+            }
         }
-        tracing::warn!(
-            rule = %self.head.rule.id, evicted = *evicted,
-            "the rule has more windows than it may hold; the oldest left"
-        );
+        keys.retain(|(key, _)| !gone.contains(key));
+        if *evicted > before {
+            tracing::warn!(
+                rule = %self.head.rule.id, evicted = *evicted,
+                "the rule has more windows than it may hold; the oldest left"
+            );
+        }
     }
 }
 
@@ -324,20 +340,22 @@ impl OfKey {
                 done.iter().any(|(start, end)| window.start >= *start && window.end <= *end);
             !(of_done || window.seen.is_none() && over(window.end))
         });
-        self.gone.retain(|(anchor, _)| !over(*anchor));
+        self.gone.retain(|gone| !over(gone.end));
         before - self.windows.len()
     }
 
     fn due(&self, rules: &Rules) -> Due {
         let resolves = |episode: &Episode| {
+            let silent = episode.end.saturating_add(rules.resolve_after);
+            let calm = || calmed_at(&self.windows, episode.end);
             let open = episode.resolved_at.is_none();
-            open.then(|| episode.end.saturating_add(rules.resolve_after))
+            open.then(|| calm().map_or(silent, |calm| calm.min(silent)))
         };
         let settles =
             |episode: &Episode| episode.waits.then(|| episode.told_at.saturating_add(SETTLE));
         let kept_for = rules.amended_for.max(rules.resolve_after);
         let ends = self.windows.iter().map(|window| window.end);
-        let ends = ends.chain(self.gone.iter().map(|(anchor, _)| *anchor));
+        let ends = ends.chain(self.gone.iter().map(|gone| gone.end));
         let forgets = ends.map(|end| end.saturating_add(kept_for));
         Due {
             watermark: self.episodes.iter().filter_map(resolves).chain(forgets).min(),
@@ -367,8 +385,11 @@ fn runs<'a>(windows: &'a [Sighting], rules: &Rules) -> Vec<Run<'a>> {
             run.windows.push((window, seen));
             continue;
         }
-        let windows = vec![(window, seen)];
-        runs.push(Run { windows, start: window.start, end: window.end });
+        let windows: Vec<(&Sighting, &Seen)> = vec![(window, seen)];
+        runs.push(Run { windows, start: window.start, end: window.end, calmed_at: None });
+    }
+    for run in &mut runs {
+        run.calmed_at = calmed_at(windows, run.end);
     }
     runs
 }
@@ -378,6 +399,12 @@ impl Rules {
     fn of(&self, run: &Run<'_>) -> String {
         if self.each_window { run.windows[0].0.id.clone() } else { String::new() }
     }
+}
+
+/// Says when the first window closes that resolves what ended at `end`.
+fn calmed_at(windows: &[Sighting], end: EventTime) -> Option<EventTime> {
+    let calm = windows.iter().filter(|window| window.calms && window.end > end);
+    calm.map(|window| window.end).min()
 }
 
 impl Run<'_> {
@@ -404,6 +431,11 @@ impl Run<'_> {
         start <= self.end && self.start <= end
     }
 
+    /// Whether a window that has closed resolves it.
+    fn is_calmed(&self, clock: &EpochClock) -> bool {
+        self.calmed_at.is_some_and(|at| at <= clock.watermark)
+    }
+
     /// The window that decides what is said.
     fn decisive(&self) -> &Seen {
         let rank = |(window, seen): &&(&Sighting, &Seen)| {
@@ -415,14 +447,14 @@ impl Run<'_> {
 }
 
 impl Episode {
-    fn begin(run: &Run<'_>, clock: &EpochClock, gone: &mut Vec<(EventTime, u64)>) -> Self {
-        let before = gone.extract_if(.., |(anchor, _)| *anchor == run.start).next();
+    fn begin(run: &Run<'_>, clock: &EpochClock, gone: &mut Vec<Gone>) -> Self {
+        let before = gone.extract_if(.., |gone| gone.anchor == run.start).next();
         Episode {
             anchor: run.start,
             of: String::new(),
             start: run.start,
             end: run.end,
-            revision: before.map_or(0, |(_, revision)| revision),
+            revision: before.map_or(0, |gone| gone.revision),
             raised_at: clock.now,
             told_at: clock.now,
             told: None,
@@ -446,7 +478,8 @@ impl Episode {
         let ended = clock.watermark == EventTime::MAX;
         // The end of all input is no silence: nothing more is known then.
         let silent = clock.watermark >= run.end.saturating_add(telling.rules.resolve_after);
-        let resolved = silent && (!ended || self.resolved_at.is_some());
+        let calmed = run.is_calmed(clock);
+        let resolved = calmed || silent && (!ended || self.resolved_at.is_some());
         let ends = resolved && self.resolved_at.is_none();
         let was_resolved = self.resolved_at.is_some();
         self.resolved_at = if resolved { self.resolved_at.or(Some(clock.now)) } else { None };
@@ -491,6 +524,7 @@ impl Episode {
         let entities: BTreeSet<Entity> =
             all().flat_map(|seen| seen.draft.entities.iter().cloned()).collect();
         let ended = clock.watermark == EventTime::MAX;
+        let calmed = run.is_calmed(clock);
         let state = if self.resolved_at.is_some() { "resolved" } else { "firing" };
         Alert {
             state: state.to_owned(),
@@ -517,19 +551,19 @@ impl Episode {
             entities: entities.into_iter().take(super::draft::ENTITIES_MAX).collect(),
             evidence: decisive.evidence.iter().take(EVIDENCE_MAX).cloned().collect(),
             supersedes: self.supersedes.iter().map(|it| head.id(key, *it).to_string()).collect(),
-            reason: draft.reason.clone(),
+            reason: if calmed { Some("resolve_when".to_owned()) } else { draft.reason.clone() },
             ..head.alert(&[key, &anchor], draft.severity, clock.now)
         }
     }
 
-    /// Tells that there is nothing in it any more; gives where it stood and how it was told.
+    /// Tells that there is nothing in it any more; gives what is to be kept of it.
     fn withdraw(
         &self,
         key: &[u8],
         by: Option<Id>,
         telling: &Telling<'_>,
         tell: &mut dyn FnMut(Told),
-    ) -> Option<(EventTime, u64)> {
+    ) -> Option<Gone> {
         let (severity, _) = self.told?;
         let (head, clock) = (telling.head, telling.clock);
         let anchor = self.anchor.nanoseconds().to_le_bytes();
@@ -548,7 +582,8 @@ impl Episode {
         };
         let value = head.to_value(&alert);
         tell(Told { port: 0, event_time: self.end, value });
-        Some((self.anchor, self.revision + 1))
+        let (anchor, end) = (self.anchor, self.end);
+        Some(Gone { anchor, end, revision: self.revision + 1 })
     }
 }
 

@@ -35,6 +35,8 @@ struct Result {
     start: i64,
     revision: u64,
     events: Option<u64>,
+    /// Whether `resolve_when` holds, and not the condition.
+    calms: bool,
 }
 
 fn seen(start: i64, events: u64) -> Seen {
@@ -68,14 +70,15 @@ fn seen(start: i64, events: u64) -> Seen {
 }
 
 fn row(position: u64, key: u8, result: &Result) -> Row {
-    let Result { start, revision, events } = *result;
+    let Result { start, revision, events, calms } = *result;
     let sighting = Sighting {
         id: start.to_string(),
         superseded_by: None,
         revision,
         start: time(start * MINUTE),
         end: time((start + 10) * MINUTE),
-        seen: events.map(|events| seen(start, events)),
+        seen: events.map(|events| Box::new(seen(start, events))),
+        calms,
     };
     row_of(position, key, &sighting)
 }
@@ -95,7 +98,8 @@ fn session(id: &str, revision: u64, (start, end): (i64, i64), events: Option<u64
         revision,
         start: time(start * MINUTE),
         end: time(end * MINUTE),
-        seen: events.map(|events| seen(start, events)),
+        seen: events.map(|events| Box::new(seen(start, events))),
+        calms: false,
     };
     row_of(revision, 0, &sighting)
 }
@@ -118,7 +122,7 @@ fn epoch(state: &mut Episodes, rows: &[Row], now: i64, watermark: i64) -> Vec<Al
 }
 
 fn result(start: i64, revision: u64, events: u64) -> Result {
-    Result { start, revision, events: Some(events) }
+    Result { start, revision, events: Some(events), calms: false }
 }
 
 #[test]
@@ -153,11 +157,44 @@ fn silence_resolves_and_what_is_over_is_forgotten() {
     assert_eq!((state.kept.keys.len(), state.kept.windows, state.due()), (0, 0, Due::default()));
 }
 
+fn calm(start: i64, revision: u64) -> Result {
+    Result { start, revision, events: None, calms: true }
+}
+
+#[test]
+fn a_calm_window_resolves_at_once_and_what_is_no_longer_calm_does_not() {
+    let mut state = episodes(rules());
+    let raised = epoch(&mut state, &[row(1, 0, &result(0, 1, 20))], 600, 600);
+    // It must be behind the last window that fires, and closed.
+    assert_eq!(epoch(&mut state, &[row(2, 0, &calm(-5, 1))], 700, 600), []);
+    assert_eq!(epoch(&mut state, &[row(3, 0, &calm(2, 1))], 701, 700), []);
+    assert_eq!(state.due().watermark, Some(time(12 * MINUTE)));
+    let resolved = epoch(&mut state, &[], 702, 12 * MINUTE);
+    assert_eq!((resolved[0].change.as_str(), resolved[0].state.as_str()), ("resolved", "resolved"));
+    assert_eq!(resolved[0].reason.as_deref(), Some("resolve_when"));
+    assert_eq!((&resolved[0].id, resolved[0].revision), (&raised[0].id, 2));
+    // A late record takes it back.
+    let again = epoch(&mut state, &[row(4, 0, &result(2, 2, 21))], 800, 12 * MINUTE);
+    assert_eq!((again[0].state.as_str(), again[0].resolved_at), ("firing", None));
+    assert_eq!((&again[0].id, again[0].reason.as_deref()), (&raised[0].id, None));
+}
+
+#[test]
+fn keys_that_are_only_calm_leave_first_and_nothing_is_lost_with_them() {
+    let mut state = episodes(Rules { windows_max: 2, ..rules() });
+    epoch(&mut state, &[row(1, 0, &result(0, 1, 20))], 600, 600);
+    let calm: Vec<_> = (1..9).map(|key| row(2, key, &calm(20, 1))).collect();
+    epoch(&mut state, &calm, 600, 600);
+    assert_eq!((state.kept.windows, state.kept.evicted), (2, 0));
+    let keys: Vec<u8> = state.kept.keys.iter().map(|(key, _)| key[0]).collect();
+    assert_eq!(keys, [0, 8]);
+}
+
 #[test]
 fn a_window_that_no_longer_holds_withdraws_and_may_come_back() {
     let mut state = episodes(rules());
     let raised = epoch(&mut state, &[row(1, 0, &result(0, 1, 20))], 600, 600);
-    let gone = Result { start: 0, revision: 2, events: None };
+    let gone = Result { start: 0, revision: 2, events: None, calms: false };
     let withdrawn = epoch(&mut state, &[row(2, 0, &gone)], 601, 600);
     assert_eq!((withdrawn[0].change.as_str(), withdrawn[0].revision), ("withdrawn", 2));
     // Who hears of it knows what it was about.
@@ -167,6 +204,39 @@ fn a_window_that_no_longer_holds_withdraws_and_may_come_back() {
     assert_eq!((&again[0].id, again[0].revision), (&raised[0].id, 3));
     // An older revision changes nothing.
     assert_eq!(epoch(&mut state, &[row(4, 0, &gone)], 900, 600), []);
+}
+
+#[test]
+fn what_was_withdrawn_is_known_while_its_windows_may_come_back() {
+    let mut state = episodes(rules());
+    epoch(&mut state, &[row(1, 0, &result(0, 1, 20))], 600, 600);
+    let gone = Result { start: 0, revision: 2, events: None, calms: false };
+    assert_eq!(epoch(&mut state, &[row(2, 0, &gone)], 601, 600).len(), 1);
+    // It began more than an hour ago, but has not ended so long ago.
+    assert_eq!(epoch(&mut state, &[], 4_000, 65 * MINUTE), []);
+    let again = epoch(&mut state, &[row(3, 0, &result(0, 3, 21))], 4_001, 65 * MINUTE);
+    assert_eq!(again[0].revision, 3);
+}
+
+#[test]
+fn a_session_that_grows_takes_its_own_place() {
+    let mut state = episodes(rules());
+    let mut session = |revision: u64, minutes: i64, events: Option<u64>| {
+        let Row { payload, .. } =
+            row(revision, 0, &Result { start: 0, revision, events, calms: false });
+        let sighting: Sighting = serde_json::from_slice(&payload).unwrap();
+        let sighting = Sighting { end: time(minutes * MINUTE), ..sighting };
+        let payload = serde_json::to_vec(&sighting).unwrap();
+        let row = Row { payload, ..row(revision, 0, &result(0, revision, 0)) };
+        epoch(&mut state, &[row], revision as i64 * 60, 600)
+    };
+    let windows = |alert: &Alert| alert.window.as_ref().unwrap()["windows"].as_u64();
+    let raised = session(1, 12, Some(20));
+    assert_eq!(windows(&raised[0]), Some(1));
+    let grown = session(2, 15, Some(25));
+    assert_eq!((grown[0].change.as_str(), windows(&grown[0])), ("amended", Some(1)));
+    // Taken over by another: nothing of it is left.
+    assert_eq!(session(3, 18, None)[0].change, "withdrawn");
 }
 
 #[test]
@@ -220,7 +290,7 @@ fn windows_that_overlap_stay_alerts_of_their_own() {
     let first = epoch(&mut state, &rows, 900, 600);
     let next = epoch(&mut state, &[row(5, 0, &result(5, 1, 20))], 910, 660);
     assert_eq!((next.len(), next[0].change.as_str()), (1, "raised"), "{next:?}");
-    let gone = Result { start: 2, revision: 2, events: None };
+    let gone = Result { start: 2, revision: 2, events: None, calms: false };
     let withdrawn = epoch(&mut state, &[row(6, 0, &gone)], 920, 660);
     assert_eq!((withdrawn.len(), withdrawn[0].change.as_str()), (1, "withdrawn"));
     assert_eq!((&withdrawn[0].id, &withdrawn[0].superseded_by), (&first[2].id, &None));
@@ -235,11 +305,13 @@ fn windows_are_bounded_and_the_oldest_key_leaves() {
     assert_eq!(state.kept.keys[0].0, [2]);
 }
 
-/// How an alert ends, but for what tells how it came there.
-type End = (u8, i64, i64, u64, usize);
+/// How an alert ends, but for what tells how it came there: key, start, end, events, windows, and
+/// whether it is resolved.
+type End = (u8, i64, i64, u64, usize, bool);
 
-/// The naive model: the last revision of each window, sorted, those that touch together.
-fn model(results: &[(u8, Result)]) -> Vec<End> {
+/// The naive model: the last revision of each window, sorted, those that touch together; resolved
+/// by silence or by a window behind them, if event time has come so far.
+fn model(results: &[(u8, Result)], minute: i64) -> Vec<End> {
     let mut last: BTreeMap<(u8, i64), &Result> = BTreeMap::new();
     for (key, result) in results {
         let known = last.entry((*key, result.start)).or_insert(result);
@@ -248,26 +320,35 @@ fn model(results: &[(u8, Result)]) -> Vec<End> {
         }
     }
     let mut ends: Vec<End> = Vec::new();
-    for ((key, start), result) in last {
+    for ((key, start), result) in &last {
+        let (key, start) = (*key, *start);
         let Some(events) = result.events else { continue };
         match ends.last_mut() {
             Some(end) if end.0 == key && start <= end.2 => {
                 (end.2, end.3, end.4) = (start + 10, end.3.max(events), end.4 + 1);
             }
-            _ => ends.push((key, start, start + 10, events, 1)),
+            _ => ends.push((key, start, start + 10, events, 1, false)),
         }
+    }
+    for (key, _, end, .., resolved) in &mut ends {
+        let resolves = |((of, start), result): (&(u8, i64), &&Result)| {
+            let closes = *start + 10;
+            of == key && result.calms && closes > *end && closes <= minute
+        };
+        *resolved = minute >= *end + 10 || last.iter().any(resolves);
     }
     ends
 }
 
 fn results() -> impl Strategy<Value = Vec<(u8, Result)>> {
-    let one = (0..3u8, 0..60i64, proptest::option::weighted(0.8, 20..80u64));
+    let one = (0..3u8, 0..60i64, proptest::option::weighted(0.7, 20..80u64), any::<bool>());
     prop::collection::vec(one, 1..40).prop_map(|list| {
         let mut revisions: BTreeMap<(u8, i64), u64> = BTreeMap::new();
-        let mut revise = |(key, start, events): (u8, i64, Option<u64>)| {
+        let mut revise = |(key, start, events, calms): (u8, i64, Option<u64>, bool)| {
             let revision = revisions.entry((key, start)).or_default();
             *revision += 1;
-            (key, Result { start, revision: *revision, events })
+            let calms = calms && events.is_none();
+            (key, Result { start, revision: *revision, events, calms })
         };
         list.into_iter().map(&mut revise).collect()
     })
@@ -280,6 +361,7 @@ proptest! {
     fn they_end_as_the_model_says_whatever_the_epochs(
         results in results(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        minute in 10..60i64, further in 0..11i64,
     ) {
         let rows: Vec<_> =
             (0..).zip(&results).map(|(at, (key, result))| row(at, *key, result)).collect();
@@ -289,24 +371,24 @@ proptest! {
         let mut state = episodes(rules());
         let mut last: BTreeMap<Id, (u8, Alert)> = BTreeMap::new();
         let (mut start, mut now) = (0, 600);
+        // Keys are told one after the other, and each alert is of one of them.
+        let mut of_key = |state: &mut Episodes, rows: &[Row], now: i64, minute: i64| {
+            for alert in epoch(state, rows, now, minute * MINUTE) {
+                let keys = 0..3u8;
+                let is_of = |key: &u8| {
+                    let anchors = 0..60;
+                    anchors.map(|at| state.head.id(&[*key], time(at * MINUTE)))
+                        .any(|id| id == alert.id)
+                };
+                let key = keys.into_iter().find(is_of).unwrap();
+                let known = last.insert(alert.id, (key, alert.clone()));
+                // Revisions have no gaps.
+                let before = known.map_or(0, |(_, known)| known.revision);
+                assert_eq!(alert.revision, before + 1);
+            }
+        };
         for end in ends {
-            // Keys are told one after the other, and each alert is of one of them.
-            let mut of_key = |state: &mut Episodes, rows: &[Row], now: i64| {
-                for alert in epoch(state, rows, now, 600) {
-                    let keys = 0..3u8;
-                    let is_of = |key: &u8| {
-                        let anchors = 0..60;
-                        anchors.map(|at| state.head.id(&[*key], time(at * MINUTE)))
-                            .any(|id| id == alert.id)
-                    };
-                    let key = keys.into_iter().find(is_of).unwrap();
-                    let known = last.insert(alert.id, (key, alert.clone()));
-                    // Revisions have no gaps.
-                    let before = known.map_or(0, |(_, known)| known.revision);
-                    assert_eq!(alert.revision, before + 1);
-                }
-            };
-            of_key(&mut state, &rows[start..end], now);
+            of_key(&mut state, &rows[start..end], now, minute);
             start = end;
             now += 60;
             // A restore changes nothing.
@@ -314,10 +396,12 @@ proptest! {
             again.restore(&state.snapshot()).unwrap();
             prop_assert_eq!(again.snapshot(), state.snapshot());
             state = again;
-            of_key(&mut state, &[], now);
+            of_key(&mut state, &[], now, minute);
             now += 60;
         }
-        let minute = |at: &serde_json::Value| {
+        let minute = minute + further;
+        of_key(&mut state, &[], now, minute);
+        let at_minute = |at: &serde_json::Value| {
             let at: chrono::DateTime<chrono::Utc> = at.as_str().unwrap().parse().unwrap();
             at.timestamp() / MINUTE
         };
@@ -326,10 +410,12 @@ proptest! {
             .map(|(key, alert)| {
                 let window = alert.window.unwrap();
                 let windows = window["windows"].as_u64().unwrap() as usize;
-                (key, minute(&window["start"]), minute(&window["end"]), alert.event_count, windows)
+                let resolved = alert.state == "resolved";
+                let (start, end) = (at_minute(&window["start"]), at_minute(&window["end"]));
+                (key, start, end, alert.event_count, windows, resolved)
             })
             .collect();
         told.sort_unstable();
-        prop_assert_eq!(told, model(&results));
+        prop_assert_eq!(told, model(&results, minute));
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! A result is a revision: a later one of the same window takes its place, and one on which the
 //! condition does not hold, or that was withdrawn, takes it away. So a row is made of every
-//! revision but a first one that does not hold.
+//! revision but a first one that does not hold and resolves nothing.
 
 use super::draft::{Draft, Drafter};
 use crate::key;
+use crate::revised::revision_of;
+use crate::vrl::Runner;
+use crate::window::Revision;
 use azud_event::alert::Evidence;
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::record::Record;
@@ -45,7 +48,9 @@ pub struct Sighting {
     /// When it ends.
     pub end: EventTime,
     /// What the alert says of it; `None` when it is no reason for one.
-    pub seen: Option<Seen>,
+    pub seen: Option<Box<Seen>>,
+    /// Whether it resolves alerts of windows before it.
+    pub calms: bool,
 }
 
 /// What an alert says of a window.
@@ -70,13 +75,15 @@ pub struct Seen {
 /// Makes rows of results.
 pub struct Sighter {
     drafter: Drafter,
+    resolve_when: Option<Runner>,
     rows: Vec<Row>,
 }
 
 impl Sighter {
-    /// Makes rows by what `drafter` says of a result.
-    pub fn new(drafter: Drafter) -> Self {
-        Sighter { drafter, rows: Vec::new() }
+    /// Makes rows by what `drafter` says of a result; one of which `resolve_when` holds, and which
+    /// is no reason for an alert, resolves those before it.
+    pub fn new(drafter: Drafter, resolve_when: Option<Runner>) -> Self {
+        Sighter { drafter, resolve_when, rows: Vec::new() }
     }
 
     fn sight(&mut self, record: &Record) -> Result<Sighting, Fault> {
@@ -103,13 +110,15 @@ impl Sighter {
             Some(Value::Integer(count)) => u64::try_from(*count).unwrap_or(0),
             _ => 0,
         };
-        let withdrawn = record.get(&owned_value_path!("change")).is_some_and(|change| {
-            change.as_bytes().is_some_and(|change| &change[..] == b"withdrawn")
-        });
+        let Revision { number: revision, withdrawn, .. } = revision_of(record)?;
         let draft = if withdrawn { None } else { self.drafter.draft(record)? };
+        let calms = match &mut self.resolve_when {
+            Some(resolve_when) if draft.is_none() && !withdrawn => resolve_when.holds(record)?,
+            _ => false,
+        };
         let seen = draft.map(|mut draft| {
             draft.fields.retain(|name, _| !ABOUT_THE_RESULT.contains(&name.as_str()));
-            Seen {
+            Box::new(Seen {
                 draft,
                 event_count: count(&owned_value_path!("event_count")),
                 first_event_at: time(&owned_value_path!("first_event_at")).unwrap_or(start),
@@ -117,17 +126,16 @@ impl Sighter {
                 evidence: evidence(record),
                 late_events: count(&owned_value_path!("completeness", "late_events")),
                 keys_evicted: count(&owned_value_path!("completeness", "keys_evicted")),
-            }
+            })
         });
-        let revision = count(&owned_value_path!("revision"));
-        Ok(Sighting { id, superseded_by, revision, start, end, seen })
+        Ok(Sighting { id, superseded_by, revision, start, end, seen, calms })
     }
 }
 
 impl RowMaker for Sighter {
     fn take(&mut self, record: &Record, context: &RowContext) -> Result<Taken, Fault> {
         let sighting = self.sight(record)?;
-        if sighting.seen.is_none() && sighting.revision <= 1 {
+        if sighting.seen.is_none() && !sighting.calms && sighting.revision <= 1 {
             // Nobody was told of it before.
             return Ok(Taken::Discarded);
         }

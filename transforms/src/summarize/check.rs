@@ -1,20 +1,22 @@
 //! Checks the table of `summarize`, and finds all that is wrong with it at once.
 
+use super::fire::Fire;
 use super::having::Having;
 use super::result::{RESERVED, ResultField, Shape};
 use super::{KEYS_PER_GROUP_MIN, SummarizeSpec};
 use crate::aggregate::Aggregate;
 use crate::key::KeyField;
 use crate::revised::{self, Revisions};
-use crate::vrl::{Compiler, Program};
+use crate::vrl::{Compiler, Program, growing};
 use crate::window::{
-    Bounds, Evidence, Field, Fields, Gap, Grid, PANES_PER_WINDOW_MAX, Panes, Sessions, Windows,
-    Zone,
+    Bounds, Early, Evidence, Field, Fields, Gap, Grid, PANES_PER_WINDOW_MAX, Panes, Sessions,
+    Windows, Zone,
 };
 use crate::wording;
 use azud_event::id::KEY_GROUPS;
 use azud_plan::component::{Kind, Options, Results, TransformSpec, parse_field};
 use azud_plan::diagnostic::{Checker, Diagnostic, Span, codes};
+use azud_plan::document::Text;
 use std::sync::Arc;
 use std::time::Duration;
 use vrl::path::OwnedValuePath;
@@ -43,10 +45,12 @@ pub fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Tra
         (None, _) if options.has("having") => None,
         (None, _) => Some(None),
     };
-    let (fields, windows, shape, having) = (fields?, windows?, shape?, having?);
+    let (fields, mut windows, shape, having) = (fields?, windows?, shape?, having?);
     if !takes_logs || !apart || checker.failed_since(before) {
         return None;
     }
+    let over_results = Revisions::of(options.inputs).follow();
+    let fire = Fire::decide(options, over_results, &fields, &mut windows);
     let aggregates = fields.iter().map(|field| Field { aggregate: field.aggregate.clone() });
     let max_keys = usize::try_from(options.integer("max_keys")?).ok()?;
     let max_bytes = usize::try_from(options.bytes("max_bytes")?).ok()?;
@@ -55,9 +59,10 @@ pub fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Tra
         gathers: Arc::new(Fields { fields: aggregates.collect(), evidence }),
         takes: fields.into_iter().map(|field| (field.condition, field.field)).collect(),
         having,
-        over_results: Revisions::of(options.inputs).follow(),
+        over_results,
         windows: Arc::new(windows),
-        results: results_of(options, &keys, &shape)?,
+        results: results_of(options, &keys, &shape, &fire)?,
+        fire,
         kept_under: wording::shape(options, &["fields", "group_by", "window"]),
         shape: Arc::new(shape),
         group_by: keys,
@@ -70,7 +75,12 @@ pub fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Tra
 }
 
 /// Says what those who read the results must know of them.
-fn results_of(options: &Options<'_>, keys: &[KeyField], shape: &Shape) -> Option<Results> {
+fn results_of(
+    options: &Options<'_>,
+    keys: &[KeyField],
+    shape: &Shape,
+    fire: &Fire,
+) -> Option<Results> {
     let window = options.table("window")?;
     let span = |name: &str| window.has(name).then(|| window.duration(name)).flatten();
     let gap = span("gap").unwrap_or_default();
@@ -82,6 +92,7 @@ fn results_of(options: &Options<'_>, keys: &[KeyField], shape: &Shape) -> Option
             .max(amended_for(options))
             .saturating_add(gap),
         kind: shape.result_kind(),
+        grows: fire.paths(),
     })
 }
 
@@ -143,16 +154,23 @@ fn amended_for(options: &Options<'_>) -> Duration {
 }
 
 /// A field of the result, with what it takes of records.
-struct Taken {
-    path: OwnedValuePath,
+pub struct Taken {
+    pub path: OwnedValuePath,
     name: String,
     span: Span,
-    aggregate: Aggregate,
+    pub aggregate: Aggregate,
     condition: Option<Program>,
     field: Option<OwnedValuePath>,
+    /// Whether its condition keeps negative numbers out.
+    refuses_negative: bool,
 }
 
 impl Taken {
+    /// Whether it grows while a window is open.
+    pub fn grows(&self) -> bool {
+        self.aggregate.grows(self.refuses_negative)
+    }
+
     fn result(&self) -> ResultField {
         ResultField { path: self.path.clone(), aggregate: self.aggregate.clone() }
     }
@@ -203,7 +221,13 @@ fn fields(options: &Options<'_>, checker: &mut Checker) -> Option<Vec<Taken>> {
             checker.report(Diagnostic::error(codes::BAD_ID, entry.key_span, title, label));
         }
         let aggregate = Aggregate::check(&table, checker);
-        let condition = match table.condition("condition") {
+        let written = table.condition("condition");
+        let field = table.field("field");
+        let refuses = |text: &Text| {
+            field.as_ref().is_some_and(|field| growing::refuses_negative(&text.text, field))
+        };
+        let refuses_negative = written.is_some_and(refuses);
+        let condition = match written {
             Some(text) => compiler.condition(text, &format!("fields {name}"), checker).map(Some),
             None if table.has("condition") => None,
             None => Some(None),
@@ -215,7 +239,8 @@ fn fields(options: &Options<'_>, checker: &mut Checker) -> Option<Vec<Taken>> {
                 span: entry.key_span,
                 aggregate,
                 condition,
-                field: table.field("field"),
+                field,
+                refuses_negative,
             }),
             _ => fields = None,
         }
@@ -259,7 +284,8 @@ fn evidence(options: &Options<'_>) -> Evidence {
 fn windows(options: &Options<'_>, window: &Options<'_>, checker: &mut Checker) -> Option<Windows> {
     let lateness = window.duration("allowed_lateness");
     let lateness = lateness.map(|lateness| lateness.max(amended_for(options)));
-    let early = options.one_of("fire").map(|fire| fire == "early");
+    // Which are told before they close is decided once the fields are known.
+    let early = Early::Never;
     let empty = options.boolean("empty")?;
     let kind = window.one_of("type")?;
     let session = kind == "session";
@@ -271,7 +297,7 @@ fn windows(options: &Options<'_>, window: &Options<'_>, checker: &mut Checker) -
     }
     if session {
         let gap = gap(window, checker)?;
-        return Some(Windows::Sessions(Sessions { gap, lateness: lateness?, early: early? }));
+        return Some(Windows::Sessions(Sessions { gap, lateness: lateness?, early }));
     }
     let size = needed(window, "size", kind, checker);
     let slide = match kind {
@@ -290,7 +316,7 @@ fn windows(options: &Options<'_>, window: &Options<'_>, checker: &mut Checker) -
     }
     let zone = Zone::parse(&window.string("timezone")?)?;
     let grid = Grid::new(zone, slide, panes, offset);
-    Some(Windows::Panes(Panes { grid, lateness: lateness?, early: early?, empty }))
+    Some(Windows::Panes(Panes { grid, lateness: lateness?, early, empty }))
 }
 
 /// Reads a span of time that this kind of window needs, and that is not zero.

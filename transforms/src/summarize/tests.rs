@@ -10,8 +10,8 @@ use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Archive, ArchiveError, Entry, EpochClock, KeyedState, Kind, Progress, RowContext, Taken, Told,
-    TransformSpec,
+    Archive, ArchiveError, Early, Entry, EpochClock, KeyedState, Kind, Progress, RowContext, Taken,
+    Told, TransformSpec,
 };
 use azud_plan::diagnostic::{Diagnostic, codes};
 use proptest::prelude::*;
@@ -182,6 +182,9 @@ impl Run {
     }
 }
 
+#[cfg(test)]
+#[path = "early_tests.rs"]
+mod early;
 #[cfg(test)]
 #[path = "nested_tests.rs"]
 mod nested;
@@ -537,6 +540,15 @@ fn a_late_record_corrects_and_later_ones_do_not() {
     // Over by now, but what was known of it before this epoch is still corrected.
     assert_eq!(state.epoch(&[event(35, 0)], 31), [""; 0]);
     assert_eq!(state.epoch(&[], 40), ["new 1 1"]);
+}
+
+#[test]
+fn a_window_before_the_first_of_a_key_waits_for_its_end_too() {
+    let mut state = ByHand::new(TUMBLING);
+    assert_eq!(state.epoch(&[event(25, 0)], -5), [""; 0]);
+    assert_eq!(state.epoch(&[event(1, 0)], 5), [""; 0]);
+    assert_eq!(state.epoch(&[event(2, 0)], 10), ["new 1 2"]);
+    assert_eq!(state.epoch(&[], 30), ["new 1 1"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 pub mod compile;
 pub mod functions;
+pub mod growing;
 mod lower;
 mod moment;
 mod native;

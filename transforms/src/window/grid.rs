@@ -31,6 +31,8 @@ pub struct Grid {
 }
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
+/// By how much clocks are put back in autumn.
+const HOUR_NANOSECONDS: i128 = 3_600_000_000_000;
 /// The first Monday, 1970-01-05.
 const MONDAY: Duration = Duration::from_secs(4 * 86_400);
 
@@ -76,6 +78,15 @@ impl Grid {
     /// Gives the first of the windows that a pane belongs to; the last has the pane's own number.
     pub fn first_window(&self, pane: i64) -> i64 {
         pane.saturating_sub(self.panes - 1)
+    }
+
+    /// Says how long a window is at most: where it follows the clock on the wall, one in which that
+    /// is put back is an hour longer.
+    pub fn longest(&self) -> Duration {
+        let even = matches!(self.timeline, Timeline::Even(_));
+        let put_back = if even { 0 } else { HOUR_NANOSECONDS };
+        let span = self.slide.saturating_mul(i128::from(self.panes)) + put_back;
+        Duration::from_nanos(u64::try_from(span).unwrap_or(u64::MAX))
     }
 
     /// Gives the panes of a window.

@@ -2,6 +2,7 @@
 
 use super::closed::Closed;
 use super::code::{self, Damaged};
+use super::early::Early;
 use super::gathered::{Fields, Gathered};
 use super::grid::Window;
 use super::members;
@@ -38,6 +39,8 @@ pub struct Around<'a> {
     pub fields: &'a Fields,
     /// What ends, with the allowed lateness, at or before this is over.
     pub over_before: EventTime,
+    /// What ends at or before this has ended.
+    pub watermark: EventTime,
     /// The account of what is closed.
     pub closed: &'a mut Closed,
 }
@@ -66,6 +69,30 @@ pub enum Ready {
 }
 
 impl Windows {
+    /// Says which of them are told before they close.
+    pub fn early(&self) -> &Early {
+        match self {
+            Windows::Panes(windows) => &windows.early,
+            Windows::Sessions(windows) => &windows.early,
+        }
+    }
+
+    /// Lets these be told before they close.
+    pub fn set_early(&mut self, early: Early) {
+        match self {
+            Windows::Panes(windows) => windows.early = early,
+            Windows::Sessions(windows) => windows.early = early,
+        }
+    }
+
+    /// Says how long after it began a window closes at most.
+    pub fn closes_after(&self) -> Duration {
+        match self {
+            Windows::Panes(windows) => windows.grid.longest(),
+            Windows::Sessions(windows) => windows.gap.max.saturating_add(windows.gap.gap),
+        }
+    }
+
     /// Makes what is held of a key of which nothing is known.
     pub fn held(&self, life: u64) -> Held {
         let spans = match self {

@@ -32,6 +32,7 @@
 mod agenda;
 mod closed;
 mod code;
+mod early;
 mod gathered;
 mod grid;
 mod held;
@@ -43,6 +44,7 @@ mod state;
 mod timeline;
 mod told;
 
+pub use early::{Early, Grown, Growth};
 pub use gathered::{Evidence, Field, Fields};
 pub use grid::{Grid, PANES_PER_WINDOW_MAX};
 pub use held::Windows;

@@ -8,6 +8,7 @@
 
 use super::closed::Closed;
 use super::code::{self, Damaged};
+use super::early::Early;
 use super::gathered::{Fields, Gathered};
 use super::grid::{Grid, Window};
 use super::held::{Applied, Around};
@@ -19,7 +20,7 @@ use azud_event::row::{Place, Row};
 use azud_event::time::EventTime;
 use azud_plan::component::RowContext;
 use hashbrown::HashTable;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -45,8 +46,8 @@ pub struct Panes {
     pub grid: Grid,
     /// How long after its end a window is amended.
     pub lateness: Duration,
-    /// Whether windows are told as soon as they change, before they close.
-    pub early: bool,
+    /// Which windows are told as soon as they change, before they close.
+    pub early: Early,
     /// Whether windows without a record are told too.
     pub empty: bool,
 }
@@ -65,6 +66,8 @@ pub struct KeyPanes {
     floor: i64,
     /// Windows to look at again in this epoch, as ranges with both ends, sorted and apart.
     again: Vec<(i64, i64)>,
+    /// Whether none of them is one that nobody wants to know of yet.
+    sifted: bool,
     /// How much there is in panes of windows that are not closed.
     bytes: usize,
     /// The least and the greatest number of which a pane or an image was put away.
@@ -127,10 +130,16 @@ impl Panes {
             let first = self.grid.first_window(pane).max(self.first_open(around));
             key.next = first;
             key.floor = i64::MIN;
-            if self.early {
+            if self.early.at_all() {
                 key.look_again(first, pane);
             }
             return;
+        }
+        if least.is_some_and(|least| pane < least) {
+            // The key is older than was known: windows that have not ended wait, as others do.
+            let waits = self.grid.first_open(around.watermark, Duration::ZERO);
+            let first = self.grid.first_window(pane).max(self.first_open(around)).max(key.floor);
+            key.next = key.next.min(first.max(waits));
         }
         let (first, last) = self.touched(key, pane, least, around);
         key.look_again(first, last);
@@ -147,7 +156,7 @@ impl Panes {
     ) -> (i64, i64) {
         let first = self.grid.first_window(pane).max(self.first_open(around)).max(key.floor);
         let closed = key.next - 1;
-        let mut last = if self.early { pane } else { pane.min(closed) };
+        let mut last = if self.early.at_all() { pane } else { pane.min(closed) };
         if let Some(least) = least.filter(|least| self.empty && pane < *least) {
             // The empty windows between are told too: the key is older than was known.
             last = last.max(closed.min(self.grid.first_window(least) - 1));
@@ -226,6 +235,26 @@ impl Panes {
         self.upcoming(key, false).map(|number| self.grid.end(number))
     }
 
+    /// Leaves of the open windows that were touched those that were told before, and those that are
+    /// wanted before they close.
+    fn sift(&self, key: &mut KeyPanes) {
+        let Early::When(growth) = &self.early else { return };
+        for (first, last) in std::mem::take(&mut key.again) {
+            key.look_again(first, last.min(key.next - 1));
+            let open = first.max(key.next);
+            if open > last {
+                continue;
+            }
+            let told: BTreeSet<i64> =
+                key.images.range(open..=last).map(|(number, _)| number).collect();
+            let panes = key.panes.range(open..self.grid.panes(last).end);
+            let panes: Vec<(i64, &Gathered)> = panes.collect();
+            let mut wanted = Vec::new();
+            growth.find(&self.grid, open..=last, &panes, &told, &mut wanted);
+            told.into_iter().chain(wanted).for_each(|number| key.look_again(number, number));
+        }
+    }
+
     /// Takes the next window that is to be looked at now.
     pub fn take(
         &self,
@@ -233,6 +262,10 @@ impl Panes {
         watermark: EventTime,
         closed: &mut Closed,
     ) -> Option<(i64, Window)> {
+        if !key.sifted {
+            self.sift(key);
+            key.sifted = true;
+        }
         if let Some((first, last)) = key.again.first_mut() {
             let number = *first;
             if number == *last {
@@ -378,6 +411,7 @@ impl KeyPanes {
         if first > last {
             return;
         }
+        self.sifted = false;
         let (mut first, mut last) = (first, last);
         let from = self.again.partition_point(|(_, end)| end.saturating_add(1) < first);
         let mut to = from;

@@ -28,6 +28,7 @@
 
 use super::closed::Closed;
 use super::code::{self, Damaged};
+use super::early::Early;
 use super::gathered::{Fields, Gathered};
 use super::grid::Window;
 use super::held::{Applied, Around};
@@ -79,8 +80,8 @@ pub struct Sessions {
     pub gap: Gap,
     /// How long after its end a session is amended.
     pub lateness: Duration,
-    /// Whether sessions are told as soon as they change, before they close.
-    pub early: bool,
+    /// Which sessions are told as soon as they change, before they close.
+    pub early: Early,
 }
 
 /// A part of a run.
@@ -269,9 +270,9 @@ impl Sessions {
         watermark: EventTime,
         closed: &mut Closed,
     ) -> Option<Session> {
-        let found = self
-            .sessions(key)
-            .find(|session| session.changed && (self.early || session.window.end <= watermark))?;
+        let is_due =
+            |session: &Session| session.window.end <= watermark || self.is_wanted(key, session);
+        let found = self.sessions(key).find(|session| session.changed && is_due(session))?;
         let over_at = self.over_at(&found);
         for (_, segment) in key.segments.range_mut(found.window.start..=found.last) {
             segment.changed = false;
@@ -282,6 +283,14 @@ impl Sessions {
             }
         }
         Some(found)
+    }
+
+    /// Whether a session is told before it closes: one that was told before is told again.
+    fn is_wanted(&self, key: &KeySessions, session: &Session) -> bool {
+        let Early::When(growth) = &self.early else { return self.early.at_all() };
+        let (first, last) = (session.window.start, session.last);
+        let parts = key.segments.range(first..=last).map(|(_, segment)| &segment.gathered);
+        key.anchors(first, last).next().is_some() || growth.holds(&parts.collect::<Vec<_>>())
     }
 
     /// Merges the segments of a session.

@@ -197,15 +197,18 @@ impl<T: Teller> State<T> {
     }
 
     /// Merges one row into what is held of its key.
-    fn apply(&mut self, row: &Row, over_before: EventTime) -> Result<(), Damaged> {
+    fn apply(&mut self, row: &Row, clock: &EpochClock) -> Result<(), Damaged> {
         // Of a key that is not known, late records have nothing that they could be told with.
         if !Windows::has_records(&row.payload) && !self.slots.contains_key(row.key.as_slice()) {
             return Ok(());
         }
         let slot = self.slot_of(&row.key);
-        let State { windows, fields, archive, table, lives, evicted, closed, .. } = self;
+        let State {
+            windows, fields, archive, table, lives, evicted, closed, dropped_before, ..
+        } = self;
         let Some(known) = table[slot as usize].as_mut() else { return Ok(()) };
-        let around = &mut Around { fields, over_before, closed };
+        let over_before = clock.late_before.max(*dropped_before);
+        let around = &mut Around { fields, over_before, watermark: clock.watermark, closed };
         let held = &mut known.held;
         if let Some(numbers) = windows.needs_back(held, &row.payload, around)? {
             *lives += 1;
@@ -495,9 +498,8 @@ impl<T: Teller> KeyedState for State<T> {
         tell: &mut dyn FnMut(Told),
     ) -> Progress {
         let before = self.ready.len();
-        let over_before = clock.late_before.max(self.dropped_before);
         for row in rows {
-            if let Err(damaged) = self.apply(row, over_before) {
+            if let Err(damaged) = self.apply(row, clock) {
                 // Rows are made by this program and live no longer than it.
                 tracing::error!("a row is not one: {damaged}");
             }
@@ -592,9 +594,9 @@ impl<T: Teller> State<T> {
         self.closed.read(bytes)?;
         for _ in 0..code::take_number(bytes)? {
             let key = Key::from(code::take_bytes(bytes)?);
-            let over_before = self.dropped_before;
-            let around =
-                &mut Around { fields: &self.fields, over_before, closed: &mut self.closed };
+            let (over_before, watermark) = (self.dropped_before, EventTime::MIN);
+            let (fields, closed) = (&self.fields, &mut self.closed);
+            let around = &mut Around { fields, over_before, watermark, closed };
             let held = self.windows.decode(bytes, around)?;
             let slot = self.take_in(key, held);
             self.settle(slot);

@@ -1,0 +1,44 @@
+//! Carries what readers of windows want to the steps that have the windows.
+
+use super::check::Input;
+use super::components::{Graph, Spec};
+use crate::component::{Demand, TransformSpec};
+use std::sync::Arc;
+
+/// Tells every step that has windows what its readers want. `inputs` says for each component what
+/// feeds it.
+pub(super) fn carry(graph: &mut Graph<'_>, inputs: &[Vec<Input>]) {
+    // What each component wants of what feeds it: readers come first here.
+    let mut wants: Vec<Option<Demand>> = vec![None; graph.components.len()];
+    for index in graph.order.clone().into_iter().rev() {
+        let Some(spec) = transform(graph, index) else { continue };
+        let behind = of_readers(graph, inputs, index, &wants);
+        if let Some(knowing) = behind.as_ref().and_then(|wanted| spec.knowing(wanted)) {
+            graph.components[index].spec = Some(Spec::Transform(knowing));
+        }
+        wants[index] = spec.wants(behind.as_ref());
+    }
+}
+
+fn transform(graph: &Graph<'_>, index: usize) -> Option<Arc<dyn TransformSpec>> {
+    match &graph.components[index].spec {
+        Some(Spec::Transform(spec)) => Some(Arc::clone(spec)),
+        _ => None,
+    }
+}
+
+/// Puts together what those want that read the results of a component.
+fn of_readers(
+    graph: &Graph<'_>,
+    inputs: &[Vec<Input>],
+    index: usize,
+    wants: &[Option<Demand>],
+) -> Option<Demand> {
+    let ports = graph.components[index].ports.as_deref().unwrap_or_default();
+    let results = |input: &Input| {
+        input.from == index && ports.get(input.port).is_some_and(|port| port.results.is_some())
+    };
+    let readers = inputs.iter().enumerate().filter(|(_, inputs)| inputs.iter().any(results));
+    let wanted: Vec<Demand> = readers.filter_map(|(reader, _)| wants[reader].clone()).collect();
+    (!wanted.is_empty()).then_some(Demand::Any(wanted))
+}
