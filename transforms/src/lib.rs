@@ -7,6 +7,7 @@
 
 pub mod aggregate;
 mod alert;
+mod evidence;
 mod filter;
 mod key;
 mod remap;

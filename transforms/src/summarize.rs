@@ -6,7 +6,6 @@
 //! `max_bytes` and `max_disk_bytes`, each divided over the key groups.
 
 mod check;
-mod evidence;
 mod fire;
 mod having;
 mod result;
@@ -22,6 +21,7 @@ use azud_plan::component::{
 };
 use fire::Fire;
 use having::Having;
+pub use result::RESERVED;
 use result::{Results, Shape};
 use rows::{Maker, RowField, Rows};
 use std::sync::Arc;

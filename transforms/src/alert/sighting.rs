@@ -7,6 +7,7 @@
 use super::draft::{Draft, Drafter};
 use crate::key;
 use crate::revised::revision_of;
+use crate::summarize::RESERVED;
 use crate::vrl::Runner;
 use crate::window::Revision;
 use azud_event::alert::Evidence;
@@ -19,20 +20,6 @@ use serde::{Deserialize, Serialize};
 use vrl::owned_value_path;
 use vrl::path::OwnedValuePath;
 use vrl::value::Value;
-
-/// What is said of every result and not of what was counted: it stands elsewhere in an alert.
-const ABOUT_THE_RESULT: [&str; 10] = [
-    "change",
-    "completeness",
-    "event_count",
-    "evidence",
-    "first_event_at",
-    "id",
-    "last_event_at",
-    "revision",
-    "superseded_by",
-    "window",
-];
 
 /// A revision of a window's result, as far as alerts go by it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,7 +104,8 @@ impl Sighter {
             _ => false,
         };
         let seen = draft.map(|mut draft| {
-            draft.fields.retain(|name, _| !ABOUT_THE_RESULT.contains(&name.as_str()));
+            // What is said of the result, and not of what was counted, stands elsewhere in an alert.
+            draft.fields.retain(|name, _| !RESERVED.contains(&name.as_str()));
             Box::new(Seen {
                 draft,
                 event_count: count(&owned_value_path!("event_count")),

@@ -1,7 +1,7 @@
 //! The first half of `summarize`, on the worker that has the records: folds each into what is
 //! gathered of its key and pane or segment, so that few rows cross to where the keys live.
 
-use super::evidence::evidence_of;
+use crate::evidence::evidence_of;
 use crate::key::{self, KeyField};
 use crate::revised::revision_of;
 use crate::vrl::Runner;
@@ -106,7 +106,9 @@ impl RowMaker for Rows {
             }
         }
         if gathered.keeps(&place, gathers.evidence) {
-            gathered.keep(place, &evidence_of(record), gathers.evidence);
+            let evidence = serde_json::to_vec(&evidence_of(record))
+                .expect("texts, times and truths have a form in JSON");
+            gathered.keep(place, &evidence, gathers.evidence);
         }
         Ok(Taken::Counted)
     }

@@ -6,8 +6,8 @@ use azud_event::record::Record;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Gives a record as evidence, as JSON.
-pub fn evidence_of(record: &Record) -> Vec<u8> {
+/// Gives a record as evidence.
+pub fn evidence_of(record: &Record) -> Evidence {
     let mut made = Vec::new();
     let whole = match record.raw() {
         // A record that lies over no bytes was made by a step before; its fields are what there is.
@@ -28,7 +28,7 @@ pub fn evidence_of(record: &Record) -> Vec<u8> {
         Err(_) => (STANDARD.encode(raw), "base64"),
     };
     let origin = record.origin();
-    let evidence = Evidence {
+    Evidence {
         event_time: record.event_time(),
         source: None,
         peer: record.peer().map(|peer| String::from_utf8_lossy(&peer.host).into_owned()),
@@ -36,6 +36,5 @@ pub fn evidence_of(record: &Record) -> Vec<u8> {
         encoding: encoding.to_owned(),
         cut,
         r#ref: format!("{:016x}:{}:{}", origin.stream.0, origin.position, origin.index),
-    };
-    serde_json::to_vec(&evidence).expect("texts, times and truths have a form in JSON")
+    }
 }
