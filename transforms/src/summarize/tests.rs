@@ -10,8 +10,8 @@ use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Archive, ArchiveError, Early, Entry, EpochClock, KeyedState, Kind, Progress, RowContext, Taken,
-    Told, TransformSpec,
+    Archive, ArchiveError, EachEntry, Early, Entry, EpochClock, KeyedState, Kind, Progress,
+    RowContext, Taken, Told, TransformSpec,
 };
 use azud_plan::diagnostic::{Diagnostic, codes};
 use proptest::prelude::*;
@@ -100,7 +100,7 @@ impl Archive for PutAway {
         &mut self,
         key: &[u8],
         numbers: RangeInclusive<i64>,
-        each: &mut dyn FnMut(i64, &[u8]) -> Result<(), ArchiveError>,
+        each: EachEntry<'_>,
     ) -> Result<(), ArchiveError> {
         let of = |number: i64| (key.to_vec(), number);
         let entries = self.0.lock().unwrap();
