@@ -104,7 +104,7 @@ impl Sighter {
             _ => false,
         };
         let seen = draft.map(|mut draft| {
-            // What is said of the result, and not of what was counted, stands elsewhere in an alert.
+            // What is said of the result and not of what was counted stands elsewhere in an alert.
             draft.fields.retain(|name, _| !RESERVED.contains(&name.as_str()));
             Box::new(Seen {
                 draft,
