@@ -16,3 +16,4 @@ pub mod limits;
 pub mod record;
 pub mod row;
 pub mod time;
+pub mod varint;

@@ -11,7 +11,7 @@ use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{
     Archive, ArchiveError, EachEntry, Early, Entry, EpochClock, KeyedState, Kind, Progress,
-    RowContext, Taken, Told, TransformSpec,
+    RowContext, RowMaker, Taken, Told, TransformSpec,
 };
 use azud_plan::diagnostic::{Diagnostic, codes};
 use proptest::prelude::*;
@@ -179,6 +179,45 @@ impl Run {
             // When something is over is not waited for by each any more; to tell there is the same.
             assert!(state.due().watermark >= due.watermark || state.due().watermark.is_none());
         }
+    }
+}
+
+/// The second of two steps: it takes what the first tells in the epoch in which that is told.
+struct Behind {
+    maker: Box<dyn RowMaker>,
+    run: Run,
+    epoch: u64,
+}
+
+impl Behind {
+    fn new(spec: &dyn TransformSpec) -> Self {
+        let Running::Keyed { rows: maker, state: make } = spec.build() else {
+            panic!("it is stateless")
+        };
+        let run = Run::new(make);
+        Behind { maker, run, epoch: 0 }
+    }
+
+    /// Takes what was told in an epoch; gives what became of each.
+    fn take(&mut self, told: &[Told], watermark: EventTime) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        let late_before = self.run.watermark;
+        let context = RowContext { partitioner: Partitioner::new([7; 16]), late_before };
+        for (index, told) in (0..).zip(told) {
+            let mut record = record_of(told.value.clone());
+            let origin = record.origin_mut();
+            origin.event_time = Some(told.event_time);
+            (origin.position, origin.index) = (self.epoch, index);
+            taken.push(self.maker.take(&record, &context).unwrap());
+        }
+        let mut rows = Vec::new();
+        self.maker.drain(&mut rows);
+        self.run.epoch(rows, watermark);
+        if self.epoch % 3 == 1 {
+            self.run.restore();
+        }
+        self.epoch += 1;
+        taken
     }
 }
 
