@@ -672,6 +672,35 @@ fn the_least_recent_keys_leave_and_that_is_told() {
 }
 
 #[test]
+fn what_is_too_much_for_the_disk_is_not_corrected_and_that_is_told() {
+    for window in ["type = \"tumbling\", size = \"2s\"", "type = \"session\", gap = \"1s\""] {
+        // A key group has 64 KiB of 16 MiB: some hundred of the windows that an hour would keep.
+        let head = format!("max_disk_bytes = \"16MiB\"\nwindow = {{ {window} }}");
+        let histories = [false, true].map(|puts_away| {
+            let mut by_hand = ByHand::new(&head);
+            for second in (0..3_000).step_by(2) {
+                let told = by_hand.epoch(&[event(second, 0)], second + 2);
+                assert_eq!(told, ["new 1 1"]);
+                if puts_away && second % 100 == 0 {
+                    by_hand.run.put_away();
+                }
+            }
+            let early = by_hand.epoch(&[event(2, 0)], 3_000);
+            assert_eq!(early, [""; 0], "it is over for good");
+            assert_eq!(by_hand.epoch(&[event(2_990, 0)], 3_000), ["revised 2 2"]);
+            let (rows, _) = rows_at(&*by_hand.spec, &[event(3_001, 0)]);
+            by_hand.run.epoch(rows, time(3_010));
+            std::mem::take(&mut by_hand.run.told)
+        });
+        assert_eq!(histories[0], histories[1], "when something is put away does not show");
+        let last = &histories[0][0].value;
+        let said = |name| integer(last, &owned_value_path!("completeness", name));
+        assert_eq!(said("late_events"), 1);
+        assert!(said("keys_evicted") > 10, "{last}");
+    }
+}
+
+#[test]
 fn one_heavy_key_loses_its_oldest_parts_and_that_is_told() {
     for window in ["type = \"tumbling\", size = \"2s\"", "type = \"session\", gap = \"2s\""] {
         let spec = checked(
