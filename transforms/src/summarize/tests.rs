@@ -93,7 +93,10 @@ type States = BTreeMap<u8, Box<dyn KeyedState>>;
 
 /// An archive in memory, of one key group.
 #[derive(Clone, Default)]
-struct PutAway(Arc<Mutex<BTreeMap<(Vec<u8>, i64), Vec<u8>>>>);
+struct PutAway(Arc<Mutex<Entries>>);
+
+/// By key and number.
+type Entries = BTreeMap<(Vec<u8>, i64), Vec<u8>>;
 
 impl Archive for PutAway {
     fn read(
