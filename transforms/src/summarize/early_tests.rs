@@ -17,14 +17,14 @@ fn carried(head: &str, rule: &str) -> (Box<dyn TransformSpec>, Box<dyn Transform
 }
 
 /// The rule behind windows: it takes what they tell in the epoch in which they do.
-struct Ruled {
+pub(super) struct Ruled {
     maker: Box<dyn RowMaker>,
     run: Run,
     epoch: u64,
 }
 
 impl Ruled {
-    fn new(rule: &dyn TransformSpec) -> Self {
+    pub(super) fn new(rule: &dyn TransformSpec) -> Self {
         let Running::Keyed { rows: maker, state: make } = rule.build() else {
             panic!("it is stateless")
         };
@@ -32,11 +32,12 @@ impl Ruled {
         Ruled { maker, run, epoch: 0 }
     }
 
-    fn take(&mut self, told: &[Told], watermark: EventTime) {
+    pub(super) fn take(&mut self, told: &[Told], watermark: EventTime) {
         let late_before = self.run.watermark;
         let context = RowContext { partitioner: Partitioner::new([7; 16]), late_before };
         for (index, told) in (0..).zip(told) {
             let mut record = record_of(told.value.clone());
+            record.set_parts(told.parts.clone());
             let origin = record.origin_mut();
             origin.event_time = Some(told.event_time);
             (origin.position, origin.index) = (self.epoch, index);
@@ -51,7 +52,7 @@ impl Ruled {
         self.epoch += 1;
     }
 
-    fn alerts(&mut self) -> Vec<Alert> {
+    pub(super) fn alerts(&mut self) -> Vec<Alert> {
         let told = std::mem::take(&mut self.run.told);
         told.iter()
             .map(|told| serde_json::from_value(serde_json::to_value(&told.value).unwrap()).unwrap())
@@ -66,6 +67,9 @@ fn ends(
     rule: &dyn TransformSpec,
     (events, feeding): &(Vec<Event>, Feeding),
 ) -> (BTreeSet<String>, usize) {
+    // Every window is told with its parts, as a plan would have it.
+    let giving = windows.giving_parts().filter(|_| rule.wants_parts(false));
+    let windows = giving.as_deref().unwrap_or(windows);
     let (mut ruled, mut early) = (Ruled::new(rule), 0);
     feed_into(windows, events, feeding, &mut |told, watermark| {
         early += usize::from(told.iter().any(|told| told.event_time > watermark));

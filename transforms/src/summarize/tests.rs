@@ -186,6 +186,9 @@ impl Run {
 #[path = "early_tests.rs"]
 mod early;
 #[cfg(test)]
+#[path = "merge_tests.rs"]
+mod merge;
+#[cfg(test)]
 #[path = "nested_tests.rs"]
 mod nested;
 
