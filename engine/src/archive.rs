@@ -32,7 +32,7 @@ pub use segment::{Segment, SegmentState};
 
 use crate::log::{Access, Disk};
 use azud_event::time::EventTime;
-use azud_plan::component::{Archive, ArchiveError, Entry, KeyedState};
+use azud_plan::component::{Archive, ArchiveError, EachEntry, Entry, KeyedState};
 use segment::Writer;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, ErrorKind};
@@ -221,7 +221,7 @@ impl Archive for GroupArchive {
         &mut self,
         key: &[u8],
         numbers: RangeInclusive<i64>,
-        each: &mut dyn FnMut(i64, &[u8]) -> Result<(), ArchiveError>,
+        each: EachEntry<'_>,
     ) -> Result<(), ArchiveError> {
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut found: BTreeMap<i64, Vec<u8>> = BTreeMap::new();

@@ -17,3 +17,4 @@ pub mod parts;
 pub mod record;
 pub mod row;
 pub mod time;
+pub mod varint;

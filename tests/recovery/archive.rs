@@ -70,7 +70,7 @@ fn windows_that_left_memory_are_corrected_also_after_kills() {
     assert!(ended.status.success(), "{:?}", ended.errors);
     for (key, (revision, lines)) in first_windows(&folder) {
         let number: usize = key[1..].parse().unwrap();
-        let late = 3 * usize::from(number % 400 == 0) + usize::from(number < 600);
+        let late = 3 * usize::from(number.is_multiple_of(400)) + usize::from(number < 600);
         assert_eq!(lines, 1 + late as u64, "{key}");
         // Lines that come together are told once.
         assert_eq!(revision > 1, late > 0, "{key}: revision {revision}");

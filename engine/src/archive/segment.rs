@@ -11,6 +11,7 @@
 use super::{damaged, name_of, open};
 use crate::log::{Disk, DiskFile};
 use azud_event::time::EventTime;
+use azud_event::varint::{self, NoNumber};
 use azud_plan::component::{ArchiveError, Entry};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -177,9 +178,9 @@ impl Block {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        push_number(self.offset, out);
-        push_number(self.length as u64, out);
-        push_number(self.entries as u64, out);
+        varint::push(self.offset, out);
+        varint::push(self.length as u64, out);
+        varint::push(self.entries as u64, out);
         out.extend(self.crc.to_le_bytes());
         push_place(self.first.group, &self.first.key, self.first.number, out);
     }
@@ -267,7 +268,7 @@ impl Writer {
         self.over_at = self.over_at.max(over_at);
         self.first.get_or_insert_with(|| Place { group, key: key.to_vec(), number });
         push_place(group, key, number, &mut self.entries);
-        push_number(value.len() as u64, &mut self.entries);
+        varint::push(value.len() as u64, &mut self.entries);
         self.entries.extend_from_slice(value);
         if self.entries.len() >= BLOCK_BYTES {
             self.close_block();
@@ -339,9 +340,9 @@ fn cut() -> io::Error {
 
 fn push_place(group: u8, key: &[u8], number: i64, out: &mut Vec<u8>) {
     out.push(group);
-    push_number(key.len() as u64, out);
+    varint::push(key.len() as u64, out);
     out.extend_from_slice(key);
-    push_number(((number << 1) ^ (number >> 63)) as u64, out);
+    varint::push_signed(number, out);
 }
 
 type PlaceRead<'a> = (u8, &'a [u8], i64);
@@ -350,8 +351,8 @@ fn take_place<'a>(bytes: &mut &'a [u8]) -> io::Result<PlaceRead<'a>> {
     let (group, rest) = bytes.split_first().ok_or_else(cut)?;
     *bytes = rest;
     let key = take_bytes(bytes)?;
-    let number = take_number(bytes)?;
-    Ok((*group, key, (number >> 1) as i64 ^ -((number & 1) as i64)))
+    let number = varint::take_signed(bytes).map_err(no_number)?;
+    Ok((*group, key, number))
 }
 
 fn take_entry<'a>(bytes: &mut &'a [u8]) -> io::Result<(PlaceRead<'a>, &'a [u8])> {
@@ -365,25 +366,12 @@ fn take_bytes<'a>(bytes: &mut &'a [u8]) -> io::Result<&'a [u8]> {
     Ok(taken)
 }
 
-fn push_number(mut number: u64, out: &mut Vec<u8>) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
+fn no_number(reason: NoNumber) -> io::Error {
+    damaged(&reason.to_string())
 }
 
 fn take_number(bytes: &mut &[u8]) -> io::Result<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first().ok_or_else(cut)?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if *byte < 0x80 {
-            return Ok(number);
-        }
-    }
-    Err(damaged("a number is too long"))
+    varint::take(bytes).map_err(no_number)
 }
 
 /// Reads the length of something that is to be held in memory.

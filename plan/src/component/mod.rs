@@ -35,8 +35,9 @@ pub use source::{
 };
 pub use template::{Confine, Missing, Template};
 pub use transform::{
-    Archive, ArchiveError, Due, Entry, EpochClock, KeyedState, Needle, Next, NoArchive, Progress,
-    RowContext, RowMaker, Running, Taken, Told, Transform, TransformFactory, TransformSpec,
+    Archive, ArchiveError, Due, EachEntry, Entry, EpochClock, KeyedState, Needle, Next, NoArchive,
+    Progress, RowContext, RowMaker, Running, Taken, Told, Transform, TransformFactory,
+    TransformSpec,
 };
 
 use azud_event::clock::Clock;

@@ -269,6 +269,9 @@ pub struct Entry<'a> {
     pub value: &'a [u8],
 }
 
+/// Takes what an archive has under a number.
+pub type EachEntry<'a> = &'a mut dyn FnMut(i64, &[u8]) -> Result<(), ArchiveError>;
+
 /// Where a keyed state has put things away, and brings them back from.
 ///
 /// Reading is a function of what was put away before: it does not count as a clock or a channel.
@@ -281,7 +284,7 @@ pub trait Archive: Send {
         &mut self,
         key: &[u8],
         numbers: RangeInclusive<i64>,
-        each: &mut dyn FnMut(i64, &[u8]) -> Result<(), ArchiveError>,
+        each: EachEntry<'_>,
     ) -> Result<(), ArchiveError>;
 }
 
@@ -305,7 +308,7 @@ impl Archive for NoArchive {
         &mut self,
         _: &[u8],
         _: RangeInclusive<i64>,
-        _: &mut dyn FnMut(i64, &[u8]) -> Result<(), ArchiveError>,
+        _: EachEntry<'_>,
     ) -> Result<(), ArchiveError> {
         Err(ArchiveError::new("there is no archive".to_owned()))
     }

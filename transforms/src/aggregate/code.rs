@@ -4,6 +4,9 @@
 use azud_event::id::{Id, StreamId};
 use azud_event::row::Place;
 use azud_event::time::EventTime;
+use azud_event::varint::{self, NoNumber};
+
+pub(super) use azud_event::varint::push as push_number;
 
 /// Bytes that are no partial of the aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,6 +15,15 @@ pub struct Malformed(
     /// What is wrong with them.
     pub &'static str,
 );
+
+impl From<NoNumber> for Malformed {
+    fn from(no_number: NoNumber) -> Self {
+        Malformed(match no_number {
+            NoNumber::Cut => "it ends early",
+            NoNumber::Form => "a number is not in its shortest form",
+        })
+    }
+}
 
 /// Takes a number of bytes off the front.
 pub(super) fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Result<&'a [u8], Malformed> {
@@ -27,30 +39,9 @@ pub(super) fn take_array<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], M
     Ok(*taken)
 }
 
-/// Appends a number in groups of seven bits, the least first (LEB128).
-pub(super) fn push_number(mut number: u64, out: &mut Vec<u8>) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
 /// Reads a number, in its shortest form only.
 pub(super) fn take_number(bytes: &mut &[u8]) -> Result<u64, Malformed> {
-    let mut number = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let [byte] = take_array(bytes)?;
-        let group = u64::from(byte & 0x7f);
-        if (group << shift) >> shift != group || (byte == 0 && shift > 0) {
-            return Err(Malformed("a number is not in its shortest form"));
-        }
-        number |= group << shift;
-        if byte < 0x80 {
-            return Ok(number);
-        }
-    }
-    Err(Malformed("a number is too long"))
+    varint::take(bytes).map_err(Malformed::from)
 }
 
 /// Reads how many things follow, at most `max`: a damaged count must not reserve memory.

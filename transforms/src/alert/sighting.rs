@@ -126,8 +126,7 @@ impl Sighter {
         let shares = parts.map(|parts| Shares::of(parts.as_ref()));
         let named = shares.is_some().then(|| self.named(record));
         let seen = draft.map(|mut draft| {
-            // What is said of the result, and not of what was counted, stands elsewhere in an
-            // alert.
+            // What is said of the result and not of what was counted stands elsewhere in an alert.
             draft.fields.retain(|name, _| !RESERVED.contains(&name.as_str()));
             Box::new(Seen {
                 draft,

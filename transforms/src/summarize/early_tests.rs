@@ -4,7 +4,6 @@
 use super::*;
 use crate::alert::ALERT;
 use azud_event::alert::Alert;
-use azud_plan::component::RowMaker;
 use std::time::Duration;
 
 /// A `summarize`, and a rule that reads it directly.
@@ -16,48 +15,12 @@ fn carried(head: &str, rule: &str) -> (Box<dyn TransformSpec>, Box<dyn Transform
     (windows, rule.unwrap())
 }
 
-/// The rule behind windows: it takes what they tell in the epoch in which they do.
-pub(super) struct Ruled {
-    maker: Box<dyn RowMaker>,
-    run: Run,
-    epoch: u64,
-}
-
-impl Ruled {
-    pub(super) fn new(rule: &dyn TransformSpec) -> Self {
-        let Running::Keyed { rows: maker, state: make } = rule.build() else {
-            panic!("it is stateless")
-        };
-        let run = Run::new(make);
-        Ruled { maker, run, epoch: 0 }
-    }
-
-    pub(super) fn take(&mut self, told: &[Told], watermark: EventTime) {
-        let late_before = self.run.watermark;
-        let context = RowContext { partitioner: Partitioner::new([7; 16]), late_before };
-        for (index, told) in (0..).zip(told) {
-            let mut record = record_of(told.value.clone());
-            record.set_parts(told.parts.clone());
-            let origin = record.origin_mut();
-            origin.event_time = Some(told.event_time);
-            (origin.position, origin.index) = (self.epoch, index);
-            assert_ne!(self.maker.take(&record, &context), Ok(Taken::Late));
-        }
-        let mut rows = Vec::new();
-        self.maker.drain(&mut rows);
-        self.run.epoch(rows, watermark);
-        if self.epoch % 3 == 1 {
-            self.run.restore();
-        }
-        self.epoch += 1;
-    }
-
-    pub(super) fn alerts(&mut self) -> Vec<Alert> {
-        let told = std::mem::take(&mut self.run.told);
-        told.iter()
-            .map(|told| serde_json::from_value(serde_json::to_value(&told.value).unwrap()).unwrap())
-            .collect()
-    }
+/// Gives what a rule behind has told.
+pub(super) fn alerts(ruled: &mut Behind) -> Vec<Alert> {
+    let told = std::mem::take(&mut ruled.run.told);
+    told.iter()
+        .map(|told| serde_json::from_value(serde_json::to_value(&told.value).unwrap()).unwrap())
+        .collect()
 }
 
 /// Gives how the alerts of events end, but for what tells how they came there; and how many epochs
@@ -70,13 +33,13 @@ fn ends(
     // Every window is told with its parts, as a plan would have it.
     let giving = windows.giving_parts().filter(|_| rule.wants_parts(false));
     let windows = giving.as_deref().unwrap_or(windows);
-    let (mut ruled, mut early) = (Ruled::new(rule), 0);
+    let (mut ruled, mut early) = (Behind::new(rule), 0);
     feed_into(windows, events, feeding, &mut |told, watermark| {
         early += usize::from(told.iter().any(|told| told.event_time > watermark));
-        ruled.take(told, watermark);
+        assert!(!ruled.take(told, watermark).contains(&Taken::Late));
     });
     let mut last: BTreeMap<String, Alert> = BTreeMap::new();
-    for alert in ruled.alerts() {
+    for alert in alerts(&mut ruled) {
         let before = last.insert(alert.id.to_string(), alert.clone());
         assert_eq!(alert.revision, before.map_or(0, |before| before.revision) + 1);
     }
@@ -242,13 +205,14 @@ fn out_of_order_records_amend_one_alert() {
         let windows = windows.knowing(&rule.wants(None).unwrap()).unwrap();
         let Running::Keyed { state: make, .. } = windows.build() else { panic!("it is stateless") };
         let mut run = Run::new(make);
-        let mut ruled = Ruled::new(&*rule);
+        let mut ruled = Behind::new(&*rule);
         let mut epoch = |seconds: &[i64], watermark: i64| {
             let events: Vec<Event> = seconds.iter().map(|second| event(*second, 0)).collect();
             let (rows, _) = rows_at(&*windows, &events);
             run.epoch(rows, time(watermark));
-            ruled.take(&std::mem::take(&mut run.told), time(watermark));
-            ruled.alerts()
+            let taken = ruled.take(&std::mem::take(&mut run.told), time(watermark));
+            assert!(!taken.contains(&Taken::Late));
+            alerts(&mut ruled)
         };
         assert_eq!(epoch(&[10, 12], -20), []);
         let raised = epoch(&[11], -20);

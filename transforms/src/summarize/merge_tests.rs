@@ -1,7 +1,7 @@
 //! Episodes over windows: they say what the union of the records of their windows says, however the
 //! windows overlap and whatever was told when.
 
-use super::early::Ruled;
+use super::early::alerts;
 use super::*;
 use crate::alert::ALERT;
 use crate::{filter::FILTER, remap::REMAP, route::ROUTE};
@@ -112,10 +112,12 @@ fn ends(
 ) -> Vec<Alert> {
     let giving = windows.giving_parts().unwrap();
     let knowing = rule.wants(None).and_then(|wanted| giving.knowing(&wanted)).unwrap_or(giving);
-    let mut ruled = Ruled::new(rule);
-    feed_into(&*knowing, events, feeding, &mut |told, watermark| ruled.take(told, watermark));
+    let mut ruled = Behind::new(rule);
+    feed_into(&*knowing, events, feeding, &mut |told, watermark| {
+        ruled.take(told, watermark);
+    });
     let mut last: BTreeMap<String, Alert> = BTreeMap::new();
-    for alert in ruled.alerts() {
+    for alert in alerts(&mut ruled) {
         last.insert(alert.id.to_string(), alert);
     }
     last.into_values().filter(|alert| alert.state != "withdrawn").collect()

@@ -1,7 +1,6 @@
 //! Windows over results of windows, against the plain definition.
 
 use super::*;
-use azud_plan::component::RowMaker;
 
 /// What a wide window over narrow ones ends as: how many narrow ones counted, all records in them,
 /// and the greatest count of one.
@@ -22,42 +21,6 @@ fn outer(head: &str, inner: &dyn TransformSpec) -> Box<dyn TransformSpec> {
     let (spec, found) = check(&SUMMARIZE, &format!("{head}\n{OUTER}"), &[results]);
     assert_eq!(found, []);
     spec.unwrap()
-}
-
-/// The second of two steps: it takes what the first tells in the epoch in which that is told.
-struct Behind {
-    maker: Box<dyn RowMaker>,
-    run: Run,
-    epoch: u64,
-}
-
-impl Behind {
-    fn new(spec: &dyn TransformSpec) -> Self {
-        let Running::Keyed { rows: maker, state: make } = spec.build() else {
-            panic!("it is stateless")
-        };
-        let run = Run::new(make);
-        Behind { maker, run, epoch: 0 }
-    }
-
-    fn take(&mut self, told: &[Told], watermark: EventTime) {
-        let late_before = self.run.watermark;
-        let context = RowContext { partitioner: Partitioner::new([7; 16]), late_before };
-        for (index, told) in (0..).zip(told) {
-            let mut record = record_of(told.value.clone());
-            let origin = record.origin_mut();
-            origin.event_time = Some(told.event_time);
-            (origin.position, origin.index) = (self.epoch, index);
-            assert_eq!(self.maker.take(&record, &context), Ok(Taken::Counted));
-        }
-        let mut rows = Vec::new();
-        self.maker.drain(&mut rows);
-        self.run.epoch(rows, watermark);
-        if self.epoch % 3 == 1 {
-            self.run.restore();
-        }
-        self.epoch += 1;
-    }
 }
 
 fn ended(told: &[Told]) -> BTreeSet<Wide> {
@@ -101,7 +64,10 @@ fn model(events: &[Event], size: i64, slide: i64) -> BTreeSet<Wide> {
 fn hold(head: &str, (events, feeding): &(Vec<Event>, Feeding), size: i64, slide: i64) {
     let inner = spec(INNER);
     let mut behind = Behind::new(&*outer(head, &*inner));
-    feed_into(&*inner, events, feeding, &mut |told, watermark| behind.take(told, watermark));
+    feed_into(&*inner, events, feeding, &mut |told, watermark| {
+        let taken = behind.take(told, watermark);
+        assert!(taken.iter().all(|taken| *taken == Taken::Counted), "{taken:?}");
+    });
     assert_eq!(ended(&behind.run.told), model(events, size, slide));
 }
 

@@ -10,8 +10,8 @@ use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Archive, ArchiveError, Early, Entry, EpochClock, KeyedState, Kind, Progress, RowContext, Taken,
-    Told, TransformSpec,
+    Archive, ArchiveError, EachEntry, Early, Entry, EpochClock, KeyedState, Kind, Progress,
+    RowContext, RowMaker, Taken, Told, TransformSpec,
 };
 use azud_plan::diagnostic::{Diagnostic, codes};
 use proptest::prelude::*;
@@ -100,7 +100,7 @@ impl Archive for PutAway {
         &mut self,
         key: &[u8],
         numbers: RangeInclusive<i64>,
-        each: &mut dyn FnMut(i64, &[u8]) -> Result<(), ArchiveError>,
+        each: EachEntry<'_>,
     ) -> Result<(), ArchiveError> {
         let of = |number: i64| (key.to_vec(), number);
         let entries = self.0.lock().unwrap();
@@ -179,6 +179,46 @@ impl Run {
             // When something is over is not waited for by each any more; to tell there is the same.
             assert!(state.due().watermark >= due.watermark || state.due().watermark.is_none());
         }
+    }
+}
+
+/// The second of two steps: it takes what the first tells in the epoch in which that is told.
+struct Behind {
+    maker: Box<dyn RowMaker>,
+    run: Run,
+    epoch: u64,
+}
+
+impl Behind {
+    fn new(spec: &dyn TransformSpec) -> Self {
+        let Running::Keyed { rows: maker, state: make } = spec.build() else {
+            panic!("it is stateless")
+        };
+        let run = Run::new(make);
+        Behind { maker, run, epoch: 0 }
+    }
+
+    /// Takes what was told in an epoch; gives what became of each.
+    fn take(&mut self, told: &[Told], watermark: EventTime) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        let late_before = self.run.watermark;
+        let context = RowContext { partitioner: Partitioner::new([7; 16]), late_before };
+        for (index, told) in (0..).zip(told) {
+            let mut record = record_of(told.value.clone());
+            record.set_parts(told.parts.clone());
+            let origin = record.origin_mut();
+            origin.event_time = Some(told.event_time);
+            (origin.position, origin.index) = (self.epoch, index);
+            taken.push(self.maker.take(&record, &context).unwrap());
+        }
+        let mut rows = Vec::new();
+        self.maker.drain(&mut rows);
+        self.run.epoch(rows, watermark);
+        if self.epoch % 3 == 1 {
+            self.run.restore();
+        }
+        self.epoch += 1;
+        taken
     }
 }
 
@@ -633,6 +673,35 @@ fn the_least_recent_keys_leave_and_that_is_told() {
     let mut restored = make();
     restored.restore(&state.snapshot()).unwrap();
     assert_eq!(restored.evicted(), 4);
+}
+
+#[test]
+fn what_is_too_much_for_the_disk_is_not_corrected_and_that_is_told() {
+    for window in ["type = \"tumbling\", size = \"2s\"", "type = \"session\", gap = \"1s\""] {
+        // A key group has 64 KiB of 16 MiB: some hundred of the windows that an hour would keep.
+        let head = format!("max_disk_bytes = \"16MiB\"\nwindow = {{ {window} }}");
+        let histories = [false, true].map(|puts_away| {
+            let mut by_hand = ByHand::new(&head);
+            for second in (0..3_000).step_by(2) {
+                let told = by_hand.epoch(&[event(second, 0)], second + 2);
+                assert_eq!(told, ["new 1 1"]);
+                if puts_away && second % 100 == 0 {
+                    by_hand.run.put_away();
+                }
+            }
+            let early = by_hand.epoch(&[event(2, 0)], 3_000);
+            assert_eq!(early, [""; 0], "it is over for good");
+            assert_eq!(by_hand.epoch(&[event(2_990, 0)], 3_000), ["revised 2 2"]);
+            let (rows, _) = rows_at(&*by_hand.spec, &[event(3_001, 0)]);
+            by_hand.run.epoch(rows, time(3_010));
+            std::mem::take(&mut by_hand.run.told)
+        });
+        assert_eq!(histories[0], histories[1], "when something is put away does not show");
+        let last = &histories[0][0].value;
+        let said = |name| integer(last, &owned_value_path!("completeness", name));
+        assert_eq!(said("late_events"), 1);
+        assert!(said("keys_evicted") > 10, "{last}");
+    }
 }
 
 #[test]

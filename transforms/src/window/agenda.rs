@@ -57,7 +57,10 @@ impl Agenda {
 /// Keys by their age, the oldest first; of the same age in the order of the keys, so that who
 /// leaves does not depend on when they came.
 #[derive(Debug, Default)]
-pub struct Ages(BinaryHeap<Reverse<(EventTime, Arc<[u8]>, Slot)>>);
+pub struct Ages(BinaryHeap<Reverse<Age>>);
+
+/// When a key had its last event, the key, and where it stands.
+type Age = (EventTime, Arc<[u8]>, Slot);
 
 impl Ages {
     /// Adds a key that had its last event then.

@@ -1,6 +1,9 @@
 //! The binary form of rows and snapshots: canonical, so that equal states have equal bytes.
 
 use crate::aggregate::Malformed;
+use azud_event::varint;
+
+pub use azud_event::varint::{push as push_number, push_signed};
 
 /// Bytes that are no row, or no snapshot, of such windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,20 +14,6 @@ impl From<Malformed> for Damaged {
     fn from(malformed: Malformed) -> Self {
         Damaged(malformed.0)
     }
-}
-
-/// Appends a number in groups of seven bits, the least first.
-pub fn push_number(mut number: u64, out: &mut Vec<u8>) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-/// Appends a number that may be negative; near zero is short.
-pub fn push_signed(number: i64, out: &mut Vec<u8>) {
-    push_number(((number << 1) ^ (number >> 63)) as u64, out);
 }
 
 /// Appends bytes with their length before them.
@@ -51,25 +40,12 @@ pub fn take_truth(bytes: &mut &[u8]) -> Result<bool, Damaged> {
 
 /// Reads what [`push_number`] wrote, in its shortest form only.
 pub fn take_number(bytes: &mut &[u8]) -> Result<u64, Damaged> {
-    let mut number = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let byte = take_byte(bytes)?;
-        let group = u64::from(byte & 0x7f);
-        if (group << shift) >> shift != group || (byte == 0 && shift > 0) {
-            return Err(Damaged("a number is not in its shortest form"));
-        }
-        number |= group << shift;
-        if byte < 0x80 {
-            return Ok(number);
-        }
-    }
-    Err(Damaged("a number is too long"))
+    Ok(varint::take(bytes).map_err(Malformed::from)?)
 }
 
 /// Reads what [`push_signed`] wrote.
 pub fn take_signed(bytes: &mut &[u8]) -> Result<i64, Damaged> {
-    let number = take_number(bytes)?;
-    Ok((number >> 1) as i64 ^ -((number & 1) as i64))
+    Ok(varint::take_signed(bytes).map_err(Malformed::from)?)
 }
 
 /// Reads what [`push_bytes`] wrote.

@@ -26,8 +26,10 @@
 //! - A record that is taken finds everything that it belongs to still there: a maker refuses as
 //!   late what ends, with the allowed lateness, at or before the bound that the state forgets by.
 //! - A window is told again only if something visible changed, as the next revision ([`told`]).
-//! - Everything is bounded: keys and bytes for each key group, panes, segments and images for each
-//!   key, answers for each call.
+//! - What is of ended windows alone may lie on disk, and is brought back before a late record is
+//!   merged; when it went there does not show ([`State`]).
+//! - Everything is bounded: keys, bytes in memory and on disk for each key group, open panes and
+//!   segments for each key, answers for each call.
 
 mod agenda;
 mod closed;
