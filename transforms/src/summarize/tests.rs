@@ -91,9 +91,12 @@ fn fed(seconds: i64) -> impl Strategy<Value = (Vec<Event>, Feeding)> {
 
 type States = BTreeMap<u8, Box<dyn KeyedState>>;
 
+/// What was put away, by key and number.
+type Entries = BTreeMap<(Vec<u8>, i64), Vec<u8>>;
+
 /// An archive in memory, of one key group.
 #[derive(Clone, Default)]
-struct PutAway(Arc<Mutex<BTreeMap<(Vec<u8>, i64), Vec<u8>>>>);
+struct PutAway(Arc<Mutex<Entries>>);
 
 impl Archive for PutAway {
     fn read(
