@@ -269,10 +269,11 @@ impl Keyed {
         }
         let Keyed { transform, make, states, chain } = self;
         let mut emit = |told: Told, origin: Origin| {
-            let Told { port, value, .. } = told;
+            let Told { port, value, parts, .. } = told;
             let emitted = Emitted { transform: *transform, port, value: value.clone() };
             taps.borrow_mut().push(emitted);
             record.begin_value(value, origin);
+            record.set_parts(parts);
             chain.value(port, record);
         };
         for (group, mut rows) in groups {

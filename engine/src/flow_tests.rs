@@ -199,7 +199,7 @@ impl KeyedState for Counts {
                 "count": (count as i64),
                 "last": (Value::from(Bytes::from(last))),
             });
-            tell(Told { port: 0, event_time: clock.now, value });
+            tell(Told { port: 0, event_time: clock.now, value, parts: None });
         }
         Progress::Done
     }

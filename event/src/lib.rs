@@ -13,6 +13,7 @@ pub mod codec;
 pub mod dead_letter;
 pub mod id;
 pub mod limits;
+pub mod parts;
 pub mod record;
 pub mod row;
 pub mod time;

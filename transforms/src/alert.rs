@@ -8,7 +8,9 @@ mod draft;
 mod episodes;
 mod ledger;
 mod rule;
+mod shares;
 mod sighting;
+mod union;
 
 use crate::key::{self, KeyField};
 use crate::revised;
@@ -32,6 +34,7 @@ use rule::Head;
 use sighting::Sighter;
 use std::sync::Arc;
 use std::time::Duration;
+use union::Union;
 use vrl::path::OwnedValuePath;
 
 /// The registry's entry.
@@ -50,8 +53,13 @@ every alert's identity, so it outlives moves of files and changes of the text.
 
 Fed with the results of a `summarize`, windows for which the condition holds are put in a row, and
 those of one key that touch are one alert, an *episode*: ten windows that overlap do not page ten
-times. It says what its most severe window says, of several the one with the most events. A late
-record that amends a window amends the alert, withdraws it, or makes two of them one; `resolve_after`
+times. It is as severe as its most severe window, of several the one with the most events. Its
+`fields`, its `event_count` and its title are those of all records of its windows together, each
+counted once: sixty failures in twenty minutes are sixty, in windows of ten minutes that begin every
+minute, too. (They are those of the most severe window where the whole is not known: if a `remap`
+stands between, if what feeds the `summarize` are results of windows, if several `summarize` feed the
+rule, if what one window has gathered takes more than 64 KiB, or if the windows that a group of keys
+holds take more than 1 MiB of it. Conditions are about single windows.) A late record that amends a window amends the alert, withdraws it, or makes two of them one; `resolve_after`
 the last window has ended it is resolved. A condition that can only become truer, such as
 `.failures >= 20`, fires at the record that makes it true and not at the end of the window: see
 `summarize`. `azud validate` says of each rule which it is, and how long it takes at worst.
@@ -82,6 +90,8 @@ const ALERTS_PER_GROUP_MIN: usize = 16;
 /// How much a rule may gather, in bytes: an alert with full evidence takes some 40 KiB, a usual one
 /// 4 KiB.
 const LEDGER_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// How much a rule may hold of the parts of windows, in bytes: a pane with some counts takes 100.
+const PARTS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long a rule's name may be, in bytes.
 const RULE_BYTES_MAX: usize = 128;
 
@@ -279,7 +289,11 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Transfo
         mode: options.one_of("mode")?,
     };
     let max_keys = usize::try_from(options.integer("max_keys")?).ok()?;
+    let merging = windows.filter(|rules| !rules.each_window);
+    let merging = merging.and_then(|_| revised::merging(options.inputs));
+    let union = merging.map(|merging| Arc::new(Union { merging, title: title.clone() }));
     Some(Box::new(AlertSpec {
+        union,
         head: Arc::new(head),
         rule_span: options.span("rule"),
         waits_for: options
@@ -427,6 +441,7 @@ fn rules(options: &Options<'_>, checker: &mut Checker) -> Option<Option<Rules>> 
         resolve_after,
         amended_for: results.amended_for,
         windows_max: max_keys.div_ceil(KEY_GROUPS).max(ALERTS_PER_GROUP_MIN),
+        parts_max: PARTS_BYTES_MAX / KEY_GROUPS,
     }))
 }
 
@@ -443,6 +458,8 @@ struct AlertSpec {
     key: Vec<KeyField>,
     every: Option<Duration>,
     windows: Option<Rules>,
+    /// What puts windows together, where it is known.
+    union: Option<Arc<Union>>,
     shape: u64,
     bounds: Bounds,
 }
@@ -477,10 +494,11 @@ impl TransformSpec for AlertSpec {
         let head = Arc::clone(&self.head);
         if let Some(rules) = self.windows {
             let resolve_when = self.programs.resolve_when.as_ref().map(Program::runner);
-            return Running::Keyed {
-                rows: Box::new(Sighter::new(drafter, resolve_when)),
-                state: Box::new(move || Box::new(Episodes::new(Arc::clone(&head), rules))),
-            };
+            let union = self.union.clone();
+            let rows = Sighter::new(drafter, resolve_when, union.is_some());
+            let state =
+                move || Box::new(Episodes::new(Arc::clone(&head), rules, union.clone())) as _;
+            return Running::Keyed { rows: Box::new(rows), state: Box::new(state) };
         }
         let Some(every) = self.every else {
             return Running::Stateless(Box::new(Single { head, drafter }));
@@ -498,6 +516,10 @@ impl TransformSpec for AlertSpec {
 
     fn wants(&self, _behind: Option<&Demand>) -> Option<Demand> {
         self.waits_for.clone()
+    }
+
+    fn wants_parts(&self, _behind: bool) -> bool {
+        self.union.is_some()
     }
 
     fn rule(&self) -> Option<(&str, Span)> {

@@ -97,6 +97,10 @@ impl TransformSpec for Filter {
     fn wants(&self, behind: Option<&Demand>) -> Option<Demand> {
         Some(Demand::All(vec![self.grows.clone()?, behind?.clone()]))
     }
+
+    fn wants_parts(&self, behind: bool) -> bool {
+        behind
+    }
 }
 
 /// A running `filter`.

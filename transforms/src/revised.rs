@@ -9,7 +9,7 @@ use crate::window::Revision;
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::id::Id;
 use azud_event::record::Record;
-use azud_plan::component::{Change, Port, Results};
+use azud_plan::component::{Change, Merging, Port, Results};
 use vrl::owned_value_path;
 use vrl::path::OwnedValuePath;
 use vrl::value::{Kind, Value};
@@ -93,9 +93,18 @@ pub fn grows(inputs: &[Port]) -> Vec<OwnedValuePath> {
     all.fold(first, |grows, others| grows.into_iter().filter(|it| others.contains(it)).collect())
 }
 
+/// Gives what puts results together, where all that feed a step are made by one.
+pub fn merging(inputs: &[Port]) -> Option<Merging> {
+    let mut all = inputs.iter().map(|port| port.results.as_ref()?.merging.clone());
+    let first = all.next()??;
+    all.all(|other| other.as_ref() == Some(&first)).then_some(first)
+}
+
 /// Says that the records of a port have another type than those that came in.
 pub fn shaped(port: Port, kind: impl FnOnce(&Kind) -> Kind) -> Port {
-    let results = port.results.map(|results| Results { kind: kind(&results.kind), ..results });
+    // What a program writes is not known of several of them together.
+    let shaped = |results: Results| Results { kind: kind(&results.kind), merging: None, ..results };
+    let results = port.results.map(shaped);
     Port { results, ..port }
 }
 
@@ -120,6 +129,7 @@ pub(crate) mod tests {
             amended_for: Duration::ZERO,
             kind,
             grows: vec![owned_value_path!("n")],
+            merging: None,
         };
         Port { change: Change::Revised, results: Some(results), ..Port::logs() }
     }

@@ -114,6 +114,10 @@ impl TransformSpec for Route {
             matched: Vec::new(),
         }))
     }
+
+    fn wants_parts(&self, behind: bool) -> bool {
+        behind
+    }
 }
 
 /// A running `route`.

@@ -8,13 +8,16 @@
 mod check;
 mod fire;
 mod having;
+mod merge;
 mod result;
 mod rows;
 
 use crate::aggregate::FIELD_OPTIONS;
 use crate::key::KeyField;
 use crate::vrl::Program;
-use crate::window::{Bounds, Fields, MembersMaker, PanesMaker, SessionsMaker, State, Windows};
+use crate::window::{
+    Bounds, Fields, MembersMaker, PanesMaker, SessionsMaker, Sharing, State, Windows,
+};
 use azud_plan::component::{
     Change, Default, Demand, Example, Firing, OptionKind, OptionSpec, Port, Results as ResultsOf,
     Running, TransformFactory, TransformSpec,
@@ -302,6 +305,8 @@ struct SummarizeSpec {
     kept_under: u64,
     shape: Arc<Shape>,
     bounds: Bounds,
+    /// Whether somebody wants the parts behind the results.
+    shares: bool,
 }
 
 impl TransformSpec for SummarizeSpec {
@@ -328,6 +333,11 @@ impl TransformSpec for SummarizeSpec {
         Some(Arc::new(SummarizeSpec { windows, ..self.clone() }))
     }
 
+    fn giving_parts(&self) -> Option<Arc<dyn TransformSpec>> {
+        self.results.merging.as_ref()?;
+        Some(Arc::new(SummarizeSpec { shares: true, ..self.clone() }))
+    }
+
     fn build(&self) -> Running {
         let fields = self.takes.iter().map(|(condition, field)| RowField {
             condition: condition.as_ref().map(Program::runner),
@@ -344,11 +354,15 @@ impl TransformSpec for SummarizeSpec {
         let rows = Rows::new(self.group_by.clone(), fields.collect(), gathers, maker);
         let (windows, gathers) = (Arc::clone(&self.windows), Arc::clone(&self.gathers));
         let (shape, having, bounds) = (Arc::clone(&self.shape), self.having.clone(), self.bounds);
+        let sharing = self
+            .shares
+            .then(|| Sharing { by: self.kept_under, component: self.shape.component.clone() });
         let state = move || {
             let having = having.as_ref().map(Having::judge);
             let results = Results::new(Arc::clone(&shape), having);
             let (windows, gathers) = (Arc::clone(&windows), Arc::clone(&gathers));
-            Box::new(State::new(windows, gathers, bounds, results)) as _
+            let state = State::new(windows, gathers, bounds, results);
+            Box::new(state.sharing(sharing.clone())) as _
         };
         Running::Keyed { rows: Box::new(rows), state: Box::new(state) }
     }

@@ -196,6 +196,7 @@ impl KeyedStep {
             let (record, outlet, raises) = (&mut self.record, &mut self.outlet, self.raises);
             let mut emit = |told: Told, origin: Origin| {
                 record.begin_value(told.value, origin);
+                record.set_parts(told.parts);
                 if raises {
                     count_alert(record);
                 }

@@ -60,6 +60,7 @@ use crate::block::{Block, Frame, Peer};
 use crate::codec::json::{Flaw, check_end, scan_value};
 use crate::dead_letter::Fault;
 use crate::id::{SourceIndex, StreamId};
+use crate::parts::Parts;
 use crate::row::Place;
 use crate::time::EventTime;
 use bytes::Bytes;
@@ -105,6 +106,7 @@ pub struct Record {
     pub(crate) tree: Tree,
     journal: Journal,
     peers: Option<Arc<[Peer]>>,
+    parts: Option<Arc<Parts>>,
     origin: Origin,
 }
 
@@ -130,7 +132,8 @@ impl Record {
             raw: 0..0,
             peer: 0,
         };
-        Record { bytes: Bytes::new(), tree, journal: Journal::default(), peers: None, origin }
+        let (bytes, journal) = (Bytes::new(), Journal::default());
+        Record { bytes, tree, journal, peers: None, parts: None, origin }
     }
 
     /// Points the record at `frame` of `block`, without any field yet. All marks are void from then
@@ -178,6 +181,18 @@ impl Record {
     fn clear(&mut self) {
         self.tree.clear();
         self.journal.clear();
+        self.parts = None;
+    }
+
+    /// Gives what the window has gathered that it is a result of, in parts, if somebody asked for
+    /// it. No program sees it, and no encoder writes it.
+    pub fn parts(&self) -> Option<&Arc<Parts>> {
+        self.parts.as_ref()
+    }
+
+    /// Says what the window has gathered that it is a result of.
+    pub fn set_parts(&mut self, parts: Option<Arc<Parts>>) {
+        self.parts = parts;
     }
 
     /// Tells where the record comes from.

@@ -14,6 +14,7 @@
 //! nothing behind.
 
 mod early;
+mod merge;
 pub(crate) mod option;
 mod progress;
 mod sink;
@@ -22,6 +23,7 @@ mod template;
 mod transform;
 
 pub use early::{Demand, Early, Firing, Threshold};
+pub use merge::{Merge, Merged, Merging};
 pub use option::{
     Default, OptionKind, OptionSpec, Options, SINK_OPTIONS, SOURCE_OPTIONS, check_options,
     parse_duration, parse_field,
@@ -106,6 +108,8 @@ pub struct Results {
     pub kind: vrl::value::Kind,
     /// The fields that are numbers which only grow while a window is open.
     pub grows: Vec<vrl::path::OwnedValuePath>,
+    /// What puts several of them together, where they are as they were told.
+    pub merging: Option<Merging>,
 }
 
 impl Port {

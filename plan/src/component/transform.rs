@@ -5,6 +5,7 @@ use crate::diagnostic::{Checker, Span};
 use azud_event::alert::LoadedRule;
 use azud_event::dead_letter::Fault;
 use azud_event::id::Partitioner;
+use azud_event::parts::Parts;
 use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
@@ -91,6 +92,18 @@ pub trait TransformSpec: Send + Sync {
     /// Makes the same transform of one that knows what those want that read its results. `None`
     /// when that changes nothing.
     fn knowing(&self, _wanted: &Demand) -> Option<Arc<dyn TransformSpec>> {
+        None
+    }
+
+    /// Whether it wants the parts behind the results that feed it; `behind` says whether one does
+    /// that reads it.
+    fn wants_parts(&self, _behind: bool) -> bool {
+        false
+    }
+
+    /// Makes the same transform of one that gives with its results the parts behind them. `None`
+    /// when it cannot.
+    fn giving_parts(&self) -> Option<Arc<dyn TransformSpec>> {
         None
     }
 }
@@ -220,6 +233,8 @@ pub struct Told {
     pub event_time: EventTime,
     /// The record.
     pub value: vrl::value::Value,
+    /// What the window has gathered that it is a result of, if somebody asked for it.
+    pub parts: Option<Arc<Parts>>,
 }
 
 /// Whether an epoch is done with.

@@ -10,13 +10,22 @@ use std::sync::Arc;
 pub(super) fn carry(graph: &mut Graph<'_>, inputs: &[Vec<Input>]) {
     // What each component wants of what feeds it: readers come first here.
     let mut wants: Vec<Option<Demand>> = vec![None; graph.components.len()];
+    let mut wants_parts = vec![false; graph.components.len()];
     for index in graph.order.clone().into_iter().rev() {
-        let Some(spec) = transform(graph, index) else { continue };
-        let behind = of_readers(graph, inputs, index, &wants);
+        let Some(mut spec) = transform(graph, index) else { continue };
+        let readers = readers(graph, inputs, index);
+        let wanted: Vec<Demand> = readers.iter().filter_map(|it| wants[*it].clone()).collect();
+        let behind = (!wanted.is_empty()).then_some(Demand::Any(wanted));
+        let parts = readers.iter().any(|reader| wants_parts[*reader]);
         if let Some(knowing) = behind.as_ref().and_then(|wanted| spec.knowing(wanted)) {
-            graph.components[index].spec = Some(Spec::Transform(knowing));
+            spec = knowing;
+        }
+        if let Some(giving) = spec.giving_parts().filter(|_| parts) {
+            spec = giving;
         }
         wants[index] = spec.wants(behind.as_ref());
+        wants_parts[index] = spec.wants_parts(parts);
+        graph.components[index].spec = Some(Spec::Transform(spec));
     }
 }
 
@@ -27,18 +36,12 @@ fn transform(graph: &Graph<'_>, index: usize) -> Option<Arc<dyn TransformSpec>> 
     }
 }
 
-/// Puts together what those want that read the results of a component.
-fn of_readers(
-    graph: &Graph<'_>,
-    inputs: &[Vec<Input>],
-    index: usize,
-    wants: &[Option<Demand>],
-) -> Option<Demand> {
+/// Lists those that read the results of a component.
+fn readers(graph: &Graph<'_>, inputs: &[Vec<Input>], index: usize) -> Vec<usize> {
     let ports = graph.components[index].ports.as_deref().unwrap_or_default();
     let results = |input: &Input| {
         input.from == index && ports.get(input.port).is_some_and(|port| port.results.is_some())
     };
     let readers = inputs.iter().enumerate().filter(|(_, inputs)| inputs.iter().any(results));
-    let wanted: Vec<Demand> = readers.filter_map(|(reader, _)| wants[reader].clone()).collect();
-    (!wanted.is_empty()).then_some(Demand::Any(wanted))
+    readers.map(|(reader, _)| reader).collect()
 }

@@ -232,7 +232,8 @@ impl Sum {
     pub fn mean(&self) -> Value {
         match self.values {
             0 => Value::Null,
-            values => Value::from_f64_or_zero(self.sum.to_float() / values as f64 / UNITS as f64),
+            // Divided once, it is rounded once, as long as the product is exact.
+            values => Value::from_f64_or_zero(self.sum.to_float() / (values as f64 * UNITS as f64)),
         }
     }
 

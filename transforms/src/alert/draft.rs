@@ -130,8 +130,14 @@ pub fn place_bytes(place: &Place) -> [u8; 40] {
 
 /// Gives the fields of an event as far as they fit; `_cut` counts those that do not.
 fn fields_of(record: &Record) -> BTreeMap<String, serde_json::Value> {
-    let Value::Object(members) = record.to_value() else { return BTreeMap::new() };
-    let (mut fields, mut bytes, mut cut) = (BTreeMap::new(), 0, 0_u64);
+    fit(record.to_value(), 0)
+}
+
+/// Gives the members of an object as far as they fit; `_cut` counts those that do not, beside
+/// `cut` others.
+pub fn fit(object: Value, mut cut: u64) -> BTreeMap<String, serde_json::Value> {
+    let Value::Object(members) = object else { return BTreeMap::new() };
+    let (mut fields, mut bytes) = (BTreeMap::new(), 0);
     for (name, value) in members {
         let value = serde_json::to_value(value).unwrap_or_default();
         let size = name.len() + value.to_string().len();

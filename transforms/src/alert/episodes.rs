@@ -16,8 +16,10 @@
 //!
 //! - Which episodes there are, and what each says, is a function of the last revisions of the
 //!   windows alone. Only ids and the number of revisions depend on what was told when.
-//! - An episode says what its *decisive* window says: the most severe, of several the one with the
-//!   most events, then the last.
+//! - An episode is as severe as its *decisive* window: the most severe, of several the one with the
+//!   most events, then the last. Its fields, its count and its title are those of the records of
+//!   all its windows, each counted once; where the parts of some are not known, those of the
+//!   decisive one.
 //! - An episode is resolved while a window behind all of its own, which has closed, says so
 //!   (`resolve_when`), or once it has been silent for long enough.
 //! - A revision goes out only if something that people see has changed; the first, a worse
@@ -25,7 +27,9 @@
 //! - Nothing is forgotten while a window may still be amended.
 
 use super::rule::Head;
+use super::shares::Pool;
 use super::sighting::{Seen, Sighting};
+use super::union::Union;
 use azud_event::alert::{Alert, Completeness, Entity, Severity};
 use azud_event::id::Id;
 use azud_event::row::Row;
@@ -44,7 +48,7 @@ pub const SETTLE: Duration = Duration::from_secs(5);
 const EVIDENCE_MAX: usize = 6;
 
 /// The version of snapshots, their first byte.
-const SNAPSHOT_VERSION: u8 = 2;
+const SNAPSHOT_VERSION: u8 = 3;
 
 /// How windows become episodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +63,15 @@ pub struct Rules {
     pub amended_for: Duration,
     /// How many windows a key group may hold.
     pub windows_max: usize,
+    /// How much a key group may hold of the parts of windows, in bytes.
+    pub parts_max: usize,
 }
 
 /// The episodes of one key group.
 pub struct Episodes {
     head: Arc<Head>,
     rules: Rules,
+    union: Option<Arc<Union>>,
     kept: Kept,
 }
 
@@ -82,6 +89,8 @@ struct Kept {
 struct OfKey {
     /// The windows, by start, end and id: what the last revision says.
     windows: Vec<Sighting>,
+    /// The parts of these windows.
+    pool: Pool,
     /// Where windows lie, or lay, of which a revision came that was not looked at yet. Between
     /// epochs there is none.
     #[serde(skip)]
@@ -139,9 +148,9 @@ struct Run<'a> {
 }
 
 impl Episodes {
-    /// Begins without any.
-    pub fn new(head: Arc<Head>, rules: Rules) -> Self {
-        Episodes { head, rules, kept: Kept::default() }
+    /// Begins without any; `union` makes what they say of several windows together.
+    pub fn new(head: Arc<Head>, rules: Rules, union: Option<Arc<Union>>) -> Self {
+        Episodes { head, rules, union, kept: Kept::default() }
     }
 
     /// Gives what is known of a key, and where it stands in the order of keys.
@@ -202,6 +211,33 @@ impl Episodes {
             );
         }
     }
+
+    /// Lets parts of windows go until the bound holds, those of the keys first whose last window
+    /// ended first. Their alerts stay, and say what their decisive windows say.
+    fn let_parts_go(&mut self) {
+        let keys = &mut self.kept.keys;
+        let mut left: usize = keys.iter().map(|(_, of_key)| of_key.pool.bytes()).sum();
+        if left <= self.rules.parts_max {
+            return;
+        }
+        let last = |of_key: &OfKey| of_key.windows.last().map(|window| window.end);
+        let mut by_age: Vec<_> =
+            (0..).zip(keys.iter()).map(|(at, (_, of_key))| (last(of_key), at)).collect();
+        by_age.sort_unstable();
+        for (_, at) in by_age {
+            if left <= self.rules.parts_max {
+                break;
+            }
+            let OfKey { windows, pool, .. } = &mut keys[at].1;
+            left -= std::mem::take(pool).bytes();
+            windows.iter_mut().for_each(|window| window.shares = None);
+        }
+        tracing::warn!(
+            rule = %self.head.rule.id,
+            "there is more behind the rule's windows than it may hold; some alerts say what their \
+             most severe window says"
+        );
+    }
 }
 
 impl KeyedState for Episodes {
@@ -216,8 +252,9 @@ impl KeyedState for Episodes {
             self.add(row);
             touched.insert(row.key.clone());
         }
-        let Episodes { head, rules, kept } = self;
-        let telling = Telling { head, rules, clock, evicted: kept.evicted };
+        let Episodes { head, rules, union, kept } = self;
+        let (union, evicted) = (union.as_deref(), kept.evicted);
+        let telling = Telling { head, rules, union, clock, evicted };
         for (key, of_key) in &mut kept.keys {
             if touched.contains(key) || of_key.is_due(rules, clock) {
                 of_key.tell(key, &telling, tell);
@@ -226,6 +263,7 @@ impl KeyedState for Episodes {
         }
         kept.keys.retain(|(_, of_key)| !of_key.is_empty());
         self.evict();
+        self.let_parts_go();
         Progress::Done
     }
 
@@ -266,18 +304,23 @@ impl KeyedState for Episodes {
 struct Telling<'a> {
     head: &'a Head,
     rules: &'a Rules,
+    union: Option<&'a Union>,
     clock: &'a EpochClock,
     evicted: u64,
 }
 
 impl OfKey {
     /// Notes a revision, unless a later one is known; gives by how many windows there are more.
-    fn add(&mut self, sighting: Sighting) -> usize {
+    fn add(&mut self, mut sighting: Sighting) -> usize {
         let known = self.windows.iter().position(|known| known.id == sighting.id);
         if known.is_some_and(|known| self.windows[known].revision >= sighting.revision) {
             return 0;
         }
         let before = known.map(|known| self.windows.remove(known));
+        self.pool.add(&mut sighting);
+        if let Some(before) = &before {
+            self.pool.remove(before);
+        }
         self.changed.extend(before.as_ref().map(|before| (before.start, before.end)));
         self.changed.push((sighting.start, sighting.end));
         let place = |known: &Sighting| {
@@ -290,7 +333,7 @@ impl OfKey {
 
     /// Tells what has changed.
     fn tell(&mut self, key: &[u8], telling: &Telling<'_>, tell: &mut dyn FnMut(Told)) {
-        let OfKey { windows, changed, episodes, gone } = self;
+        let OfKey { windows, pool, changed, episodes, gone } = self;
         let runs = runs(windows, telling.rules);
         let mut left = std::mem::take(episodes);
         for run in &runs {
@@ -311,7 +354,7 @@ impl OfKey {
             }
             episode.of = telling.rules.of(run);
             (episode.start, episode.end) = (run.start, run.end);
-            episode.tell(key, (run, changed), telling, tell);
+            episode.tell(key, (run, pool, changed), telling, tell);
             episodes.push(episode);
         }
         for empty in left {
@@ -335,10 +378,15 @@ impl OfKey {
             .extract_if(.., |episode| over(episode.end) && !episode.waits)
             .map(|episode| (episode.start, episode.end))
             .collect();
+        let pool = &mut self.pool;
         self.windows.retain(|window| {
             let of_done =
                 done.iter().any(|(start, end)| window.start >= *start && window.end <= *end);
-            !(of_done || window.seen.is_none() && over(window.end))
+            let stays = !(of_done || window.seen.is_none() && over(window.end));
+            if !stays {
+                pool.remove(window);
+            }
+            stays
         });
         self.gone.retain(|gone| !over(gone.end));
         before - self.windows.len()
@@ -444,6 +492,21 @@ impl Run<'_> {
         let decisive = self.windows.iter().max_by_key(rank);
         decisive.expect("a run begins with a window").1
     }
+
+    /// Gives the title, the fields and the count: of all records, if they can be put together.
+    fn say(
+        &self,
+        pool: &Pool,
+        union: Option<&Union>,
+    ) -> (String, BTreeMap<String, serde_json::Value>, u64) {
+        let decisive = self.decisive();
+        let span = (self.start, self.end);
+        let title = || decisive.draft.title.clone();
+        match union.and_then(|union| union.say(pool, &self.windows, decisive, span)) {
+            Some(said) => (said.title.unwrap_or_else(title), said.fields, said.event_count),
+            None => (title(), decisive.draft.fields.clone(), decisive.event_count),
+        }
+    }
 }
 
 impl Episode {
@@ -470,7 +533,7 @@ impl Episode {
     fn tell(
         &mut self,
         key: &[u8],
-        (run, changed): (&Run<'_>, bool),
+        (run, pool, changed): (&Run<'_>, &Pool, bool),
         telling: &Telling<'_>,
         tell: &mut dyn FnMut(Told),
     ) {
@@ -486,7 +549,14 @@ impl Episode {
         if self.told.is_some() && !self.waits && !changed && was_resolved == resolved {
             return;
         }
-        let mut alert = self.alert(key, run, telling);
+        let settled = clock.now >= self.told_at.saturating_add(SETTLE) || ended;
+        let worst = run.decisive().draft.severity;
+        if self.told.is_some_and(|(severity, _)| worst <= severity) && !ends && !settled {
+            // What it says by then is put together then.
+            self.waits = true;
+            return;
+        }
+        let mut alert = self.alert(key, (run, pool), telling);
         let seen = digest(&alert);
         let change = match self.told {
             None => "raised",
@@ -498,11 +568,6 @@ impl Episode {
             }
             Some(_) => "amended",
         };
-        let settled = clock.now >= self.told_at.saturating_add(SETTLE) || ended;
-        if change == "amended" && !settled {
-            self.waits = true;
-            return;
-        }
         self.revision += 1;
         self.told_at = clock.now;
         self.told = Some((alert.severity, seen));
@@ -511,14 +576,15 @@ impl Episode {
         alert.revision = self.revision;
         alert.change = change.to_owned();
         let value = telling.head.to_value(&alert);
-        tell(Told { port: 0, event_time: alert.last_event_at, value });
+        tell(Told { port: 0, event_time: alert.last_event_at, value, parts: None });
     }
 
     /// Makes the alert as it is now, but for what tells its revision.
-    fn alert(&self, key: &[u8], run: &Run<'_>, telling: &Telling<'_>) -> Alert {
+    fn alert(&self, key: &[u8], (run, pool): (&Run<'_>, &Pool), telling: &Telling<'_>) -> Alert {
         let (head, clock) = (telling.head, telling.clock);
         let decisive = run.decisive();
         let draft = &decisive.draft;
+        let (title, fields, event_count) = run.say(pool, telling.union);
         let anchor = self.anchor.nanoseconds().to_le_bytes();
         let all = || run.windows.iter().map(|(_, seen)| seen);
         let entities: BTreeSet<Entity> =
@@ -528,9 +594,9 @@ impl Episode {
         let state = if self.resolved_at.is_some() { "resolved" } else { "firing" };
         Alert {
             state: state.to_owned(),
-            title: draft.title.clone(),
+            title,
             key: draft.key.clone(),
-            fields: draft.fields.clone(),
+            fields,
             window: Some(serde_json::json!({
                 "start": run.start.to_rfc3339(),
                 "end": run.end.to_rfc3339(),
@@ -538,7 +604,7 @@ impl Episode {
             })),
             first_event_at: all().map(|seen| seen.first_event_at).min().unwrap_or(run.start),
             last_event_at: all().map(|seen| seen.last_event_at).max().unwrap_or(run.end),
-            event_count: decisive.event_count,
+            event_count,
             raised_at: self.raised_at,
             resolved_at: self.resolved_at,
             delay_ms: i64::try_from(clock.now.since(draft.received_at).as_millis()).ok(),
@@ -581,7 +647,7 @@ impl Episode {
             ..head.alert(&[key, &anchor], severity, clock.now)
         };
         let value = head.to_value(&alert);
-        tell(Told { port: 0, event_time: self.end, value });
+        tell(Told { port: 0, event_time: self.end, value, parts: None });
         let (anchor, end) = (self.anchor, self.end);
         Some(Gone { anchor, end, revision: self.revision + 1 })
     }

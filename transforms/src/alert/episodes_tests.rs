@@ -1,10 +1,16 @@
 use super::*;
 use crate::alert::draft::Draft;
+use crate::alert::shares::{Share, Shares};
 use azud_event::alert::{Evidence, Rule};
 use azud_event::id::{KeyGroup, StreamId};
 use azud_event::row::Place;
+use azud_plan::component::{Merge, Merged, Merging, Template};
+use azud_plan::diagnostic::Checker;
+use azud_plan::document::{Document, Node};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use vrl::owned_value_path;
+use vrl::value::Value;
 
 const MINUTE: i64 = 60;
 
@@ -20,12 +26,62 @@ fn rules() -> Rules {
         resolve_after: minutes(10),
         amended_for: minutes(60),
         windows_max: 10_000,
+        parts_max: 1 << 20,
     }
 }
 
 fn episodes(rules: Rules) -> Episodes {
     let rule = Rule { id: "rule".to_owned(), ..Rule::default() };
-    Episodes::new(Arc::new(Head { rule, description: None, mode: "active" }), rules)
+    let head = Arc::new(Head { rule, description: None, mode: "active" });
+    Episodes::new(head, rules, Some(union()))
+}
+
+/// Takes parts that are lists of numbers of records, and adds up how many they are: what comes
+/// twice is counted twice.
+#[derive(Debug)]
+struct Adding;
+
+const BY: u64 = 7;
+
+impl Merge for Adding {
+    fn by(&self) -> u64 {
+        BY
+    }
+
+    fn merge(&self, parts: &[&[u8]]) -> Option<Merged> {
+        let event_count = parts.iter().map(|part| part.len() as u64).sum();
+        let failures = Value::Integer(event_count as i64);
+        let fields = vec![(owned_value_path!("failures"), failures)];
+        Some(Merged { event_count, span: None, fields })
+    }
+}
+
+fn union() -> Arc<Union> {
+    let mut checker = Checker::default();
+    let document = Document::parse(0, "a = '{{ failures }} of {{ name }}'", &mut checker).unwrap();
+    let title = document.root.node("a").and_then(Node::as_text).unwrap();
+    let title = Template::parse(title, &mut checker);
+    Arc::new(Union { merging: Merging::new(Adding), title })
+}
+
+/// Gives the records of a minute, as they are known at a step: later there may be more.
+fn records(minute: i64, step: usize) -> Vec<u8> {
+    let more = (0..=step).filter(|at| (at + minute as usize).is_multiple_of(5)).count();
+    (0..(minute as usize % 4 + more) as u8).collect()
+}
+
+/// Gives a result with the parts that it came of, one for each minute that has records.
+fn with_parts(row: Row, step: usize) -> Row {
+    let mut sighting: Sighting = serde_json::from_slice(&row.payload).unwrap();
+    let Some(seen) = &mut sighting.seen else { return row };
+    seen.named = Some(serde_json::json!({ "name": "eve", "failures": 0 }));
+    let start = sighting.start.nanoseconds() / 1_000_000_000 / MINUTE;
+    let parts = (start..start + 10).map(|minute| (minute, records(minute, step)));
+    let parts = parts.filter(|(_, records)| !records.is_empty());
+    let parts = parts.map(|(minute, records)| Share(minute, records.len() as u64, records));
+    let of = Id::of(&[&row.key]);
+    sighting.shares = Some(Shares { by: BY, of, parts: parts.collect() });
+    Row { payload: serde_json::to_vec(&sighting).unwrap(), ..row }
 }
 
 /// A result of a window of ten minutes: its start in minutes, its revision, and the events counted
@@ -66,6 +122,7 @@ fn seen(start: i64, events: u64) -> Seen {
         evidence: Vec::new(),
         late_events: 0,
         keys_evicted: 0,
+        named: None,
     }
 }
 
@@ -79,6 +136,7 @@ fn row(position: u64, key: u8, result: &Result) -> Row {
         end: time((start + 10) * MINUTE),
         seen: events.map(|events| Box::new(seen(start, events))),
         calms,
+        shares: None,
     };
     row_of(position, key, &sighting)
 }
@@ -100,6 +158,7 @@ fn session(id: &str, revision: u64, (start, end): (i64, i64), events: Option<u64
         end: time(end * MINUTE),
         seen: events.map(|events| Box::new(seen(start, events))),
         calms: false,
+        shares: None,
     };
     row_of(revision, 0, &sighting)
 }
@@ -305,33 +364,117 @@ fn windows_are_bounded_and_the_oldest_key_leaves() {
     assert_eq!(state.kept.keys[0].0, [2]);
 }
 
+#[test]
+fn an_episode_says_what_all_its_records_say_each_once() {
+    let mut state = episodes(rules());
+    let first = epoch(&mut state, &[with_parts(row(1, 0, &result(0, 1, 20)), 0)], 600, 600);
+    assert_eq!((first[0].title.as_str(), first[0].event_count), ("20 events", 20));
+    let worse = with_parts(row(2, 0, &result(5, 1, 60)), 0);
+    let both = epoch(&mut state, &[worse], 610, 900);
+    let all: usize = (0..15).map(|minute| records(minute, 0).len()).sum();
+    let said = |alert: &Alert| (alert.event_count, alert.fields["failures"].as_u64());
+    assert_eq!(said(&both[0]), (all as u64, Some(all as u64)));
+    assert_eq!(both[0].title, format!("{all} of eve"));
+    assert_eq!(both[0].severity, Severity::Critical);
+    // One whose parts are not known says what it is alone, and so do all that it touches.
+    let third = epoch(&mut state, &[row(3, 0, &result(9, 1, 30))], 620, 1_200);
+    assert_eq!((said(&third[0]), third[0].title.as_str()), ((60, Some(60)), "60 events"));
+    let known = epoch(&mut state, &[with_parts(row(4, 0, &result(9, 2, 30)), 0)], 630, 1_200);
+    let all: usize = (0..19).map(|minute| records(minute, 0).len()).sum();
+    assert_eq!(said(&known[0]).0, all as u64);
+}
+
+#[test]
+fn parts_of_others_are_not_put_together() {
+    let mut state = episodes(rules());
+    let stranger = |row: Row| {
+        let mut sighting: Sighting = serde_json::from_slice(&row.payload).unwrap();
+        sighting.shares.as_mut().unwrap().by = BY + 1;
+        Row { payload: serde_json::to_vec(&sighting).unwrap(), ..row }
+    };
+    let rows = [
+        with_parts(row(1, 0, &result(0, 1, 20)), 0),
+        stranger(with_parts(row(2, 0, &result(5, 1, 30)), 0)),
+    ];
+    assert_eq!(epoch(&mut state, &rows, 900, 900)[0].event_count, 30);
+}
+
+#[test]
+fn parts_are_bounded_and_those_of_the_oldest_key_leave() {
+    let rows: Vec<Row> = (0..8_u64)
+        .map(|n| {
+            let (key, start) = ((n / 4) as u8, (n / 4 * 30 + n % 4) as i64);
+            with_parts(row(n, key, &result(start, 1, 20)), 0)
+        })
+        .collect();
+    let mut whole = episodes(rules());
+    epoch(&mut whole, &rows, 9_000, 600);
+    let bytes: Vec<usize> = whole.kept.keys.iter().map(|(_, of_key)| of_key.pool.bytes()).collect();
+    assert!(bytes[0] > 1_000 && bytes[1] > 1_000, "{bytes:?}");
+    let mut state = episodes(Rules { parts_max: bytes[0] + bytes[1] - 1, ..rules() });
+    let told = epoch(&mut state, &rows, 9_000, 600);
+    assert_eq!(told.len(), 2);
+    let left: Vec<usize> = state.kept.keys.iter().map(|(_, of_key)| of_key.pool.bytes()).collect();
+    assert_eq!(left, [0, bytes[1]]);
+    assert_eq!((state.kept.windows, state.kept.evicted), (8, 0));
+    // The alert of the older goes on, and says what its decisive window says.
+    let more = epoch(&mut state, &[with_parts(row(9, 0, &result(4, 1, 40)), 0)], 9_010, 600);
+    assert_eq!((more[0].change.as_str(), more[0].event_count), ("amended", 40));
+    // What is over takes its parts with it.
+    epoch(&mut state, &[], 9_020, 200 * MINUTE);
+    assert!(state.kept.keys.is_empty());
+}
+
 /// How an alert ends, but for what tells how it came there: key, start, end, events, windows, and
 /// whether it is resolved.
 type End = (u8, i64, i64, u64, usize, bool);
 
+/// Whether the result of a step comes without parts.
+fn is_bare(bare: u64, step: usize) -> bool {
+    bare >> (step % 64) & 1 == 1
+}
+
 /// The naive model: the last revision of each window, sorted, those that touch together; resolved
-/// by silence or by a window behind them, if event time has come so far.
-fn model(results: &[(u8, Result)], minute: i64) -> Vec<End> {
-    let mut last: BTreeMap<(u8, i64), &Result> = BTreeMap::new();
-    for (key, result) in results {
-        let known = last.entry((*key, result.start)).or_insert(result);
-        if known.revision < result.revision {
-            *known = result;
+/// by silence or by a window behind them, if event time has come so far. There are as many events
+/// as records in the union of the windows; of one window, or if some has no parts, as in the one
+/// with the most.
+fn model(results: &[(u8, Result)], bare: u64, minute: i64) -> Vec<End> {
+    let mut last: BTreeMap<(u8, i64), (usize, &Result)> = BTreeMap::new();
+    for (step, (key, result)) in results.iter().enumerate() {
+        let known = last.entry((*key, result.start)).or_insert((step, result));
+        if known.1.revision < result.revision {
+            *known = (step, result);
         }
     }
     let mut ends: Vec<End> = Vec::new();
-    for ((key, start), result) in &last {
+    let mut unions: Vec<Option<BTreeSet<(i64, u8)>>> = Vec::new();
+    for ((key, start), (step, result)) in &last {
         let (key, start) = (*key, *start);
         let Some(events) = result.events else { continue };
         match ends.last_mut() {
             Some(end) if end.0 == key && start <= end.2 => {
                 (end.2, end.3, end.4) = (start + 10, end.3.max(events), end.4 + 1);
             }
-            _ => ends.push((key, start, start + 10, events, 1, false)),
+            _ => {
+                ends.push((key, start, start + 10, events, 1, false));
+                unions.push(Some(BTreeSet::new()));
+            }
+        }
+        let of = |minute| records(minute, *step).into_iter().map(move |record| (minute, record));
+        let union = unions.last_mut().unwrap();
+        match union {
+            Some(_) if is_bare(bare, *step) => *union = None,
+            Some(union) => union.extend((start..start + 10).flat_map(of)),
+            None => {}
+        }
+    }
+    for (end, union) in ends.iter_mut().zip(unions) {
+        if let Some(union) = union.filter(|_| end.4 > 1) {
+            end.3 = union.len() as u64;
         }
     }
     for (key, _, end, .., resolved) in &mut ends {
-        let resolves = |((of, start), result): (&(u8, i64), &&Result)| {
+        let resolves = |((of, start), (_, result)): (&(u8, i64), &(usize, &Result))| {
             let closes = *start + 10;
             of == key && result.calms && closes > *end && closes <= minute
         };
@@ -361,10 +504,13 @@ proptest! {
     fn they_end_as_the_model_says_whatever_the_epochs(
         results in results(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
-        minute in 10..60i64, further in 0..11i64,
+        minute in 10..60i64, further in 0..11i64, bare in prop_oneof![Just(0), any::<u64>()],
     ) {
-        let rows: Vec<_> =
-            (0..).zip(&results).map(|(at, (key, result))| row(at, *key, result)).collect();
+        let row = |(at, (key, result)): (usize, &(u8, Result))| {
+            let row = row(at as u64, *key, result);
+            if is_bare(bare, at) { row } else { with_parts(row, at) }
+        };
+        let rows: Vec<_> = results.iter().enumerate().map(row).collect();
         let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(rows.len())).collect();
         ends.push(rows.len());
         ends.sort_unstable();
@@ -395,6 +541,7 @@ proptest! {
             let mut again = episodes(rules());
             again.restore(&state.snapshot()).unwrap();
             prop_assert_eq!(again.snapshot(), state.snapshot());
+            prop_assert_eq!(&again.kept, &state.kept);
             state = again;
             of_key(&mut state, &[], now, minute);
             now += 60;
@@ -416,6 +563,6 @@ proptest! {
             })
             .collect();
         told.sort_unstable();
-        prop_assert_eq!(told, model(&results, minute));
+        prop_assert_eq!(told, model(&results, bare, minute));
     }
 }

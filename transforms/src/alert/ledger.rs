@@ -216,7 +216,8 @@ impl KeyedState for Ledger {
         for identity in &touched {
             if let Some(alert) = self.tell(identity, clock) {
                 let event_time = alert.last_event_at;
-                tell(Told { port: 0, event_time, value: self.head.to_value(&alert) });
+                let value = self.head.to_value(&alert);
+                tell(Told { port: 0, event_time, value, parts: None });
             }
         }
         self.evict();

@@ -5,6 +5,7 @@
 //! revision but a first one that does not hold and resolves nothing.
 
 use super::draft::{Draft, Drafter};
+use super::shares::Shares;
 use crate::key;
 use crate::revised::revision_of;
 use crate::summarize::RESERVED;
@@ -15,11 +16,11 @@ use azud_event::dead_letter::{Fault, Reason};
 use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
-use azud_plan::component::{RowContext, RowMaker, Taken};
+use azud_plan::component::{RowContext, RowMaker, Taken, Template};
 use serde::{Deserialize, Serialize};
 use vrl::owned_value_path;
 use vrl::path::OwnedValuePath;
-use vrl::value::Value;
+use vrl::value::{ObjectMap, Value};
 
 /// A revision of a window's result, as far as alerts go by it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,8 @@ pub struct Sighting {
     pub seen: Option<Box<Seen>>,
     /// Whether it resolves alerts of windows before it.
     pub calms: bool,
+    /// What it has gathered, in parts, if it is a reason for an alert and somebody gave them.
+    pub shares: Option<Shares>,
 }
 
 /// What an alert says of a window.
@@ -57,20 +60,36 @@ pub struct Seen {
     pub late_events: u64,
     /// How many keys a bound made the step forget.
     pub keys_evicted: u64,
+    /// What the title names of the result, where it may be filled anew.
+    pub named: Option<serde_json::Value>,
 }
 
 /// Makes rows of results.
 pub struct Sighter {
     drafter: Drafter,
     resolve_when: Option<Runner>,
+    /// Whether parts are taken.
+    shares: bool,
     rows: Vec<Row>,
 }
 
 impl Sighter {
     /// Makes rows by what `drafter` says of a result; one of which `resolve_when` holds, and which
-    /// is no reason for an alert, resolves those before it.
-    pub fn new(drafter: Drafter, resolve_when: Option<Runner>) -> Self {
-        Sighter { drafter, resolve_when, rows: Vec::new() }
+    /// is no reason for an alert, resolves those before it. With `shares` it takes the parts that
+    /// results came of.
+    pub fn new(drafter: Drafter, resolve_when: Option<Runner>, shares: bool) -> Self {
+        Sighter { drafter, resolve_when, shares, rows: Vec::new() }
+    }
+
+    /// Gives what the title names of a result.
+    fn named(&self, record: &Record) -> serde_json::Value {
+        let mut named = Value::Object(ObjectMap::new());
+        for path in self.drafter.title.iter().flat_map(Template::fields) {
+            if let Some(value) = record.get(path) {
+                named.insert(path, value.clone());
+            }
+        }
+        serde_json::to_value(named).unwrap_or_default()
     }
 
     fn sight(&mut self, record: &Record) -> Result<Sighting, Fault> {
@@ -103,6 +122,9 @@ impl Sighter {
             Some(resolve_when) if draft.is_none() && !withdrawn => resolve_when.holds(record)?,
             _ => false,
         };
+        let parts = record.parts().filter(|_| self.shares && draft.is_some());
+        let shares = parts.map(|parts| Shares::of(parts.as_ref()));
+        let named = shares.is_some().then(|| self.named(record));
         let seen = draft.map(|mut draft| {
             // What is said of the result and not of what was counted stands elsewhere in an alert.
             draft.fields.retain(|name, _| !RESERVED.contains(&name.as_str()));
@@ -114,9 +136,10 @@ impl Sighter {
                 evidence: evidence(record),
                 late_events: count(&owned_value_path!("completeness", "late_events")),
                 keys_evicted: count(&owned_value_path!("completeness", "keys_evicted")),
+                named,
             })
         });
-        Ok(Sighting { id, superseded_by, revision, start, end, seen, calms })
+        Ok(Sighting { id, superseded_by, revision, start, end, seen, calms, shares })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::fire::Fire;
 use super::having::Having;
+use super::merge::Merger;
 use super::result::{RESERVED, ResultField, Shape};
 use super::{KEYS_PER_GROUP_MIN, SummarizeSpec};
 use crate::aggregate::Aggregate;
@@ -14,7 +15,7 @@ use crate::window::{
 };
 use crate::wording;
 use azud_event::id::KEY_GROUPS;
-use azud_plan::component::{Kind, Options, Results, TransformSpec, parse_field};
+use azud_plan::component::{Kind, Merging, Options, Results, TransformSpec, parse_field};
 use azud_plan::diagnostic::{Checker, Diagnostic, Span, codes};
 use azud_plan::document::Text;
 use std::sync::Arc;
@@ -55,22 +56,30 @@ pub fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Tra
     let max_keys = usize::try_from(options.integer("max_keys")?).ok()?;
     let max_bytes = usize::try_from(options.bytes("max_bytes")?).ok()?;
     let max_disk_bytes = options.bytes("max_disk_bytes")?;
+    let kept_under = wording::shape(options, &["fields", "group_by", "window"]);
+    let gathers = Fields { fields: aggregates.collect(), evidence };
+    let shape = Arc::new(shape);
+    let mut results = results_of(options, &keys, &shape, &fire)?;
+    // A result that others are made of is revised: what was in a pane need not be in it later.
+    results.merging = (!over_results)
+        .then(|| Merging::new(Merger::new(kept_under, &gathers, Arc::clone(&shape))));
     Some(Box::new(SummarizeSpec {
-        gathers: Arc::new(Fields { fields: aggregates.collect(), evidence }),
+        gathers: Arc::new(gathers),
         takes: fields.into_iter().map(|field| (field.condition, field.field)).collect(),
         having,
         over_results,
         windows: Arc::new(windows),
-        results: results_of(options, &keys, &shape, &fire)?,
+        results,
         fire,
-        kept_under: wording::shape(options, &["fields", "group_by", "window"]),
-        shape: Arc::new(shape),
+        kept_under,
+        shape,
         group_by: keys,
         bounds: Bounds {
             keys: max_keys.div_ceil(KEY_GROUPS).max(KEYS_PER_GROUP_MIN),
             bytes: max_bytes / KEY_GROUPS,
             closed_bytes: max_disk_bytes / KEY_GROUPS as u64,
         },
+        shares: false,
     }))
 }
 
@@ -93,6 +102,7 @@ fn results_of(
             .saturating_add(gap),
         kind: shape.result_kind(),
         grows: fire.paths(),
+        merging: None,
     })
 }
 

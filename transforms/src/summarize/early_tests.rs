@@ -16,7 +16,7 @@ fn carried(head: &str, rule: &str) -> (Box<dyn TransformSpec>, Box<dyn Transform
 }
 
 /// Gives what a rule behind has told.
-fn alerts(ruled: &mut Behind) -> Vec<Alert> {
+pub(super) fn alerts(ruled: &mut Behind) -> Vec<Alert> {
     let told = std::mem::take(&mut ruled.run.told);
     told.iter()
         .map(|told| serde_json::from_value(serde_json::to_value(&told.value).unwrap()).unwrap())
@@ -30,6 +30,9 @@ fn ends(
     rule: &dyn TransformSpec,
     (events, feeding): &(Vec<Event>, Feeding),
 ) -> (BTreeSet<String>, usize) {
+    // Every window is told with its parts, as a plan would have it.
+    let giving = windows.giving_parts().filter(|_| rule.wants_parts(false));
+    let windows = giving.as_deref().unwrap_or(windows);
     let (mut ruled, mut early) = (Behind::new(rule), 0);
     feed_into(windows, events, feeding, &mut |told, watermark| {
         early += usize::from(told.iter().any(|told| told.event_time > watermark));

@@ -91,12 +91,12 @@ fn fed(seconds: i64) -> impl Strategy<Value = (Vec<Event>, Feeding)> {
 
 type States = BTreeMap<u8, Box<dyn KeyedState>>;
 
+/// What was put away, by key and number.
+type Entries = BTreeMap<(Vec<u8>, i64), Vec<u8>>;
+
 /// An archive in memory, of one key group.
 #[derive(Clone, Default)]
 struct PutAway(Arc<Mutex<Entries>>);
-
-/// By key and number.
-type Entries = BTreeMap<(Vec<u8>, i64), Vec<u8>>;
 
 impl Archive for PutAway {
     fn read(
@@ -208,6 +208,7 @@ impl Behind {
         let context = RowContext { partitioner: Partitioner::new([7; 16]), late_before };
         for (index, told) in (0..).zip(told) {
             let mut record = record_of(told.value.clone());
+            record.set_parts(told.parts.clone());
             let origin = record.origin_mut();
             origin.event_time = Some(told.event_time);
             (origin.position, origin.index) = (self.epoch, index);
@@ -227,6 +228,9 @@ impl Behind {
 #[cfg(test)]
 #[path = "early_tests.rs"]
 mod early;
+#[cfg(test)]
+#[path = "merge_tests.rs"]
+mod merge;
 #[cfg(test)]
 #[path = "nested_tests.rs"]
 mod nested;

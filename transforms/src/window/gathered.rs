@@ -145,6 +145,15 @@ impl Gathered {
 
     /// Appends its canonical form.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_with(self.kept.as_deref(), out);
+    }
+
+    /// Appends the same, but without the records that were kept as they came.
+    pub fn encode_without_records(&self, out: &mut Vec<u8>) {
+        self.encode_with(None, out);
+    }
+
+    fn encode_with(&self, kept: Option<&Kept>, out: &mut Vec<u8>) {
         code::push_number(self.count, out);
         if self.count == 0 {
             return;
@@ -154,7 +163,7 @@ impl Gathered {
         let span = self.last.nanoseconds().wrapping_sub(self.first.nanoseconds()) as u64;
         code::push_number(span, out);
         self.partials.iter().for_each(|partial| partial.encode(out));
-        match &self.kept {
+        match kept {
             Some(kept) => [&kept.first, &kept.last].iter().for_each(|kept| push_kept(kept, out)),
             None => out.extend([0, 0]),
         }

@@ -225,6 +225,19 @@ impl Windows {
         }
     }
 
+    /// Lists the parts of what a window has gathered, by number.
+    pub fn each_part(&self, held: &Held, ready: &Ready, each: &mut dyn FnMut(i64, &Gathered)) {
+        match (self, &held.spans, ready) {
+            (Windows::Panes(windows), Spans::Panes(key), Ready::Pane(number, _)) => {
+                windows.each_part(key, *number, each);
+            }
+            (Windows::Sessions(windows), Spans::Sessions(key), Ready::Session(session)) => {
+                windows.each_part(key, session, each);
+            }
+            _ => {}
+        }
+    }
+
     /// Whether a window that holds no record is told.
     pub fn tells_empty(&self) -> bool {
         matches!(self, Windows::Panes(windows) if windows.tells_empty())

@@ -319,6 +319,11 @@ impl Panes {
         }
     }
 
+    /// Lists the panes of a window.
+    pub fn each_part(&self, key: &KeyPanes, number: i64, each: &mut dyn FnMut(i64, &Gathered)) {
+        key.panes.range(self.grid.panes(number)).for_each(|(pane, gathered)| each(pane, gathered));
+    }
+
     /// Whether a window that holds no record is told.
     pub fn tells_empty(&self) -> bool {
         self.empty

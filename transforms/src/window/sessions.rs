@@ -306,6 +306,17 @@ impl Sessions {
         Some(all)
     }
 
+    /// Lists the segments of a session, by when they begin.
+    pub fn each_part(
+        &self,
+        key: &KeySessions,
+        session: &Session,
+        each: &mut dyn FnMut(i64, &Gathered),
+    ) {
+        let segments = key.segments.range(session.window.start..=session.last);
+        segments.for_each(|(start, segment)| each(start.nanoseconds(), &segment.gathered));
+    }
+
     /// Whether a session has lost records to a bound.
     pub fn is_cut(&self, key: &KeySessions, session: &Session) -> bool {
         key.floor.is_some_and(|floor| session.window.start < floor)

@@ -16,6 +16,7 @@ use super::code::{self, Damaged};
 use super::gathered::{Fields, Gathered};
 use super::grid::Window;
 use super::held::{Around, Held, Ready, Windows};
+use super::parts::Sharing;
 use super::told::{Change, Digest};
 use azud_event::row::Row;
 use azud_event::time::EventTime;
@@ -104,6 +105,7 @@ pub struct State<T> {
     fields: Arc<Fields>,
     bounds: Bounds,
     teller: T,
+    sharing: Option<Sharing>,
     archive: Box<dyn Archive>,
     slots: HashMap<Key, Slot>,
     table: Vec<Option<Known>>,
@@ -146,6 +148,7 @@ impl<T: Teller> State<T> {
             fields,
             bounds,
             teller,
+            sharing: None,
             archive: Box::new(NoArchive),
             slots: HashMap::new(),
             table: Vec::new(),
@@ -160,6 +163,12 @@ impl<T: Teller> State<T> {
             expiries: Agenda::default(),
             ages: Ages::default(),
         }
+    }
+
+    /// Gives with each answer the parts that it came of.
+    #[must_use]
+    pub fn sharing(self, sharing: Option<Sharing>) -> Self {
+        State { sharing, ..self }
     }
 
     fn known_mut(&mut self, slot: Slot) -> Option<&mut Known> {
@@ -281,7 +290,7 @@ impl<T: Teller> State<T> {
 
     /// Looks at one window, and tells it if it changed.
     fn look(&mut self, slot: Slot, ready: &Ready, clock: &EpochClock, tell: &mut dyn FnMut(Told)) {
-        let State { windows, fields, teller, table, closed, .. } = self;
+        let State { windows, fields, teller, sharing, table, closed, .. } = self;
         let Some(Known { key, held, .. }) = table[slot as usize].as_mut() else { return };
         let Some(gathered) = windows.answer(held, ready, fields) else { return };
         let (anchor, taken_over) = held.known_as(ready);
@@ -307,7 +316,7 @@ impl<T: Teller> State<T> {
                 counted.superseded_by = Some(anchor);
                 let answer = Answer { anchor: other, ..answer };
                 let value = teller.complete(&answer, look.value.clone(), &counted);
-                tell(Told { port: 0, event_time: window.end, value });
+                tell(Told { port: 0, event_time: window.end, value, parts: None });
             }
         }
         let mut image = held.image(ready, anchor);
@@ -316,7 +325,9 @@ impl<T: Teller> State<T> {
             (counted.revision, counted.change) = (image.revision, change);
             counted.superseded_by = None;
             let value = teller.complete(&answer, look.value, &counted);
-            tell(Told { port: 0, event_time: window.end, value });
+            let sharing = sharing.as_ref().filter(|_| change != Change::Withdrawn);
+            let parts = sharing.and_then(|it| it.parts(windows, answer.key, held, ready));
+            tell(Told { port: 0, event_time: window.end, value, parts });
         }
     }
 
