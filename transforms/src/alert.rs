@@ -439,7 +439,8 @@ fn rules(options: &Options<'_>, checker: &mut Checker) -> Option<Option<Rules>> 
         each_window: options.one_of("merge")? == "window",
         longest: options.duration("max_episode")?,
         resolve_after,
-        amended_for: results.amended_for,
+        // A late record may make a window that touches one of which no record is taken any more.
+        amended_for: results.amended_for.saturating_add(results.size),
         windows_max: max_keys.div_ceil(KEY_GROUPS).max(ALERTS_PER_GROUP_MIN),
         parts_max: PARTS_BYTES_MAX / KEY_GROUPS,
     }))

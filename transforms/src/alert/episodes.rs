@@ -59,7 +59,7 @@ pub struct Rules {
     pub longest: Duration,
     /// How long after its end an episode is resolved.
     pub resolve_after: Duration,
-    /// For how long after its end a window may still be amended.
+    /// For how long after its end a window may still be amended, or touched by one that is new.
     pub amended_for: Duration,
     /// How many windows a key group may hold.
     pub windows_max: usize,
