@@ -169,6 +169,18 @@ impl Gathered {
         }
     }
 
+    /// Reads of what [`Gathered::encode`] wrote only when the first and the last record happened,
+    /// if there is one.
+    ///
+    /// # Errors
+    /// [`Damaged`] when the bytes do not begin so.
+    pub fn span(mut bytes: &[u8]) -> Result<Option<(EventTime, EventTime)>, Damaged> {
+        match code::take_number(&mut bytes)? {
+            0 => Ok(None),
+            _ => take_span(&mut bytes).map(Some),
+        }
+    }
+
     /// Reads what [`Gathered::encode`] wrote.
     ///
     /// # Errors
@@ -179,10 +191,7 @@ impl Gathered {
         if gathered.count == 0 {
             return Ok(gathered);
         }
-        let first = code::take_signed(bytes)?;
-        let last = first.checked_add_unsigned(code::take_number(bytes)?);
-        gathered.first = EventTime::from_nanoseconds(first);
-        gathered.last = EventTime::from_nanoseconds(last.ok_or(Damaged("a span is too long"))?);
+        (gathered.first, gathered.last) = take_span(bytes)?;
         for (partial, field) in gathered.partials.iter_mut().zip(&fields.fields) {
             *partial = Partial::decode(&field.aggregate, bytes)?;
         }
@@ -220,6 +229,13 @@ impl Kept {
         let bytes = records.map(|(_, record)| size_of::<(Place, Vec<u8>)>() + record.len());
         size_of::<Self>() + bytes.sum::<usize>()
     }
+}
+
+fn take_span(bytes: &mut &[u8]) -> Result<(EventTime, EventTime), Damaged> {
+    let first = code::take_signed(bytes)?;
+    let last = first.checked_add_unsigned(code::take_number(bytes)?);
+    let last = last.ok_or(Damaged("a span is too long"))?;
+    Ok((EventTime::from_nanoseconds(first), EventTime::from_nanoseconds(last)))
 }
 
 fn push_kept(kept: &Sorted<Place, Vec<u8>>, out: &mut Vec<u8>) {

@@ -160,9 +160,7 @@ impl Windows {
             (Windows::Panes(windows), Spans::Panes(key)) => {
                 windows.needs_back(key, payload, around)
             }
-            (Windows::Sessions(windows), Spans::Sessions(key)) => {
-                windows.needs_back(key, payload, around)
-            }
+            (Windows::Sessions(windows), Spans::Sessions(key)) => windows.needs_back(key, payload),
             _ => Ok(None),
         }
     }

@@ -166,12 +166,12 @@ impl Sessions {
         &self,
         key: &KeySessions,
         payload: &[u8],
-        around: &Around<'_>,
     ) -> Result<Option<(i64, i64)>, Damaged> {
         let Some(away) = key.away else { return Ok(None) };
-        let gathered = Gathered::decode(around.fields, &mut payload.get(1..).unwrap_or_default())?;
-        let near =
-            self.gap.joins(away.last, gathered.first) && self.gap.joins(gathered.last, away.first);
+        let span = Gathered::span(payload.get(1..).unwrap_or_default())?;
+        let near = span.is_some_and(|(first, last)| {
+            self.gap.joins(away.last, first) && self.gap.joins(last, away.first)
+        });
         Ok(near.then(|| (away.first.nanoseconds(), away.last.nanoseconds())))
     }
 
