@@ -51,7 +51,6 @@ impl Filler<'_> {
     }
 
     fn text(&mut self, text: &mut Text) {
-        self.refuse_secret(text);
         let mut parts = Vec::new();
         let mut at = 0;
         while let Some(found) = text.text[at..].find("${") {
@@ -114,19 +113,6 @@ impl Filler<'_> {
         }
     }
 
-    fn refuse_secret(&mut self, text: &Text) {
-        for (start, _) in text.text.match_indices("SECRET[") {
-            let Some(length) = text.text[start..].find(']') else { continue };
-            let span = text.place(start..start + length + 1);
-            let title = "no secret backend is configured";
-            let found = Diagnostic::error(codes::SECRET, span, title, "cannot be filled");
-            let found = found.help(
-                "this version has no secret backends; keep it in a file that an option names",
-            );
-            self.checker.report(found);
-        }
-    }
-
     fn report(&mut self, span: Span, title: String, help: &[&str]) {
         let found = Diagnostic::error(codes::ENVIRONMENT, span, title, "");
         self.checker.report(help.iter().fold(found, |found, words| found.help(*words)));
@@ -171,7 +157,7 @@ mod tests {
 
     #[test]
     fn other_variables_are_faults_with_their_place() {
-        for written in ["x ${HOME}", "x ${UNSET}", "x ${A B}", "x SECRET[vault.key]"] {
+        for written in ["x ${HOME}", "x ${UNSET}", "x ${A B}"] {
             let (text, faults) = filled(written);
             assert_eq!(text.text, written);
             let [fault] = faults.as_slice() else { panic!("{faults:?}") };

@@ -173,6 +173,7 @@ fn kind_words(kind: &OptionKind) -> String {
         OptionKind::Program => "VRL program".into(),
         OptionKind::Condition => "VRL condition".into(),
         OptionKind::Template => "template".into(),
+        OptionKind::Confidential => "text, `SECRET[…]`".into(),
         OptionKind::Boolean => "boolean".into(),
         OptionKind::Integer { min, max } => match (*min, *max) {
             (min, i64::MAX) => format!("integer ≥ {min}"),

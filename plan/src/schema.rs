@@ -117,6 +117,7 @@ fn kind(of: &OptionKind) -> Value {
         OptionKind::Text
         | OptionKind::Program
         | OptionKind::Template
+        | OptionKind::Confidential
         | OptionKind::SocketAddress
         | OptionKind::Path
         | OptionKind::Field

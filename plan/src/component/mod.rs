@@ -13,15 +13,20 @@
 //! So only the outside world can fail a document that passed its check, and a refused reload leaves
 //! nothing behind.
 
+mod connector;
 mod early;
 mod merge;
 pub(crate) mod option;
 mod progress;
+mod secret;
 mod sink;
 mod source;
 mod template;
 mod transform;
 
+pub use connector::{
+    Asked, Attempt, Cause, Connector, ConnectorError, Connectors, Cursor, Failed, Lease, Outcome,
+};
 pub use early::{Demand, Early, Firing, Threshold};
 pub use merge::{Merge, Merged, Merging};
 pub use option::{
@@ -29,6 +34,7 @@ pub use option::{
     parse_duration, parse_field,
 };
 pub use progress::{Progress as SinkProgress, Rewind, Stored};
+pub use secret::{Confidential, Secret, SecretError, SecretName, Secrets};
 pub use sink::{Batch, Batches, Confirmation, Encoder, Refused, SinkFactory, SinkSpec, SinkTask};
 pub use source::{
     Acknowledged, Intake, Shutdown, SourceContext, SourceFactory, SourceSpec, SourceTask,

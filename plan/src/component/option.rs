@@ -7,7 +7,7 @@ mod value;
 pub use check::check_options;
 pub use value::{parse_duration, parse_field};
 
-use super::Port;
+use super::{Confidential, Port};
 use crate::diagnostic::Span;
 use crate::document::{Entry, Node, Table, Text, Value};
 use std::net::SocketAddr;
@@ -51,6 +51,8 @@ pub enum OptionKind {
     Condition,
     /// Text with `{{ field }}` and strftime specifiers.
     Template,
+    /// Text that is never shown, and may name secrets: `Token SECRET[vault.api#token]`.
+    Confidential,
     /// `true` or `false`.
     Boolean,
     /// A whole number between the bounds, both included.
@@ -244,6 +246,11 @@ impl<'a> Options<'a> {
         self.read(name, |node| node.as_text().map(|text| text.text.clone()))
     }
 
+    /// Gives confidential text.
+    pub fn confidential(&self, name: &str) -> Option<Confidential> {
+        self.read(name, |node| Confidential::parse(&node.as_text()?.text).ok())
+    }
+
     /// Gives a boolean.
     pub fn boolean(&self, name: &str) -> Option<bool> {
         self.read(name, |node| match node.value {
@@ -426,6 +433,7 @@ mod tests {
         option("bytes", OptionKind::Bytes { min: 1024, max: 1 << 20 }, Default::Value("\"16KiB\"")),
         option("condition", OptionKind::Condition, Default::None),
         option("count", OptionKind::Integer { min: 1, max: 10 }, Default::Value("3")),
+        option("confidence", OptionKind::Confidential, Default::None),
         option("every", OptionKind::Duration, Default::Value("\"10s\"")),
         option("field", OptionKind::Field, Default::Value("\"message\"")),
         option("framing", OptionKind::Table(FRAMING), Default::Value("{}")),
@@ -505,6 +513,10 @@ mod tests {
         assert_eq!(code_of("every = 10"), [codes::WRONG_TYPE.0]);
         assert_eq!(code_of("every = '10'"), [codes::MALFORMED_VALUE.0]);
         assert_eq!(code_of("field = '..'"), [codes::MALFORMED_VALUE.0]);
+        assert_eq!(code_of("confidence = 'x SECRET[a.b]'"), [""; 0]);
+        assert_eq!(code_of("confidence = 'x SECRET[a]'"), [codes::SECRET.0]);
+        assert_eq!(code_of("names = 'x SECRET[a.b]'"), [codes::SECRET.0]);
+        assert_eq!(code_of("names = ['x', 'SECRET[a.b]']"), [codes::SECRET.0]);
         assert_eq!(code_of("mode = 'upd'"), [codes::UNKNOWN_WORD.0]);
         assert_eq!(code_of("names = [1]"), [codes::WRONG_TYPE.0]);
         assert_eq!(code_of("names = 1"), [codes::WRONG_TYPE.0]);

@@ -63,7 +63,7 @@ codes! {
     VRL_WARNING "P024" "VRL that is probably not meant so";
     AMBIGUOUS_INPUT "P025" "an input that several documents have";
     ENVIRONMENT "P026" "an environment variable that may not be read, or is not set";
-    SECRET "P027" "a secret without a backend";
+    SECRET "P027" "a secret that cannot be named so, or there";
     NOT_IN_THIS_VERSION "P028" "something that this version does not have";
     TEMPLATE "P029" "a template that cannot be read";
     UNKNOWN_OUTPUT "P030" "an output that a component does not have";

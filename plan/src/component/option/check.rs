@@ -2,9 +2,11 @@
 
 use super::value;
 use super::{Default, OptionKind, OptionSpec, parse_field};
+use crate::component::Confidential;
 use crate::diagnostic::{Checker, Code, Diagnostic, codes, nearest};
-use crate::document::{Entry, Node, Table, Value};
+use crate::document::{Entry, Node, Table, Text, Value};
 use std::net::SocketAddr;
+use std::ops::Range;
 
 /// How long a name in a map may be, in bytes.
 const NAME_BYTES_MAX: usize = 256;
@@ -97,6 +99,10 @@ pub(crate) fn check_value(node: &Node, kind: &OptionKind, name: &str, checker: &
         checker.report(Diagnostic::error(codes::WRONG_TYPE, node.span, title, ""));
         return;
     }
+    if let Some(found) = node.as_text().and_then(|text| misplaced_secret(text, kind, name)) {
+        checker.report(found);
+        return;
+    }
     match (kind, &node.value) {
         (OptionKind::Condition, Value::Table(table)) => {
             check_options(table, CONDITION, &[], &format!("`{name}`"), checker);
@@ -119,6 +125,29 @@ pub(crate) fn check_value(node: &Node, kind: &OptionKind, name: &str, checker: &
             if let Some(Flaw { code, title, label }) = flaw(node, kind, name) {
                 checker.report(Diagnostic::error(code, node.span, title, label));
             }
+        }
+    }
+}
+
+/// Finds a secret that is named where it would be shown, or whose name cannot be read.
+fn misplaced_secret(text: &Text, kind: &OptionKind, name: &str) -> Option<Diagnostic> {
+    let refuse = |range: Range<usize>, title: String, help: &str| {
+        Some(Diagnostic::error(codes::SECRET, text.place(range), title, "").help(help))
+    };
+    match (kind, Confidential::parse(&text.text)) {
+        (OptionKind::Any, _) => None,
+        (_, Err(range)) => {
+            let title = "this names no secret".to_owned();
+            refuse(range, title, "write `SECRET[backend.key]`; backends stand in `[secret]`")
+        }
+        (OptionKind::Confidential, Ok(_)) => None,
+        (_, Ok(confidential)) => {
+            confidential.names().next()?;
+            let start = text.text.find("SECRET[")?;
+            let length = text.text[start..].find(']')?;
+            let title = format!("`{name}` is shown, and may hold no secret");
+            let help = "the reference says of which options a value is confidential";
+            refuse(start..start + length + 1, title, help)
         }
     }
 }
@@ -173,6 +202,7 @@ fn has_shape(node: &Node, kind: &OptionKind) -> bool {
         OptionKind::Text
         | OptionKind::Program
         | OptionKind::Template
+        | OptionKind::Confidential
         | OptionKind::Duration
         | OptionKind::SocketAddress
         | OptionKind::Path
@@ -189,6 +219,7 @@ pub(crate) fn shape(kind: &OptionKind) -> String {
         OptionKind::Program => "a VRL program",
         OptionKind::Condition => "a VRL condition",
         OptionKind::Template => "a template",
+        OptionKind::Confidential => "a text",
         OptionKind::Boolean => "a boolean",
         OptionKind::Integer { .. } => "a whole number",
         OptionKind::Bytes { .. } => "a size in bytes",

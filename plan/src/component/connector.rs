@@ -1,0 +1,198 @@
+//! Connectors: what an instance knows, and keeps, of each component that talks to the outside.
+//!
+//! A component says how its attempts went ([`Connector::report`]); the status that people see is
+//! made of that in one place, for all kinds alike. It keeps its cursor with it
+//! ([`Connector::save`]), and of several processes that have one database only the one that holds
+//! the lease polls ([`Connector::lease`]).
+
+use azud_event::time::EventTime;
+use futures_util::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The connectors of the instance, a service of it ([`super::Services`]).
+pub trait Connectors: Send + Sync {
+    /// Gives the connector of a component; its row is there before components are built.
+    fn of(&self, component: &str) -> Arc<dyn Connector>;
+
+    /// Gives the enabled connectors whose names match a pattern (`okta-*`), in the order of their
+    /// names: those that a definition with `connector = "okta-*"` runs for.
+    fn matching<'a>(
+        &'a self,
+        pattern: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Arc<dyn Connector>>, ConnectorError>>;
+
+    /// Resolves when [`Connectors::matching`] may give something else than before.
+    fn changed(&self) -> BoxFuture<'static, ()>;
+}
+
+/// One connector.
+pub trait Connector: Send + Sync {
+    /// Its name, unique in the database.
+    fn name(&self) -> &str;
+
+    /// What its row adds to the settings of its definition: `labels` and the like, by name.
+    fn labels(&self) -> BTreeMap<String, String>;
+
+    /// Says how an attempt went. Never waits: what is told is written behind the caller's back.
+    fn report(&self, attempt: Attempt);
+
+    /// Says when the next attempt is due.
+    fn next_attempt(&self, at: EventTime);
+
+    /// Gives the saved cursors, by partition; of most there is one, under the empty name.
+    fn cursors(&self) -> BoxFuture<'_, Result<BTreeMap<String, Cursor>, ConnectorError>>;
+
+    /// Saves a cursor; it is durable when this returns.
+    ///
+    /// # Errors
+    /// When the database does not take it, or another process holds the lease now.
+    fn save<'a>(
+        &'a self,
+        partition: &'a str,
+        cursor: &'a Cursor,
+    ) -> BoxFuture<'a, Result<(), ConnectorError>>;
+
+    /// Gives up the cursor of a partition that is no longer.
+    fn forget<'a>(&'a self, partition: &'a str) -> BoxFuture<'a, Result<(), ConnectorError>>;
+
+    /// Takes or renews the lease for this process, for so long. `None`: another process has it.
+    /// With an embedded database there is nobody else.
+    fn lease(&self, length: Duration) -> BoxFuture<'_, Result<Option<Lease>, ConnectorError>>;
+
+    /// Resolves when somebody asked for something: a poll now, another cursor, a stop.
+    fn asked(&self) -> BoxFuture<'_, Asked>;
+}
+
+/// How an attempt to reach the other side went: a poll, a delivery, a start of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// When it ended.
+    pub at: EventTime,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How many requests it took.
+    pub requests: u64,
+    /// How many records came or went.
+    pub records: u64,
+    /// How many bytes of body came or went.
+    pub bytes: u64,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it should.
+    Succeeded,
+    /// The other side wants us to wait, and will then go on: in order, unless it never ends.
+    Limited {
+        /// Until when, if it said so.
+        until: Option<EventTime>,
+    },
+    /// It did not work.
+    Failed(Failed),
+}
+
+/// Why an attempt failed, in words that a person can act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The class: what the status follows from.
+    pub cause: Cause,
+    /// A sentence: what happened, where, and what was answered; no secret, at most some hundred
+    /// bytes.
+    pub message: String,
+    /// The code of the answer, where there was one.
+    pub http_status: Option<u16>,
+}
+
+/// The classes of failures; the names stand in tables, metrics and answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// Credentials were refused, or cannot be had: an error at once, until somebody sets it right.
+    Authentication,
+    /// The other side says that the request itself is wrong (a path that is not there, a parameter
+    /// it does not know): an error at once.
+    Configuration,
+    /// No connection: a name that is not known, a refused connection, a failed handshake.
+    Unreachable,
+    /// No answer in time.
+    Timeout,
+    /// The other side failed (5xx).
+    Server,
+    /// An answer that is not what it should be: HTML instead of JSON, a body cut short.
+    Response,
+    /// A bound of ours was hit: a body too large, a walk without an end.
+    Bound,
+    /// Something of this machine: a full disk, a database that is down, a port that is taken.
+    Local,
+}
+
+impl Cause {
+    /// Gives the stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::Authentication => "authentication",
+            Cause::Configuration => "configuration",
+            Cause::Unreachable => "unreachable",
+            Cause::Timeout => "timeout",
+            Cause::Server => "server",
+            Cause::Response => "response",
+            Cause::Bound => "bound",
+            Cause::Local => "local",
+        }
+    }
+
+    /// Whether no further attempt will help until somebody sets something right.
+    pub fn is_lasting(self) -> bool {
+        matches!(self, Cause::Authentication | Cause::Configuration)
+    }
+}
+
+/// How far a connector has come, as it is kept: sealed, because cursors of strangers may open doors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// What the component needs to go on; its form is its own.
+    pub state: Vec<u8>,
+    /// The version of that form.
+    pub format: u32,
+    /// For people, nothing secret: `since 2026-03-01T10:00:00Z`.
+    pub summary: String,
+    /// Up to which event time everything was taken, if that is known.
+    pub event_time: Option<EventTime>,
+}
+
+/// A lease that this process holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Until when, by this machine's monotonic clock ([`azud_event::clock::Clock::monotonic`]).
+    pub until: Duration,
+    /// Counts the owners: a change says that another process was in between, so cursors are read
+    /// again.
+    pub term: u64,
+}
+
+/// What somebody asked of a running connector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// An attempt now, without waiting for its time.
+    Now,
+    /// Its cursor was set from outside: read it again before the next attempt.
+    Reread,
+    /// It was disabled or removed.
+    Stop,
+}
+
+/// Why the registry does not do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectorError {
+    /// The database does not answer; trying again helps.
+    #[error("{0}")]
+    Unavailable(String),
+    /// What is kept cannot be read: a key that is wrong or gone, a row from another place.
+    #[error("{0}")]
+    Unreadable(String),
+    /// Another process holds the lease now.
+    #[error("another process polls this connector now")]
+    Lost,
+}
