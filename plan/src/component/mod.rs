@@ -41,9 +41,9 @@ pub use source::{
 };
 pub use template::{Confine, Missing, Template};
 pub use transform::{
-    Archive, ArchiveError, Due, EachEntry, Entry, EpochClock, KeyedState, Needle, Next, NoArchive,
-    Progress, RowContext, RowMaker, Running, Taken, Told, Transform, TransformFactory,
-    TransformSpec,
+    Archive, ArchiveError, Body, Due, EachEntry, Entry, EpochClock, KeyedState, Needle, Next,
+    NoArchive, Progress, RowContext, RowMaker, Running, Taken, Told, Transform, TransformFactory,
+    TransformSpec, Written,
 };
 
 use azud_event::clock::Clock;
