@@ -34,7 +34,9 @@ pub use option::{
     parse_duration, parse_field,
 };
 pub use progress::{Progress as SinkProgress, Rewind, Stored};
-pub use secret::{Confidential, Secret, SecretError, SecretName, Secrets};
+pub use secret::{
+    Confidential, Secret, SecretBackend, SecretError, SecretName, SecretService, Secrets,
+};
 pub use sink::{Batch, Batches, Confirmation, Encoder, Refused, SinkFactory, SinkSpec, SinkTask};
 pub use source::{
     Acknowledged, Intake, Shutdown, SourceContext, SourceFactory, SourceSpec, SourceTask,
