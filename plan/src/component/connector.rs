@@ -5,6 +5,7 @@
 //! ([`Connector::save`]), and of several processes that have one database only the one that holds
 //! the lease polls ([`Connector::lease`]).
 
+use super::Secret;
 use azud_event::time::EventTime;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -60,6 +61,16 @@ pub trait Connector: Send + Sync {
     /// Takes or renews the lease for this process, for so long. `None`: another process has it.
     /// With an embedded database there is nobody else.
     fn lease(&self, length: Duration) -> BoxFuture<'_, Result<Option<Lease>, ConnectorError>>;
+
+    /// Gives a token that was kept under a name: a refresh token that is good for one use.
+    fn token<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, ConnectorError>>;
+
+    /// Keeps a token in place of the one of that name, sealed; it is durable when this returns.
+    fn keep_token<'a>(
+        &'a self,
+        name: &'a str,
+        token: &'a Secret,
+    ) -> BoxFuture<'a, Result<(), ConnectorError>>;
 
     /// Resolves when somebody asked for something: a poll now, another cursor, a stop.
     fn asked(&self) -> BoxFuture<'_, Asked>;

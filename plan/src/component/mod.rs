@@ -17,6 +17,7 @@ mod connector;
 mod early;
 mod merge;
 pub(crate) mod option;
+mod probe;
 mod progress;
 mod secret;
 mod sink;
@@ -33,6 +34,7 @@ pub use option::{
     Default, OptionKind, OptionSpec, Options, SINK_OPTIONS, SOURCE_OPTIONS, check_options,
     parse_duration, parse_field,
 };
+pub use probe::{Probe, ProbeStep};
 pub use progress::{Progress as SinkProgress, Rewind, Stored};
 pub use secret::{
     Confidential, Secret, SecretBackend, SecretError, SecretName, SecretService, Secrets,

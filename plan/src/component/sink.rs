@@ -1,7 +1,8 @@
 //! Sinks: where results go.
 
 use super::{
-    BuildContext, BuildError, Example, Kind, OptionSpec, Options, Resource, RunError, SinkProgress,
+    BuildContext, BuildError, Example, Kind, OptionSpec, Options, Probe, Resource, RunError,
+    SinkProgress,
 };
 use crate::diagnostic::Checker;
 use azud_event::dead_letter::Fault;
@@ -48,6 +49,13 @@ pub trait SinkSpec: Send + Sync {
     /// # Errors
     /// When the outside world refuses.
     fn build(&self, context: &BuildContext) -> Result<Box<dyn SinkTask>, BuildError>;
+
+    /// Makes ready one real call to the other side, for who asks whether it works; `None` where a
+    /// component has no such call. Opens nothing yet.
+    fn probe(&self, context: &BuildContext) -> Option<Box<dyn Probe>> {
+        let _ = context;
+        None
+    }
 }
 
 /// Writes records into a sink's buffers, on the worker that has them.

@@ -1,6 +1,8 @@
 //! Sources: where records come from.
 
-use super::{BuildContext, BuildError, Example, OptionSpec, Options, Port, Resource, RunError};
+use super::{
+    BuildContext, BuildError, Example, OptionSpec, Options, Port, Probe, Resource, RunError,
+};
 use crate::diagnostic::Checker;
 use azud_event::block::Block;
 use azud_event::clock::Clock;
@@ -64,6 +66,13 @@ pub trait SourceSpec: Send + Sync {
     /// # Errors
     /// When the outside world refuses: a port in use, a file that cannot be read.
     fn build(&self, context: &BuildContext) -> Result<Box<dyn SourceTask>, BuildError>;
+
+    /// Makes ready one real call to the other side, for who asks whether it works; `None` where a
+    /// component has no such call. Opens nothing yet.
+    fn probe(&self, context: &BuildContext) -> Option<Box<dyn Probe>> {
+        let _ = context;
+        None
+    }
 }
 
 /// A built source, ready to run.
