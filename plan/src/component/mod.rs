@@ -26,7 +26,8 @@ mod template;
 mod transform;
 
 pub use connector::{
-    Asked, Attempt, Cause, Connector, ConnectorError, Connectors, Cursor, Failed, Lease, Outcome,
+    Asked, Attempt, Cause, Connector, ConnectorError, ConnectorKind, Connectors, Cursor, Endpoint,
+    Failed, Lease, Outcome,
 };
 pub use early::{Demand, Early, Firing, Threshold};
 pub use merge::{Merge, Merged, Merging};
@@ -171,6 +172,11 @@ impl Services {
     /// Gives the service of this type.
     pub fn find<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         self.0.get(&TypeId::of::<T>()).and_then(|service| Arc::clone(service).downcast().ok())
+    }
+
+    /// Gives the connectors; they are added as `Arc<Arc<dyn Connectors>>`.
+    pub fn connectors(&self) -> Option<Arc<dyn Connectors>> {
+        self.find::<Arc<dyn Connectors>>().map(|found| Arc::clone(&*found))
     }
 }
 
