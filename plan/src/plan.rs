@@ -28,6 +28,8 @@ pub struct Source {
     pub timing: Timing,
     /// Its table in TOML, as it was written: variables are not filled in.
     pub written: Arc<str>,
+    /// The document that it stands in; empty when that is no file.
+    pub document: Arc<str>,
 }
 
 /// When the events of a source happened, and how its streams are waited for.
@@ -130,6 +132,10 @@ pub struct SinkNode {
     pub input: Kind,
     /// What its author said of its being in trouble.
     pub stall: Stall,
+    /// Its table in TOML, as it was written: variables are not filled in.
+    pub written: Arc<str>,
+    /// The document that it stands in; empty when that is no file.
+    pub document: Arc<str>,
 }
 
 /// What becomes of a sink that does not take what it is given.

@@ -123,7 +123,7 @@ impl RowMaker for Gathers {
 }
 
 impl KeyedState for Gathers {
-    fn on_epoch(&mut self, _: &[Row], _: &EpochClock, _: &mut dyn FnMut(Told)) -> Progress {
+    fn on_epoch(&mut self, _: &[Row], _: &EpochClock, _: &mut dyn FnMut(Told<'_>)) -> Progress {
         Progress::Done
     }
     fn keys(&self) -> u64 {
@@ -161,6 +161,7 @@ fn plan(needle: bool, behind: Option<TransformNode>) -> Plan {
             spec: Arc::new(Text),
             timing: Timing::default(),
             written: "".into(),
+            document: "".into(),
         }],
         pipelines: vec![Pipeline {
             name: "test".into(),
@@ -175,6 +176,8 @@ fn plan(needle: bool, behind: Option<TransformNode>) -> Plan {
                 spec: Arc::new(Messages),
                 input: Kind::Log,
                 stall: Stall::default(),
+                written: "".into(),
+                document: "".into(),
             }],
         }],
     }

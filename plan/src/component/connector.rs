@@ -76,6 +76,73 @@ pub trait Connector: Send + Sync {
     fn asked(&self) -> BoxFuture<'_, Asked>;
 }
 
+/// What a component says of the outside that it talks to: it then has a row among the connectors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// What sort of thing it is.
+    pub kind: ConnectorKind,
+    /// What people see of its settings, nothing secret: `{ "address": "0.0.0.0:514" }`.
+    pub summary: serde_json::Value,
+    /// How often it is polled, if it is.
+    pub interval: Option<Duration>,
+    /// The names of the rows that it runs for (`okta-*`), when it has none of its own.
+    pub runs_for: Option<String>,
+    /// For how long nothing may succeed before that is an error, and not a warning any more.
+    pub unreachable_after: Duration,
+    /// How many limits of rate in a row are in order.
+    pub limits_max: u32,
+}
+
+impl Endpoint {
+    /// Makes one with the usual bounds: five minutes, ten limits in a row.
+    pub fn new(kind: ConnectorKind, summary: serde_json::Value) -> Self {
+        let unreachable_after = Duration::from_secs(5 * 60);
+        let (interval, runs_for) = (None, None);
+        Endpoint { kind, summary, interval, runs_for, unreachable_after, limits_max: 10 }
+    }
+}
+
+/// The sorts of connectors; the names stand in tables and answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConnectorKind {
+    /// An API that is polled.
+    Api,
+    /// A listener for syslog.
+    Syslog,
+    /// Any other listener.
+    Listener,
+    /// Agents on hosts.
+    Agent,
+    /// A feed of indicators.
+    Feed,
+    /// A receiver of what a sink sends.
+    Sink,
+}
+
+impl ConnectorKind {
+    /// Every sort.
+    pub const ALL: [ConnectorKind; 6] = [
+        ConnectorKind::Api,
+        ConnectorKind::Syslog,
+        ConnectorKind::Listener,
+        ConnectorKind::Agent,
+        ConnectorKind::Feed,
+        ConnectorKind::Sink,
+    ];
+
+    /// Gives the stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            ConnectorKind::Api => "api",
+            ConnectorKind::Syslog => "syslog",
+            ConnectorKind::Listener => "listener",
+            ConnectorKind::Agent => "agent",
+            ConnectorKind::Feed => "feed",
+            ConnectorKind::Sink => "sink",
+        }
+    }
+}
+
 /// How an attempt to reach the other side went: a poll, a delivery, a start of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {

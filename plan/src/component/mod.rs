@@ -26,7 +26,8 @@ mod template;
 mod transform;
 
 pub use connector::{
-    Asked, Attempt, Cause, Connector, ConnectorError, Connectors, Cursor, Failed, Lease, Outcome,
+    Asked, Attempt, Cause, Connector, ConnectorError, ConnectorKind, Connectors, Cursor, Endpoint,
+    Failed, Lease, Outcome,
 };
 pub use early::{Demand, Early, Firing, Threshold};
 pub use merge::{Merge, Merged, Merging};
@@ -36,16 +37,18 @@ pub use option::{
 };
 pub use probe::{Probe, ProbeStep};
 pub use progress::{Progress as SinkProgress, Rewind, Stored};
-pub use secret::{Confidential, Secret, SecretError, SecretName, Secrets};
+pub use secret::{
+    Confidential, Secret, SecretBackend, SecretError, SecretName, SecretService, Secrets,
+};
 pub use sink::{Batch, Batches, Confirmation, Encoder, Refused, SinkFactory, SinkSpec, SinkTask};
 pub use source::{
     Acknowledged, Intake, Shutdown, SourceContext, SourceFactory, SourceSpec, SourceTask,
 };
 pub use template::{Confine, Missing, Template};
 pub use transform::{
-    Archive, ArchiveError, Due, EachEntry, Entry, EpochClock, KeyedState, Needle, Next, NoArchive,
-    Progress, RowContext, RowMaker, Running, Taken, Told, Transform, TransformFactory,
-    TransformSpec,
+    Archive, ArchiveError, Body, Due, EachEntry, Entry, EpochClock, KeyedState, Needle, Next,
+    NoArchive, Progress, RowContext, RowMaker, Running, Taken, Told, Transform, TransformFactory,
+    TransformSpec, Written,
 };
 
 use azud_event::clock::Clock;
@@ -169,6 +172,11 @@ impl Services {
     /// Gives the service of this type.
     pub fn find<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         self.0.get(&TypeId::of::<T>()).and_then(|service| Arc::clone(service).downcast().ok())
+    }
+
+    /// Gives the connectors; they are added as `Arc<Arc<dyn Connectors>>`.
+    pub fn connectors(&self) -> Option<Arc<dyn Connectors>> {
+        self.find::<Arc<dyn Connectors>>().map(|found| Arc::clone(&*found))
     }
 }
 

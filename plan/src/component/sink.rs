@@ -1,8 +1,8 @@
 //! Sinks: where results go.
 
 use super::{
-    BuildContext, BuildError, Example, Kind, OptionSpec, Options, Probe, Resource, RunError,
-    SinkProgress,
+    BuildContext, BuildError, Connector, Endpoint, Example, Kind, OptionSpec, Options, Probe,
+    Resource, RunError, SinkProgress,
 };
 use crate::diagnostic::Checker;
 use azud_event::dead_letter::Fault;
@@ -38,6 +38,11 @@ pub trait SinkSpec: Send + Sync {
     /// Lists what it will hold of the outside.
     fn resources(&self) -> Vec<Resource>;
 
+    /// Says what it talks to of the outside; `None` when it is of this machine (a file, a terminal).
+    fn endpoint(&self) -> Option<Endpoint> {
+        None
+    }
+
     /// Whether its receiver keeps its progress beside its rows: its task then gives a
     /// [`SinkProgress`], and what it was given is kept for a while, to be given again.
     fn keeps_progress(&self) -> bool {
@@ -52,8 +57,12 @@ pub trait SinkSpec: Send + Sync {
 
     /// Makes ready one real call to the other side, for who asks whether it works; `None` where a
     /// component has no such call. Opens nothing yet.
-    fn probe(&self, context: &BuildContext) -> Option<Box<dyn Probe>> {
-        let _ = context;
+    fn probe(
+        &self,
+        context: &BuildContext,
+        connector: &Arc<dyn Connector>,
+    ) -> Option<Box<dyn Probe>> {
+        let _ = (context, connector);
         None
     }
 }

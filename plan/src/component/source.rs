@@ -1,7 +1,8 @@
 //! Sources: where records come from.
 
 use super::{
-    BuildContext, BuildError, Example, OptionSpec, Options, Port, Probe, Resource, RunError,
+    BuildContext, BuildError, Connector, Endpoint, Example, OptionSpec, Options, Port, Probe,
+    Resource, RunError,
 };
 use crate::diagnostic::Checker;
 use azud_event::block::Block;
@@ -61,6 +62,11 @@ pub trait SourceSpec: Send + Sync {
     /// Lists what it will hold of the outside.
     fn resources(&self) -> Vec<Resource>;
 
+    /// Says what it talks to of the outside; `None` when it is of this machine (a file, a terminal).
+    fn endpoint(&self) -> Option<Endpoint> {
+        None
+    }
+
     /// Opens the source.
     ///
     /// # Errors
@@ -69,8 +75,12 @@ pub trait SourceSpec: Send + Sync {
 
     /// Makes ready one real call to the other side, for who asks whether it works; `None` where a
     /// component has no such call. Opens nothing yet.
-    fn probe(&self, context: &BuildContext) -> Option<Box<dyn Probe>> {
-        let _ = context;
+    fn probe(
+        &self,
+        context: &BuildContext,
+        connector: &Arc<dyn Connector>,
+    ) -> Option<Box<dyn Probe>> {
+        let _ = (context, connector);
         None
     }
 }
