@@ -142,7 +142,7 @@ impl Http {
     /// # Errors
     /// When a file cannot be read, or does not hold what it should.
     pub fn build<'a>(
-        options: &HttpOptions,
+        options: &'a HttpOptions,
         written: impl IntoIterator<Item = &'a Url>,
         clock: &Clock,
     ) -> Result<Self, BuildError> {
