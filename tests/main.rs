@@ -13,6 +13,7 @@ mod documents;
 mod flood;
 mod hostile;
 mod letters;
+mod library;
 mod pressure;
 mod quickstart;
 mod recovery;

@@ -6,6 +6,7 @@ pub mod metrics;
 pub mod postgres;
 pub mod program;
 pub mod receiver;
+pub mod recorded;
 pub mod soak;
 pub mod tail;
 pub mod tls;
