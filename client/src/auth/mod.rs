@@ -18,6 +18,9 @@ mod oauth2;
 mod options;
 mod token;
 
+#[cfg(test)]
+mod tests;
+
 pub use check::{AuthOptions, check_url};
 pub use options::AUTH;
 

@@ -105,7 +105,7 @@ async fn pages_are_followed_and_the_next_poll_goes_on_behind_them() {
     let running = world.run();
     world.until_records(5).await;
     count.store(8, Ordering::SeqCst);
-    world.until_records(8).await;
+    world.until_records_and_saved(8).await;
     running.stop().await;
     world.assert_each_once(8);
     let asked: Vec<String> = world.server.seen().iter().map(|seen| seen.path.clone()).collect();

@@ -278,7 +278,8 @@ impl Intake for Door {
                 let mut taken = self.log.taken.lock().unwrap();
                 let mark = taken.0.entry(block.stream).or_insert(0);
                 if block.end > *mark {
-                    assert_eq!(block.position, *mark, "blocks join");
+                    // Another process may have had the stream in between.
+                    assert!(block.position >= *mark, "blocks do not overlap");
                     *mark = block.end;
                     let text = |range| String::from_utf8_lossy(&block.bytes[range]).into_owned();
                     let records: Vec<_> = frames(&block).map(|f| text(f.range)).collect();
