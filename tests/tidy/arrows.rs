@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("azud-plan", &["azud-event"]),
     ("azud-sinks", &["azud-event", "azud-plan", "azud-store"]),
     ("azud-sources", &["azud-event", "azud-plan"]),
-    ("azud-store", &["azud-event"]),
+    ("azud-store", &["azud-event", "azud-plan"]),
     ("azud-tests", &["*"]),
     ("azud-transforms", &["azud-event", "azud-plan"]),
 ];
