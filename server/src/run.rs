@@ -2,17 +2,20 @@
 
 use crate::api::{self, Api};
 use crate::cli::{Global, Run};
+use crate::connectors;
 use crate::data_folder::INCARNATION;
 use crate::database;
 use crate::documents::{self, Loaded};
+use crate::keys;
 use crate::letters_table::LettersTable;
 use crate::outcome::Outcome;
 use crate::wiring::{self, NotBuilt};
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
-use azud_plan::component::{Resource, Services};
+use azud_plan::component::{Connectors, Resource, Services};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
+use azud_store::Registry;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -27,6 +30,9 @@ const ASYNC_THREADS: usize = 2;
 
 /// How often the recorder tidies up.
 const RECORDER_UPKEEP: Duration = Duration::from_secs(5);
+
+/// How long an end waits for the last word about the connectors to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs the documents.
 pub fn run(arguments: &Run, global: &Global) -> Outcome {
@@ -65,7 +71,7 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
         Err(error) => return refuse(&error),
     };
     match prepare(&plan, instance, &clock, arguments).await {
-        Ok((built, settings)) => {
+        Ok(Prepared { built, settings, registry }) => {
             let listener = match instance.api_address {
                 Some(address) => match api::bind(address).await {
                     Ok(listener) => Some(listener),
@@ -85,23 +91,40 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
             };
             tokio::spawn(recorder_upkeep(recorder.clone()));
             if let Some(listener) = listener {
-                let api = Api { engine: Arc::clone(&engine), recorder, clock };
+                let api = Api {
+                    engine: Arc::clone(&engine),
+                    recorder,
+                    clock,
+                    registry: registry.clone(),
+                };
                 tokio::spawn(api::serve(listener, api));
             }
             eprint!("{greeting}");
-            live(&engine, signals, instance.shutdown_timeout).await
+            let outcome = live(&engine, signals, instance.shutdown_timeout).await;
+            if let Some(registry) = registry {
+                // A database that is down must not hold up the end.
+                let _ = tokio::time::timeout(FLUSH_TIMEOUT, registry.close()).await;
+            }
+            outcome
         }
         Err(outcome) => outcome,
     }
 }
 
-/// Makes the data folder, opens the store if a sink needs it, and builds the components.
+/// What is ready to run.
+struct Prepared {
+    built: azud_engine::Built,
+    settings: Settings,
+    registry: Option<Arc<Registry>>,
+}
+
+/// Makes the data folder, opens the store if something needs it, and builds the components.
 async fn prepare(
     plan: &Plan,
     instance: &Instance,
     clock: &Clock,
     arguments: &Run,
-) -> Result<(azud_engine::Built, Settings), Outcome> {
+) -> Result<Prepared, Outcome> {
     let data_dir = &instance.data_dir;
     if let Err(error) = fs::create_dir_all(data_dir) {
         return Err(refuse(&format!(
@@ -112,16 +135,17 @@ async fn prepare(
     let secret = random_file(&data_dir.join("partition.key")).map_err(|error| refuse(&error))?;
     let incarnation = random_file(&data_dir.join(INCARNATION)).map_err(|error| refuse(&error))?;
     let mut services = Services::default();
-    if needs_store(plan) {
-        let store = Arc::new(database::open(instance, incarnation).await?);
-        database::load_rules(&store, instance, plan).await?;
-        tokio::spawn(database::watch(Arc::clone(&store)));
-        let table = LettersTable::new(Arc::clone(&store), data_dir, incarnation, clock.clone());
-        tokio::spawn(table.run());
-        services.add(store);
-    }
-    let built = wiring::build(plan, data_dir, clock, &Arc::new(services));
-    let built = built.map_err(|failed| explain_not_built(&failed))?;
+    let registry = open_store(plan, instance, incarnation, clock, &mut services).await?;
+    let built = match wiring::build(plan, data_dir, clock, &Arc::new(services)) {
+        Ok(built) => built,
+        Err(failed) => {
+            if let Some(registry) = &registry {
+                let told = connectors::report_not_built(registry, &failed, clock);
+                let _ = tokio::time::timeout(FLUSH_TIMEOUT, told).await;
+            }
+            return Err(explain_not_built(&failed));
+        }
+    };
     let settings = Settings {
         threads: arguments.threads.or(instance.threads).unwrap_or_else(default_threads).max(1),
         credit_bytes: instance.credit_bytes,
@@ -132,7 +156,37 @@ async fn prepare(
         partition_secret: secret,
         clock: clock.clone(),
     };
-    Ok((built, settings))
+    Ok(Prepared { built, settings, registry })
+}
+
+/// Opens the store if something needs it, with the rules and connectors of the plan, and offers it
+/// to the components.
+async fn open_store(
+    plan: &Plan,
+    instance: &Instance,
+    incarnation: [u8; 16],
+    clock: &Clock,
+    services: &mut Services,
+) -> Result<Option<Arc<Registry>>, Outcome> {
+    let declared = connectors::declared(plan);
+    if !needs_store(plan) && declared.is_empty() {
+        return Ok(None);
+    }
+    let store = Arc::new(database::open(instance, incarnation).await?);
+    let keyring = keys::open(&store, instance).await?;
+    database::load_rules(&store, instance, plan).await?;
+    let registry = Registry::open(Arc::clone(&store), keyring, &declared).await;
+    let registry = registry.map_err(|error| match database::location(instance) {
+        Ok(location) => database::explain(&location, &error),
+        Err(outcome) => outcome,
+    })?;
+    tokio::spawn(database::watch(Arc::clone(&store)));
+    let data_dir = &instance.data_dir;
+    let table = LettersTable::new(Arc::clone(&store), data_dir, incarnation, clock.clone());
+    tokio::spawn(table.run());
+    services.add(store);
+    services.add(Arc::new(Arc::clone(&registry) as Arc<dyn Connectors>));
+    Ok(Some(registry))
 }
 
 fn explain_not_built(failed: &[NotBuilt]) -> Outcome {
