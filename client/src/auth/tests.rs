@@ -74,13 +74,21 @@ fn only(header: &'static str, value: &'static str) -> impl Fn(&Seen) -> Vec<u8> 
 async fn secrets_stand_where_they_are_wanted_and_are_not_told() {
     for (toml, header, value) in [
         ("auth = { strategy = 'bearer', token = 'SECRET[a.t]' }", "authorization", "Bearer s3cret"),
-        ("auth = { strategy = 'custom', value = 'SSWS SECRET[a.t]' }", "authorization", "SSWS s3cret"),
+        (
+            "auth = { strategy = 'custom', value = 'SSWS SECRET[a.t]' }",
+            "authorization",
+            "SSWS s3cret",
+        ),
         (
             "auth = { strategy = 'basic', user = 'u', password = 'SECRET[a.t]' }",
             "authorization",
             "Basic dTpzM2NyZXQ=",
         ),
-        ("auth = { strategy = 'api_key', header = 'X-Key', key = 'SECRET[a.t]' }", "x-key", "s3cret"),
+        (
+            "auth = { strategy = 'api_key', header = 'X-Key', key = 'SECRET[a.t]' }",
+            "x-key",
+            "s3cret",
+        ),
     ] {
         let server = Server::start(only(header, value)).await;
         let secrets = FakeSecrets::of(&[("t", "s3cret")]);
@@ -139,7 +147,9 @@ async fn digest_answers_a_challenge() {
 }
 
 /// A server with a token endpoint that counts its tokens, of which only the newest is good.
-async fn oauth2(check: impl Fn(&Seen) -> bool + Send + Sync + 'static) -> (Server, Arc<AtomicUsize>) {
+async fn oauth2(
+    check: impl Fn(&Seen) -> bool + Send + Sync + 'static,
+) -> (Server, Arc<AtomicUsize>) {
     let given = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&given);
     let server = Server::start(move |seen| {
@@ -221,8 +231,11 @@ async fn a_refusal_of_the_token_endpoint_is_told_in_its_words() {
 #[tokio::test]
 async fn a_client_signs_who_it_is() {
     let (server, _) = oauth2(|seen| {
-        let assertion = seen.body.split('&').find_map(|pair| pair.strip_prefix("client_assertion="));
-        let Some(claims) = assertion.and_then(|token| token.split('.').nth(1)) else { return false };
+        let assertion =
+            seen.body.split('&').find_map(|pair| pair.strip_prefix("client_assertion="));
+        let Some(claims) = assertion.and_then(|token| token.split('.').nth(1)) else {
+            return false;
+        };
         let claims = URL_SAFE_NO_PAD.decode(claims).unwrap();
         let claims: Value = serde_json::from_slice(&claims).unwrap();
         seen.body.contains("client_id=me")
@@ -425,7 +438,10 @@ async fn credentials_do_not_follow_a_redirect_to_another_origin() {
     assert!(own.iter().all(|seen| seen.header("authorization") == Some("Bearer s3cret")));
     assert_eq!(own.len(), 2);
     assert_eq!(others[0].header("authorization"), None);
-    assert_eq!((others[0].header("x-own"), others[0].header("accept")), (None, Some("application/json")));
+    assert_eq!(
+        (others[0].header("x-own"), others[0].header("accept")),
+        (None, Some("application/json"))
+    );
 }
 
 #[tokio::test]
@@ -477,8 +493,14 @@ fn exactly_the_options_of_a_strategy_are_taken() {
              token_endpoint = 'https://t.example/' }",
             "`client_credentials` has no `auth.refresh_token`",
         ),
-        ("auth = { strategy = 'login', endpoint = 'https://l.example/' }", "a login gives a token or cookies"),
-        ("auth = { strategy = 'hmac', key = 'k', message = '{{ date }}' }", "the code goes nowhere"),
+        (
+            "auth = { strategy = 'login', endpoint = 'https://l.example/' }",
+            "a login gives a token or cookies",
+        ),
+        (
+            "auth = { strategy = 'hmac', key = 'k', message = '{{ date }}' }",
+            "the code goes nowhere",
+        ),
         (
             "auth = { strategy = 'login', endpoint = 'https://u:p@l.example/', cookie = true }",
             "an address is shown and holds no credentials",
