@@ -565,6 +565,22 @@ async fn what_somebody_asks_for_is_done() {
 }
 
 #[tokio::test]
+async fn who_is_disabled_asks_nothing_until_it_is_enabled() {
+    let world = World::start(OKTA, linked(4)).await;
+    world.db.disable("in", true);
+    let running = world.run();
+    world.db.disable("in", false);
+    world.until_records(4).await;
+    world.db.disable("in", true);
+    world.db.ask("in", Asked::Now);
+    let known = world.db.attempts("in").len();
+    world.db.disable("in", false);
+    world.until_attempts(known + 3).await;
+    running.stop().await;
+    world.assert_each_once(4);
+}
+
+#[tokio::test]
 async fn a_database_that_fails_now_and_then_costs_nothing() {
     let world = World::start(OKTA, linked(9)).await;
     world.db.fail_every(3);

@@ -316,7 +316,7 @@ impl Connectors for Registry {
 }
 
 /// Whether a name matches a pattern, in which `*` stands for any signs.
-fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else { return false };

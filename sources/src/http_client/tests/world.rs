@@ -66,6 +66,7 @@ pub(super) struct Db {
     lease: Mutex<Option<(usize, u64, Duration)>>,
     failing: Mutex<(usize, usize)>,
     asked: Notify,
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -74,7 +75,7 @@ struct Row {
     cursor: Option<Cursor>,
     attempts: Vec<Attempt>,
     asked: VecDeque<Asked>,
-    saves: usize,
+    disabled: bool,
 }
 
 impl Db {
@@ -104,6 +105,16 @@ impl Db {
     pub(super) fn ask(&self, name: &str, asked: Asked) {
         self.with(name, |row| row.asked.push_back(asked));
         self.asked.notify_waiters();
+    }
+
+    /// Disables a connector, or enables it again.
+    pub(super) fn disable(&self, name: &str, disabled: bool) {
+        self.with(name, |row| row.disabled = disabled);
+        if disabled {
+            self.ask(name, Asked::Stop);
+        }
+        // Kept for one who waits later.
+        self.changed.notify_one();
     }
 
     pub(super) fn expire_lease(&self) {
@@ -149,17 +160,24 @@ impl Connectors for FakeConnectors {
         &'a self,
         pattern: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Arc<dyn Connector>>, ConnectorError>> {
-        let names: Vec<String> = self.db.rows.lock().unwrap().keys().cloned().collect();
+        let rows = self.db.rows.lock().unwrap();
+        let enabled = rows.iter().filter(|(_, row)| !row.disabled);
+        let names: Vec<String> = enabled.map(|(name, _)| name.clone()).collect();
+        drop(rows);
         let beginning = pattern.trim_end_matches('*').to_owned();
         async move {
-            let fitting = names.iter().filter(|name| name.starts_with(&beginning));
+            let whole = !pattern.ends_with('*');
+            let fits =
+                |name: &&String| name.starts_with(&beginning) && !(whole && **name != pattern);
+            let fitting = names.iter().filter(fits);
             Ok(fitting.map(|name| self.of(name)).collect())
         }
         .boxed()
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {
-        pending().boxed()
+        let db = Arc::clone(&self.db);
+        async move { db.changed.notified().await }.boxed()
     }
 }
 
@@ -202,7 +220,6 @@ impl Connector for FakeConnector {
             }
             self.db.with(&self.name, |row| {
                 row.cursor = Some(cursor.clone());
-                row.saves += 1;
             });
             self.steps.pass().await;
             if fails == Some(false) { down() } else { Ok(()) }
@@ -325,6 +342,8 @@ impl World {
     fn over(toml: String, server: Arc<Server>, db: Arc<Db>, process: usize) -> World {
         let folder = tempfile::tempdir().unwrap();
         let (steps, log) = (Arc::default(), Arc::default());
+        let db: Arc<Db> = db;
+        db.with("in", |_| ());
         World { toml, server, db, steps, log, folder, process }
     }
 
