@@ -1,18 +1,23 @@
 //! `azud run`: reads, checks, builds and runs a plan until it is told to stop.
 
-use crate::api::{self, Api};
+use crate::admin::LOCAL_TOKEN;
+use crate::api::{self, Api, LocalToken, Repeats};
 use crate::cli::{Global, Run};
+use crate::connectors;
 use crate::data_folder::INCARNATION;
 use crate::database;
 use crate::documents::{self, Loaded};
+use crate::keys;
 use crate::letters_table::LettersTable;
 use crate::outcome::Outcome;
+use crate::probers::Probers;
 use crate::wiring::{self, NotBuilt};
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
-use azud_plan::component::{Resource, Services};
+use azud_plan::component::{Connectors, Resource, Secrets, Services, TokenKeeper};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
+use azud_store::Registry;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -27,6 +32,9 @@ const ASYNC_THREADS: usize = 2;
 
 /// How often the recorder tidies up.
 const RECORDER_UPKEEP: Duration = Duration::from_secs(5);
+
+/// How long an end waits for the last word about the connectors to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs the documents.
 pub fn run(arguments: &Run, global: &Global) -> Outcome {
@@ -64,44 +72,69 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
         Ok(recorder) => recorder,
         Err(error) => return refuse(&error),
     };
-    match prepare(&plan, instance, &clock, arguments).await {
-        Ok((built, settings)) => {
-            let listener = match instance.api_address {
-                Some(address) => match api::bind(address).await {
-                    Ok(listener) => Some(listener),
-                    Err(error) => return refuse(&error),
-                },
-                None => None,
-            };
-            let greeting = greeting(&plan, instance);
-            // Before anything is taken in: from then on a stop delivers it.
-            let signals = match Signals::new() {
-                Ok(signals) => signals,
-                Err(error) => return refuse(&format!("signals cannot be received: {error}")),
-            };
-            let engine = match Engine::start(plan, built, settings) {
-                Ok(engine) => Arc::new(engine),
-                Err(error) => return refuse(&error.to_string()),
-            };
-            tokio::spawn(recorder_upkeep(recorder.clone()));
-            if let Some(listener) = listener {
-                let api = Api { engine: Arc::clone(&engine), recorder, clock };
-                tokio::spawn(api::serve(listener, api));
-            }
-            eprint!("{greeting}");
-            live(&engine, signals, instance.shutdown_timeout).await
-        }
-        Err(outcome) => outcome,
+    let prepared = match prepare(&plan, instance, &clock, arguments).await {
+        Ok(prepared) => prepared,
+        Err(outcome) => return outcome,
+    };
+    let Prepared { built, settings, registry, probers, secrets } = prepared;
+    let listener = match instance.api_address {
+        Some(address) => match api::bind(address).await {
+            Ok(listener) => Some(listener),
+            Err(error) => return refuse(&error),
+        },
+        None => None,
+    };
+    let greeting = greeting(&plan, instance);
+    // Before anything is taken in: from then on a stop delivers it.
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return refuse(&format!("signals cannot be received: {error}")),
+    };
+    let engine = match Engine::start(plan, built, settings) {
+        Ok(engine) => Arc::new(engine),
+        Err(error) => return refuse(&error.to_string()),
+    };
+    tokio::spawn(recorder_upkeep(recorder.clone()));
+    if let Some(listener) = listener {
+        let api = Api {
+            engine: Arc::clone(&engine),
+            recorder,
+            repeats: Repeats::new(clock.clone()),
+            clock,
+            registry: registry.clone(),
+            probers: Some(probers),
+            secrets,
+            local: local_token(&instance.data_dir),
+            on_loopback: instance.api_address.is_some_and(|at| at.ip().is_loopback()),
+        };
+        warn_of_the_open(instance);
+        tokio::spawn(api::serve(listener, api));
     }
+    eprint!("{greeting}");
+    let outcome = live(&engine, signals, instance.shutdown_timeout).await;
+    if let Some(registry) = registry {
+        // A database that is down must not hold up the end.
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT, registry.close()).await;
+    }
+    outcome
 }
 
-/// Makes the data folder, opens the store if a sink needs it, and builds the components.
+/// What is ready to run.
+struct Prepared {
+    built: azud_engine::Built,
+    settings: Settings,
+    registry: Option<Arc<Registry>>,
+    probers: Arc<Probers>,
+    secrets: Option<Arc<dyn Secrets>>,
+}
+
+/// Makes the data folder, opens the store if something needs it, and builds the components.
 async fn prepare(
     plan: &Plan,
     instance: &Instance,
     clock: &Clock,
     arguments: &Run,
-) -> Result<(azud_engine::Built, Settings), Outcome> {
+) -> Result<Prepared, Outcome> {
     let data_dir = &instance.data_dir;
     if let Err(error) = fs::create_dir_all(data_dir) {
         return Err(refuse(&format!(
@@ -112,16 +145,20 @@ async fn prepare(
     let secret = random_file(&data_dir.join("partition.key")).map_err(|error| refuse(&error))?;
     let incarnation = random_file(&data_dir.join(INCARNATION)).map_err(|error| refuse(&error))?;
     let mut services = Services::default();
-    if needs_store(plan) {
-        let store = Arc::new(database::open(instance, incarnation).await?);
-        database::load_rules(&store, instance, plan).await?;
-        tokio::spawn(database::watch(Arc::clone(&store)));
-        let table = LettersTable::new(Arc::clone(&store), data_dir, incarnation, clock.clone());
-        tokio::spawn(table.run());
-        services.add(store);
-    }
-    let built = wiring::build(plan, data_dir, clock, &Arc::new(services));
-    let built = built.map_err(|failed| explain_not_built(&failed))?;
+    let standby = arguments.standby;
+    let registry = open_store(plan, instance, incarnation, standby, clock, &mut services).await?;
+    let services = Arc::new(services);
+    let probers = Arc::new(Probers::new(plan, data_dir, clock, &services));
+    let built = match wiring::build(plan, data_dir, clock, &services) {
+        Ok(built) => built,
+        Err(failed) => {
+            if let Some(registry) = &registry {
+                let told = connectors::report_not_built(registry, &failed, clock);
+                let _ = tokio::time::timeout(FLUSH_TIMEOUT, told).await;
+            }
+            return Err(explain_not_built(&failed));
+        }
+    };
     let settings = Settings {
         threads: arguments.threads.or(instance.threads).unwrap_or_else(default_threads).max(1),
         credit_bytes: instance.credit_bytes,
@@ -132,7 +169,39 @@ async fn prepare(
         partition_secret: secret,
         clock: clock.clone(),
     };
-    Ok((built, settings))
+    Ok(Prepared { built, settings, registry, probers, secrets: services.secrets() })
+}
+
+/// Opens the store if something needs it, with the rules and connectors of the plan, and offers it
+/// to the components.
+async fn open_store(
+    plan: &Plan,
+    instance: &Instance,
+    incarnation: [u8; 16],
+    standby: bool,
+    clock: &Clock,
+    services: &mut Services,
+) -> Result<Option<Arc<Registry>>, Outcome> {
+    let declared = connectors::declared(plan);
+    if !needs_store(plan) && declared.is_empty() {
+        return Ok(None);
+    }
+    let store = Arc::new(database::open(instance, incarnation, standby).await?);
+    let keyring = keys::open(&store, instance).await?;
+    database::load_rules(&store, instance, plan).await?;
+    let registry = Registry::open(Arc::clone(&store), keyring, &declared).await;
+    let registry = registry.map_err(|error| match database::location(instance) {
+        Ok(location) => database::explain(&location, &error),
+        Err(outcome) => outcome,
+    })?;
+    tokio::spawn(database::watch(Arc::clone(&store)));
+    let data_dir = &instance.data_dir;
+    let table = LettersTable::new(Arc::clone(&store), data_dir, incarnation, clock.clone());
+    tokio::spawn(table.run());
+    services.add(store);
+    services.add(Arc::new(Arc::clone(&registry) as Arc<dyn Connectors>));
+    services.add(Arc::new(Arc::clone(&registry) as Arc<dyn TokenKeeper>));
+    Ok(Some(registry))
 }
 
 fn explain_not_built(failed: &[NotBuilt]) -> Outcome {
@@ -215,6 +284,26 @@ async fn recorder_upkeep(recorder: PrometheusHandle) {
     loop {
         timer.tick().await;
         recorder.run_upkeep();
+    }
+}
+
+/// Makes the token with which commands of this machine ask the instance.
+fn local_token(data_dir: &Path) -> Option<LocalToken> {
+    let made = LocalToken::make(&data_dir.join(LOCAL_TOKEN));
+    let explain = |error: &io::Error| {
+        tracing::warn!(%error, "commands that ask the instance need a token: {LOCAL_TOKEN} cannot be written");
+    };
+    made.inspect_err(explain).ok()
+}
+
+/// Says that tokens would go over the network open.
+fn warn_of_the_open(instance: &Instance) {
+    let open = instance.api_address.filter(|address| !address.ip().is_loopback());
+    if let Some(address) = open {
+        tracing::warn!(
+            "the API listens on {address}, and has no TLS in this version: put a proxy that has before \
+             it, or tokens go over the network as they are"
+        );
     }
 }
 

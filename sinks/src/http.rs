@@ -14,8 +14,8 @@ use crate::deliver::{BATCH, Delivery, DeliveryOptions, REQUEST};
 use crate::encoding::{ENCODING, Encoding};
 use azud_client::{TLS, Tls};
 use azud_plan::component::{
-    self, Batches, BuildContext, BuildError, Encoder, Example, Kind, OptionKind, OptionSpec,
-    Options, Resource, RunError, SinkFactory, SinkSpec, SinkTask,
+    self, Batches, BuildContext, BuildError, ConnectorKind, Encoder, Endpoint, Example, Kind,
+    OptionKind, OptionSpec, Options, Resource, RunError, SinkFactory, SinkSpec, SinkTask,
 };
 use azud_plan::diagnostic::{Checker, Diagnostic, codes};
 use azud_plan::document::Text;
@@ -24,6 +24,7 @@ use futures_util::future::BoxFuture;
 use outlet::{Auth, Compression, Framing, HttpOutlet, Request};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
+use serde_json::json;
 
 /// The registry's entry of `http`.
 pub const HTTP: SinkFactory = SinkFactory {
@@ -316,7 +317,18 @@ impl SinkSpec for Http {
             HttpOutlet::build(self.request.clone(), &self.tls, &self.delivery, &context.clock)?;
         let who = (context.id.as_str(), HTTP.name);
         let clock = context.clock.clone();
-        Ok(Box::new(Running(Delivery::new(who, Box::new(outlet), self.delivery, clock))))
+        let connector = context.services.connectors().map(|all| all.of(&context.id));
+        let delivery = Delivery::new(who, Box::new(outlet), self.delivery, clock);
+        Ok(Box::new(Running(delivery.reporting(connector))))
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        let Request { uri, method, .. } = &self.request;
+        // What stands behind the `?` of an address may be a key.
+        let mut shown = uri.clone();
+        shown.set_query(None);
+        let summary = json!({ "uri": shown.as_str(), "method": method.as_str() });
+        Some(Endpoint::new(ConnectorKind::Sink, summary))
     }
 }
 

@@ -36,13 +36,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(35);
 const READERS_MAX: u32 = 4;
 
 /// What holds for each session, in the server's own words. The last three let the server find out
-/// within a minute that we are gone, so that our lock is free for the next.
+/// within half a minute that we are gone, so that our lock is free for the next.
 const SESSION: &[(&str, &str)] = &[
     ("statement_timeout", "30s"),
     ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "60s"),
-    ("tcp_keepalives_idle", "30"),
-    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "3"),
 ];
 
@@ -51,6 +51,7 @@ pub(crate) const MIGRATIONS: schema::Migrations = &[
     (1, "alerts", include_str!("../../migrations/postgres/0001_alerts.sql")),
     (2, "progress", include_str!("../../migrations/postgres/0002_progress.sql")),
     (3, "dead_letters", include_str!("../../migrations/postgres/0003_dead_letters.sql")),
+    (4, "connectors", include_str!("../../migrations/postgres/0004_connectors.sql")),
 ];
 
 const DIALECT: Dialect = Dialect {
@@ -102,6 +103,26 @@ pub(crate) async fn open(options: &PgConnectOptions, at: &Location) -> Result<Po
     migrated.map_err(|error| DIALECT.explain(error, explain))?;
     migrating.close().await.map_err(explain)?;
     Ok(Pool::Postgres(pool))
+}
+
+/// Opens for what people change; where its schema is as it should be, without the lock.
+pub(crate) async fn administer(
+    options: &PgConnectOptions,
+    at: &Location,
+) -> Result<Pool, StoreError> {
+    match read(options).await {
+        Ok(readers) => readers.close().await,
+        Err(StoreError::OlderSchema { .. }) => return open(options, at).await,
+        Err(error) => return Err(error),
+    }
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async move { connection.execute(DURABLE).await.map(drop) })
+        })
+        .connect_with(session(options));
+    Ok(Pool::Postgres(pool.await.map_err(explain)?))
 }
 
 /// Opens for reading a database that has its tables.
@@ -158,6 +179,8 @@ fn query(statement: &'static str, values: &[Value<'_>]) -> Query {
         Value::Text(text) => query.bind(text.map(|text| without_nul(text).into_owned())),
         Value::Integer(number) => query.bind(*number),
         Value::Bytes(bytes) => query.bind(bytes.to_vec()),
+        Value::OptionalBytes(bytes) => query.bind(bytes.map(<[u8]>::to_vec)),
+        Value::Boolean(truth) => query.bind(*truth),
         Value::Time(time) => query.bind(time.map(micros)),
         Value::Json(json) => query.bind(json.map(JsonText)),
         Value::Uuid(id) => query.bind(*id),

@@ -18,6 +18,8 @@ pub enum Answer {
     Failed,
     /// Wants to be left alone for so many seconds: 429.
     Later(u64),
+    /// Does not know who sends: 401.
+    Denied,
     /// Reads it, and says nothing, for as long as the other side waits.
     Nothing,
 }
@@ -110,6 +112,7 @@ fn serve(connection: TcpStream, shared: &Mutex<Shared>) {
             Answer::Taken => "200 OK".to_owned(),
             Answer::Failed => "500 Internal Server Error".to_owned(),
             Answer::Later(seconds) => format!("429 Too Many Requests\r\nRetry-After: {seconds}"),
+            Answer::Denied => "401 Unauthorized".to_owned(),
             Answer::Nothing => {
                 // Until the other side hangs up.
                 let _ = reader.read(&mut [0]);

@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("azud-plan", &["azud-event"]),
     ("azud-sinks", &["azud-client", "azud-event", "azud-plan", "azud-store"]),
     ("azud-sources", &["azud-client", "azud-event", "azud-plan"]),
-    ("azud-store", &["azud-event"]),
+    ("azud-store", &["azud-event", "azud-plan"]),
     ("azud-tests", &["*"]),
     ("azud-transforms", &["azud-event", "azud-plan"]),
 ];

@@ -36,7 +36,9 @@ mod vector;
 
 pub use cases::{Repeat, TEST_OPTIONS, Tap, TestCase, TestEvent, TestInput, TestOutput};
 pub use environment::environment;
-pub use instance::{DATA_DIR, DatabaseAddress, INSTANCE_OPTIONS, Instance, LogSettings};
+pub use instance::{
+    DATA_DIR, DatabaseAddress, INSTANCE_OPTIONS, Instance, LogSettings, MASTER_KEY, MasterKeyPlace,
+};
 
 use crate::diagnostic::{Checker, Diagnostic, Severity, codes};
 use crate::document::Sources;
