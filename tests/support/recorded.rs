@@ -38,10 +38,13 @@ impl Recorded {
     pub fn start(exchanges: Vec<Value>, origins: &[String]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let text = Value::from(exchanges).to_string();
         let here = format!("http://{address}");
-        let text = origins.iter().fold(text, |text, origin| text.replace(origin, &here));
-        let exchanges = serde_json::from_str(&text).unwrap();
+        let mut exchanges = exchanges;
+        for exchange in &mut exchanges {
+            let text = exchange["response"].to_string();
+            let text = origins.iter().fold(text, |text, origin| text.replace(origin, &here));
+            exchange["response"] = serde_json::from_str(&text).unwrap();
+        }
         let shared = Arc::new(Mutex::new(Shared { exchanges, played: 0, fault: None }));
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || {
