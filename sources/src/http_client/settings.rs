@@ -461,12 +461,9 @@ fn check_paging(options: &Options<'_>, checker: &mut Checker) -> Option<Paging> 
             return None;
         }
     }
-    let size = match table.integer("size") {
-        Some(records) => {
-            Some(Size { param: table.string("size_param"), records: records.unsigned_abs() })
-        }
-        None => None,
-    };
+    let size = table
+        .integer("size")
+        .map(|records| Size { param: table.string("size_param"), records: records.unsigned_abs() });
     let mut need = |name: &str| {
         let missing = !table.has(name);
         if missing {
@@ -501,14 +498,14 @@ fn check_paging(options: &Options<'_>, checker: &mut Checker) -> Option<Paging> 
         }
     };
     let stop = match table.one_of("stop") {
-        Some("empty_page") => Stop::EmptyPage,
-        Some("short_page") => Stop::ShortPage,
-        Some(_) => Stop::LastPage,
-        None if size.is_some() => Stop::ShortPage,
+        Some("empty_page") => Stop::Empty,
+        Some("short_page") => Stop::Short,
+        Some(_) => Stop::Unnamed,
+        None if size.is_some() => Stop::Short,
         None if matches!(kind, Kind::Offset { .. } | Kind::Page { .. } | Kind::Keyset { .. }) => {
-            Stop::EmptyPage
+            Stop::Empty
         }
-        None => Stop::LastPage,
+        None => Stop::Unnamed,
     };
     let max_pages = table.integer("max_pages")?.unsigned_abs();
     Some(Paging { kind, stop, max_pages, more: table.field("more") })
