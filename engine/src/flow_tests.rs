@@ -291,6 +291,8 @@ fn plan(script: &Script, keeps: &[Keep; 3], stall: &Stall) -> Plan {
         spec: Arc::new(keep.clone()),
         input: Kind::Log,
         stall: stall.clone(),
+        written: "".into(),
+        document: "".into(),
     };
     let readers = [Reader::Transform(0), Reader::Transform(1), Reader::Transform(2)];
     let input = SourceInput { source: SourceIndex(0), outputs: reads(&readers) };
@@ -311,6 +313,7 @@ fn plan(script: &Script, keeps: &[Keep; 3], stall: &Stall) -> Plan {
         spec,
         timing: Timing::default(),
         written: "".into(),
+        document: "".into(),
     };
     Plan { sources: vec![source], pipelines: vec![pipeline] }
 }

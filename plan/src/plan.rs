@@ -26,8 +26,11 @@ pub struct Source {
     pub spec: Arc<dyn SourceSpec>,
     /// What its author said of time.
     pub timing: Timing,
-    /// Its table in TOML, as it was written: variables are not filled in.
+    /// Its table in TOML, as it was written: variables are not filled in, and secrets
+    /// in clear are masked.
     pub written: Arc<str>,
+    /// The document that it stands in; empty when that is no file.
+    pub document: Arc<str>,
 }
 
 /// When the events of a source happened, and how its streams are waited for.
@@ -114,7 +117,8 @@ pub struct TransformNode {
     pub spec: Arc<dyn TransformSpec>,
     /// Its outputs and who reads them.
     pub outputs: Vec<Output>,
-    /// Its table in TOML, as it was written: variables are not filled in.
+    /// Its table in TOML, as it was written: variables are not filled in, and secrets
+    /// in clear are masked.
     pub written: Arc<str>,
 }
 
@@ -130,6 +134,11 @@ pub struct SinkNode {
     pub input: Kind,
     /// What its author said of its being in trouble.
     pub stall: Stall,
+    /// Its table in TOML, as it was written: variables are not filled in, and secrets
+    /// in clear are masked.
+    pub written: Arc<str>,
+    /// The document that it stands in; empty when that is no file.
+    pub document: Arc<str>,
 }
 
 /// What becomes of a sink that does not take what it is given.

@@ -161,6 +161,7 @@ fn plan(needle: bool, behind: Option<TransformNode>) -> Plan {
             spec: Arc::new(Text),
             timing: Timing::default(),
             written: "".into(),
+            document: "".into(),
         }],
         pipelines: vec![Pipeline {
             name: "test".into(),
@@ -175,6 +176,8 @@ fn plan(needle: bool, behind: Option<TransformNode>) -> Plan {
                 spec: Arc::new(Messages),
                 input: Kind::Log,
                 stall: Stall::default(),
+                written: "".into(),
+                document: "".into(),
             }],
         }],
     }

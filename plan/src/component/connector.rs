@@ -5,6 +5,7 @@
 //! ([`Connector::save`]), and of several processes that have one database only the one that holds
 //! the lease polls ([`Connector::lease`]).
 
+use super::Secret;
 use azud_event::time::EventTime;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -63,6 +64,146 @@ pub trait Connector: Send + Sync {
 
     /// Resolves when somebody asked for something: a poll now, another cursor, a stop.
     fn asked(&self) -> BoxFuture<'_, Asked>;
+}
+
+/// What a component says of the outside that it talks to: it then has a row among the connectors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// What sort of thing it is.
+    pub kind: ConnectorKind,
+    /// What people see of its settings, nothing secret: `{ "address": "0.0.0.0:514" }`.
+    pub summary: serde_json::Value,
+    /// How often it is polled, if it is.
+    pub interval: Option<Duration>,
+    /// The names of the rows that it runs for (`okta-*`), when it has none of its own.
+    pub runs_for: Option<String>,
+    /// For how long nothing may succeed before that is an error, and not a warning any more.
+    pub unreachable_after: Duration,
+    /// How many limits of rate in a row are in order.
+    pub limits_max: u32,
+}
+
+impl Endpoint {
+    /// Makes one with the usual bounds: five minutes, ten limits in a row.
+    pub fn new(kind: ConnectorKind, summary: serde_json::Value) -> Self {
+        let unreachable_after = Duration::from_secs(5 * 60);
+        let (interval, runs_for) = (None, None);
+        Endpoint { kind, summary, interval, runs_for, unreachable_after, limits_max: 10 }
+    }
+}
+
+/// The sorts of connectors; the names stand in tables and answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConnectorKind {
+    /// An API that is polled.
+    Api,
+    /// A listener for syslog.
+    Syslog,
+    /// Any other listener.
+    Listener,
+    /// Agents on hosts.
+    Agent,
+    /// A feed of indicators.
+    Feed,
+    /// A receiver of what a sink sends.
+    Sink,
+}
+
+impl ConnectorKind {
+    /// Every sort.
+    pub const ALL: [ConnectorKind; 6] = [
+        ConnectorKind::Api,
+        ConnectorKind::Syslog,
+        ConnectorKind::Listener,
+        ConnectorKind::Agent,
+        ConnectorKind::Feed,
+        ConnectorKind::Sink,
+    ];
+
+    /// Gives the stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            ConnectorKind::Api => "api",
+            ConnectorKind::Syslog => "syslog",
+            ConnectorKind::Listener => "listener",
+            ConnectorKind::Agent => "agent",
+            ConnectorKind::Feed => "feed",
+            ConnectorKind::Sink => "sink",
+        }
+    }
+}
+
+/// Tries the other side once, for `azud connectors test`: made of a checked component, and not
+/// running.
+pub trait Prober: Send + Sync {
+    /// Makes one real call, and says what it saw. Changes nothing: no cursor, no status.
+    fn probe(&self) -> BoxFuture<'_, Probe>;
+}
+
+/// What a [`Prober`] saw, step by step; it ends with the first step that failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probe {
+    /// The steps, in their order: name resolution, connection, TLS, authentication, first page,
+    /// rate limit, clock.
+    pub steps: Vec<ProbeStep>,
+}
+
+impl Probe {
+    /// Whether no step failed.
+    pub fn passed(&self) -> bool {
+        self.steps.iter().all(|step| step.failed.is_none())
+    }
+}
+
+/// A step of a [`Probe`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeStep {
+    /// What was tried, some words: `name resolution`.
+    pub name: String,
+    /// What was seen, nothing secret: `203.0.113.9, 2 ms`.
+    pub message: String,
+    /// Why it failed, if it did.
+    pub failed: Option<Cause>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Keeps what an authorisation server gave us, a service of the instance ([`super::Services`]).
+pub trait TokenKeeper: Send + Sync {
+    /// Gives what is kept for a credential, as this connector uses it.
+    fn load<'a>(
+        &'a self,
+        credential: &'a str,
+        connector: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Tokens>, ConnectorError>>;
+
+    /// Keeps tokens; they are durable when this returns. A refresh token that can be used once is
+    /// stored before anything is done with the tokens that came with it.
+    ///
+    /// # Errors
+    /// [`ConnectorError::Lost`] when the version that is kept is not the one before that of
+    /// `tokens`: another process was faster, and what it stored is to be loaded.
+    fn store<'a>(
+        &'a self,
+        credential: &'a str,
+        connector: &'a str,
+        tokens: &'a Tokens,
+    ) -> BoxFuture<'a, Result<(), ConnectorError>>;
+}
+
+/// Tokens as they are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// The access token.
+    pub access: Option<Secret>,
+    /// The refresh token.
+    pub refresh: Option<Secret>,
+    /// Until when the access token is good.
+    pub expires_at: EventTime,
+    /// When they were obtained.
+    pub obtained_at: EventTime,
+    /// Counts: the first that are kept have 1, those that replace them 2.
+    pub version: u64,
 }
 
 /// How an attempt to reach the other side went: a poll, a delivery, a start of a listener.

@@ -25,7 +25,8 @@ mod template;
 mod transform;
 
 pub use connector::{
-    Asked, Attempt, Cause, Connector, ConnectorError, Connectors, Cursor, Failed, Lease, Outcome,
+    Asked, Attempt, Cause, Connector, ConnectorError, ConnectorKind, Connectors, Cursor, Endpoint,
+    Failed, Lease, Outcome, Probe, ProbeStep, Prober, TokenKeeper, Tokens,
 };
 pub use early::{Demand, Early, Firing, Threshold};
 pub use merge::{Merge, Merged, Merging};
@@ -35,7 +36,7 @@ pub use option::{
 };
 pub use progress::{Progress as SinkProgress, Rewind, Stored};
 pub use secret::{
-    Confidential, Secret, SecretBackend, SecretError, SecretName, SecretService, Secrets,
+    Confidential, NoSecrets, Secret, SecretBackend, SecretError, SecretName, Secrets,
 };
 pub use sink::{Batch, Batches, Confirmation, Encoder, Refused, SinkFactory, SinkSpec, SinkTask};
 pub use source::{
@@ -169,6 +170,21 @@ impl Services {
     /// Gives the service of this type.
     pub fn find<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         self.0.get(&TypeId::of::<T>()).and_then(|service| Arc::clone(service).downcast().ok())
+    }
+
+    /// Gives the connectors; they are added as `Arc<Arc<dyn Connectors>>`.
+    pub fn connectors(&self) -> Option<Arc<dyn Connectors>> {
+        self.find::<Arc<dyn Connectors>>().map(|found| Arc::clone(&*found))
+    }
+
+    /// Gives the secrets; they are added as `Arc<Arc<dyn Secrets>>`.
+    pub fn secrets(&self) -> Option<Arc<dyn Secrets>> {
+        self.find::<Arc<dyn Secrets>>().map(|found| Arc::clone(&*found))
+    }
+
+    /// Gives the keeper of tokens; it is added as `Arc<Arc<dyn TokenKeeper>>`.
+    pub fn tokens(&self) -> Option<Arc<dyn TokenKeeper>> {
+        self.find::<Arc<dyn TokenKeeper>>().map(|found| Arc::clone(&*found))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Sinks: where results go.
 
 use super::{
-    BuildContext, BuildError, Example, Kind, OptionSpec, Options, Resource, RunError, SinkProgress,
+    BuildContext, BuildError, Connector, Endpoint, Example, Kind, OptionSpec, Options, Prober,
+    Resource, RunError, SinkProgress,
 };
 use crate::diagnostic::Checker;
 use azud_event::dead_letter::Fault;
@@ -36,6 +37,25 @@ pub trait SinkSpec: Send + Sync {
 
     /// Lists what it will hold of the outside.
     fn resources(&self) -> Vec<Resource>;
+
+    /// Says what it talks to of the outside; `None` when it is of this machine (a file, a terminal).
+    fn endpoint(&self) -> Option<Endpoint> {
+        None
+    }
+
+    /// Makes what tries the other side once, as the component would with this connector; `None`
+    /// when there is nothing to try.
+    ///
+    /// # Errors
+    /// When the outside world refuses already.
+    fn prober(
+        &self,
+        context: &BuildContext,
+        connector: Arc<dyn Connector>,
+    ) -> Result<Option<Box<dyn Prober>>, BuildError> {
+        let _ = (context, connector);
+        Ok(None)
+    }
 
     /// Whether its receiver keeps its progress beside its rows: its task then gives a
     /// [`SinkProgress`], and what it was given is kept for a while, to be given again.

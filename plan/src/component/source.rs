@@ -1,6 +1,9 @@
 //! Sources: where records come from.
 
-use super::{BuildContext, BuildError, Example, OptionSpec, Options, Port, Resource, RunError};
+use super::{
+    BuildContext, BuildError, Connector, Endpoint, Example, OptionSpec, Options, Port, Prober,
+    Resource, RunError,
+};
 use crate::diagnostic::Checker;
 use azud_event::block::Block;
 use azud_event::clock::Clock;
@@ -58,6 +61,25 @@ pub trait SourceSpec: Send + Sync {
 
     /// Lists what it will hold of the outside.
     fn resources(&self) -> Vec<Resource>;
+
+    /// Says what it talks to of the outside; `None` when it is of this machine (a file, a terminal).
+    fn endpoint(&self) -> Option<Endpoint> {
+        None
+    }
+
+    /// Makes what tries the other side once, as the component would with this connector; `None`
+    /// when there is nothing to try.
+    ///
+    /// # Errors
+    /// When the outside world refuses already.
+    fn prober(
+        &self,
+        context: &BuildContext,
+        connector: Arc<dyn Connector>,
+    ) -> Result<Option<Box<dyn Prober>>, BuildError> {
+        let _ = (context, connector);
+        Ok(None)
+    }
 
     /// Opens the source.
     ///

@@ -15,6 +15,7 @@ use crate::plan::{
 };
 use azud_event::id::SourceIndex;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Makes the plan. `inputs` says for each component what feeds it.
@@ -88,6 +89,7 @@ fn sources(
             spec: Arc::clone(spec),
             timing: timing(component, &**spec),
             written: written(component),
+            document: document(component),
         });
     }
     (sources, numbers)
@@ -189,7 +191,16 @@ fn sink(graph: &Graph<'_>, index: usize, inputs: &[Input]) -> Option<SinkNode> {
         spec: Arc::clone(spec),
         input: first.unwrap_or(Kind::Log),
         stall: stall(component).unwrap_or_default(),
+        written: written(component),
+        document: document(component),
     })
+}
+
+/// Gives the path of the document of a component, as it was named.
+fn document(component: &Component<'_>) -> Arc<str> {
+    let file = Path::new(component.document_name).file_name().unwrap_or_default();
+    let path = component.folder.join(file).with_extension("toml");
+    path.to_string_lossy().into()
 }
 
 /// Reads what the author of a sink said of its being in trouble.
