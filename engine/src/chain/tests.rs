@@ -123,7 +123,7 @@ impl RowMaker for Gathers {
 }
 
 impl KeyedState for Gathers {
-    fn on_epoch(&mut self, _: &[Row], _: &EpochClock, _: &mut dyn FnMut(Told)) -> Progress {
+    fn on_epoch(&mut self, _: &[Row], _: &EpochClock, _: &mut dyn FnMut(Told<'_>)) -> Progress {
         Progress::Done
     }
     fn keys(&self) -> u64 {

@@ -48,12 +48,13 @@ mod timeline;
 mod told;
 
 pub use early::{Early, Grown, Growth};
-pub use gathered::{Evidence, Field, Fields};
+pub use gathered::{Evidence, Field, Fields, Gathered};
 pub use grid::{Grid, PANES_PER_WINDOW_MAX};
 pub use held::Windows;
 pub use members::{MembersMaker, Revision};
 pub use panes::{Panes, PanesMaker};
 pub use parts::{Sharing, merge_parts};
 pub use sessions::{Gap, Sessions, SessionsMaker};
-pub use state::{Answer, Bounds, Counted, Look, State, Teller};
+pub use state::{Answer, Bounds, Look, State, Teller, Telling};
 pub use timeline::Zone;
+pub use told::Digest;

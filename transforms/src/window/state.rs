@@ -18,12 +18,16 @@ use super::grid::Window;
 use super::held::{Around, Held, Ready, Windows};
 use super::parts::Sharing;
 use super::told::{Change, Digest};
+use azud_event::record::Building;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Archive, ArchiveError, Due, Entry, EpochClock, KeyedState, NoArchive, Progress, Told,
+    Archive, ArchiveError, Body, Due, Entry, EpochClock, KeyedState, NoArchive, Progress, Told,
+    Written,
 };
-use std::collections::HashMap;
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use vrl::value::Value;
 
@@ -32,7 +36,7 @@ use vrl::value::Value;
 pub const LOOKS_MAX: usize = 1_024;
 
 /// The version of snapshots, their first byte.
-const SNAPSHOT_VERSION: u8 = 3;
+const SNAPSHOT_VERSION: u8 = 4;
 
 /// What the state of one key group may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +65,9 @@ pub struct Answer<'a> {
 /// What a [`Teller`] makes of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Look {
-    /// The result, as far as it does not depend on how it came about.
-    pub value: Value,
-    /// A hash of it.
+    /// What the fields came to, in their order.
+    pub fields: SmallVec<[Value; 2]>,
+    /// A hash of the result, as far as it does not depend on how it came about.
     pub digest: Digest,
     /// Whether it is one that is wanted.
     pub holds: bool,
@@ -90,11 +94,32 @@ pub struct Counted<'a> {
 
 /// Makes records of answers.
 pub trait Teller: Send {
-    /// Makes the result of an answer.
+    /// Looks at an answer.
     fn look(&mut self, answer: &Answer<'_>) -> Look;
 
-    /// Completes a result that is to be told.
-    fn complete(&self, answer: &Answer<'_>, value: Value, counted: &Counted<'_>) -> Value;
+    /// Writes the result of an answer that is to be told.
+    fn write(&self, telling: &Telling<'_>, into: &mut Building<'_>);
+}
+
+/// An answer that is to be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling<'a> {
+    /// The answer.
+    pub answer: Answer<'a>,
+    /// What was made of it.
+    pub look: &'a Look,
+    /// How it came about.
+    pub counted: Counted<'a>,
+}
+
+/// A result on its way into a record.
+struct Made<'a, T>(&'a T, Telling<'a>);
+
+impl<T: Teller> Written for Made<'_, T> {
+    fn write(&self, into: &mut Building<'_>) {
+        let Made(teller, telling) = self;
+        teller.write(telling, into);
+    }
 }
 
 type Key = Arc<[u8]>;
@@ -107,7 +132,9 @@ pub struct State<T> {
     teller: T,
     sharing: Option<Sharing>,
     archive: Box<dyn Archive>,
-    slots: HashMap<Key, Slot>,
+    /// Where each key stands, with its hash: a table that grows looks at no key.
+    slots: HashTable<(u64, Slot)>,
+    hashes: RandomState,
     table: Vec<Option<Known>>,
     free: Vec<Slot>,
     /// Gives each key that is made another number.
@@ -150,7 +177,8 @@ impl<T: Teller> State<T> {
             teller,
             sharing: None,
             archive: Box::new(NoArchive),
-            slots: HashMap::new(),
+            slots: HashTable::new(),
+            hashes: RandomState::new(),
             table: Vec::new(),
             free: Vec::new(),
             lives: 0,
@@ -175,16 +203,26 @@ impl<T: Teller> State<T> {
         self.table.get_mut(slot as usize)?.as_mut()
     }
 
-    /// Finds the slot of a key, or makes it one.
-    fn slot_of(&mut self, key: &[u8]) -> Slot {
-        if let Some(slot) = self.slots.get(key) {
-            return *slot;
-        }
-        self.lives += 1;
-        self.take_in(Key::from(key), self.windows.held(self.lives))
+    /// Finds the slot of a key with this hash.
+    fn find(&self, hash: u64, key: &[u8]) -> Option<Slot> {
+        let State { table, slots, .. } = self;
+        let same = |(of, slot): &(u64, Slot)| {
+            let known = || table[*slot as usize].as_ref();
+            *of == hash && known().is_some_and(|known| *known.key == *key)
+        };
+        slots.find(hash, same).map(|(_, slot)| *slot)
     }
 
-    fn take_in(&mut self, key: Key, held: Held) -> Slot {
+    /// Finds the slot of a key, or makes it one.
+    fn slot_of(&mut self, hash: u64, key: &[u8]) -> Slot {
+        if let Some(slot) = self.find(hash, key) {
+            return slot;
+        }
+        self.lives += 1;
+        self.take_in(hash, Key::from(key), self.windows.held(self.lives))
+    }
+
+    fn take_in(&mut self, hash: u64, key: Key, held: Held) -> Slot {
         let known = Known {
             head: head_of(&key),
             key: Arc::clone(&key),
@@ -201,17 +239,18 @@ impl<T: Teller> State<T> {
         });
         self.ages.add(known.held.last, &key, slot);
         self.table[slot as usize] = Some(known);
-        self.slots.insert(key, slot);
+        self.slots.insert_unique(hash, (hash, slot), |(hash, _)| *hash);
         slot
     }
 
     /// Merges one row into what is held of its key.
     fn apply(&mut self, row: &Row, clock: &EpochClock) -> Result<(), Damaged> {
+        let hash = self.hashes.hash_one(row.key.as_slice());
         // Of a key that is not known, late records have nothing that they could be told with.
-        if !Windows::has_records(&row.payload) && !self.slots.contains_key(row.key.as_slice()) {
+        if !Windows::has_records(&row.payload) && self.find(hash, &row.key).is_none() {
             return Ok(());
         }
-        let slot = self.slot_of(&row.key);
+        let slot = self.slot_of(hash, &row.key);
         let State {
             windows, fields, archive, table, lives, evicted, closed, dropped_before, ..
         } = self;
@@ -265,7 +304,7 @@ impl<T: Teller> State<T> {
     }
 
     /// Goes through the windows of all keys that are ready; whether that is done.
-    fn go_through(&mut self, clock: &EpochClock, tell: &mut dyn FnMut(Told)) -> Progress {
+    fn go_through(&mut self, clock: &EpochClock, tell: &mut dyn FnMut(Told<'_>)) -> Progress {
         let windows = Arc::clone(&self.windows);
         let mut left = LOOKS_MAX;
         while let Some((_, slot)) = self.ready.last().copied() {
@@ -289,15 +328,22 @@ impl<T: Teller> State<T> {
     }
 
     /// Looks at one window, and tells it if it changed.
-    fn look(&mut self, slot: Slot, ready: &Ready, clock: &EpochClock, tell: &mut dyn FnMut(Told)) {
+    fn look(
+        &mut self,
+        slot: Slot,
+        ready: &Ready,
+        clock: &EpochClock,
+        tell: &mut dyn FnMut(Told<'_>),
+    ) {
         let State { windows, fields, teller, sharing, table, closed, .. } = self;
         let Some(Known { key, held, .. }) = table[slot as usize].as_mut() else { return };
         let Some(gathered) = windows.answer(held, ready, fields) else { return };
         let (anchor, taken_over) = held.known_as(ready);
         let window = ready.window();
         let answer = Answer { key, anchor, window, gathered: &gathered };
-        let mut look = teller.look(&answer);
-        look.holds &= gathered.count > 0 || windows.tells_empty();
+        let look = &teller.look(&answer);
+        let holds = look.holds && (gathered.count > 0 || windows.tells_empty());
+        let teller = &*teller;
         let mut counted = Counted {
             revision: 0,
             change: Change::Withdrawn,
@@ -315,19 +361,21 @@ impl<T: Teller> State<T> {
                 counted.revision = image.revision;
                 counted.superseded_by = Some(anchor);
                 let answer = Answer { anchor: other, ..answer };
-                let value = teller.complete(&answer, look.value.clone(), &counted);
-                tell(Told { port: 0, event_time: window.end, value, parts: None });
+                let made = Made(teller, Telling { answer, look, counted });
+                let body = Body::Written(&made);
+                tell(Told { port: 0, event_time: window.end, body, parts: None });
             }
         }
         let mut image = held.image(ready, anchor);
-        if let Some(change) = image.look(look.digest, look.holds) {
+        if let Some(change) = image.look(look.digest, holds) {
             windows.tell(held, (ready, anchor), image, closed);
             (counted.revision, counted.change) = (image.revision, change);
             counted.superseded_by = None;
-            let value = teller.complete(&answer, look.value, &counted);
             let sharing = sharing.as_ref().filter(|_| change != Change::Withdrawn);
             let parts = sharing.and_then(|it| it.parts(windows, answer.key, held, ready));
-            tell(Told { port: 0, event_time: window.end, value, parts });
+            let made = Made(teller, Telling { answer, look, counted });
+            let body = Body::Written(&made);
+            tell(Told { port: 0, event_time: window.end, body, parts });
         }
     }
 
@@ -350,7 +398,10 @@ impl<T: Teller> State<T> {
     fn remove(&mut self, slot: Slot) {
         let Some(known) = self.table[slot as usize].take() else { return };
         self.bytes -= known.bytes;
-        self.slots.remove(&known.key);
+        let hash = self.hashes.hash_one(&*known.key);
+        if let Ok(entry) = self.slots.find_entry(hash, |(_, other)| *other == slot) {
+            entry.remove();
+        }
         self.free.push(slot);
     }
 
@@ -432,7 +483,7 @@ impl<T: Teller> State<T> {
 
     /// Lets the oldest parts go of one key alone that has more than all may.
     fn shrink(&mut self) {
-        let Some(slot) = self.slots.values().next().copied() else { return };
+        let Some((_, slot)) = self.slots.iter().next().copied() else { return };
         let bound = self.bounds.bytes;
         let mut shrunk = 0;
         if let Some(known) = self.known_mut(slot) {
@@ -506,7 +557,7 @@ impl<T: Teller> KeyedState for State<T> {
         &mut self,
         rows: &[Row],
         clock: &EpochClock,
-        tell: &mut dyn FnMut(Told),
+        tell: &mut dyn FnMut(Told<'_>),
     ) -> Progress {
         let before = self.ready.len();
         for row in rows {
@@ -609,7 +660,8 @@ impl<T: Teller> State<T> {
             let (fields, closed) = (&self.fields, &mut self.closed);
             let around = &mut Around { fields, over_before, watermark, closed };
             let held = self.windows.decode(bytes, around)?;
-            let slot = self.take_in(key, held);
+            let hash = self.hashes.hash_one(&*key);
+            let slot = self.take_in(hash, key, held);
             self.settle(slot);
         }
         if bytes.is_empty() { Ok(()) } else { Err(Damaged("something stands behind the end")) }
