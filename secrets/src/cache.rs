@@ -179,7 +179,7 @@ impl Backend {
                 Step::Give(secret) => return Ok(secret),
                 Step::Fail(error) => return Err(error),
                 Step::GiveAndRead(secret) => {
-                    self.reading(key, &entry, &mut state);
+                    let _ = self.reading(key, &entry, &mut state);
                     return Ok(secret);
                 }
                 Step::Wait => self.reading(key, &entry, &mut state),

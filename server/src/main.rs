@@ -18,6 +18,7 @@ mod log;
 mod logging;
 mod outcome;
 mod run;
+mod secrets;
 mod table;
 mod wiring;
 

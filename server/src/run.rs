@@ -7,10 +7,11 @@ use crate::database;
 use crate::documents::{self, Loaded};
 use crate::letters_table::LettersTable;
 use crate::outcome::Outcome;
+use crate::secrets;
 use crate::wiring::{self, NotBuilt};
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
-use azud_plan::component::{Resource, Services};
+use azud_plan::component::{Resource, SecretService, Secrets, Services};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -109,12 +110,15 @@ async fn prepare(
             data_dir.display()
         )));
     }
-    let secret = random_file(&data_dir.join("partition.key")).map_err(|error| refuse(&error))?;
+    let partition = random_file(&data_dir.join("partition.key")).map_err(|error| refuse(&error))?;
     let incarnation = random_file(&data_dir.join(INCARNATION)).map_err(|error| refuse(&error))?;
     let mut services = Services::default();
+    let secrets: Arc<dyn Secrets> = Arc::new(secrets::build(instance, clock)?);
+    services.add(Arc::new(SecretService(Arc::clone(&secrets))));
     if needs_store(plan) {
-        let store = Arc::new(database::open(instance, incarnation).await?);
-        database::load_rules(&store, instance, plan).await?;
+        let location = database::location(instance, &*secrets).await?;
+        let store = Arc::new(database::open(&location, instance, incarnation).await?);
+        database::load_rules(&store, &location, plan).await?;
         tokio::spawn(database::watch(Arc::clone(&store)));
         let table = LettersTable::new(Arc::clone(&store), data_dir, incarnation, clock.clone());
         tokio::spawn(table.run());
@@ -129,7 +133,7 @@ async fn prepare(
         durability: durability(instance, arguments, incarnation),
         dead_letters: data_dir.join(azud_engine::dead_letter::FOLDER),
         dead_letter_bytes: instance.dead_letter_bytes,
-        partition_secret: secret,
+        partition_secret: partition,
         clock: clock.clone(),
     };
     Ok((built, settings))

@@ -13,15 +13,15 @@ mod tests;
 use crate::deliver::{BATCH, Delivery, DeliveryOptions, REQUEST};
 use crate::encoding::{ENCODING, Encoding};
 use azud_plan::component::{
-    self, Batches, BuildContext, BuildError, Encoder, Example, Kind, OptionKind, OptionSpec,
-    Options, Resource, RunError, SinkFactory, SinkSpec, SinkTask,
+    self, Batches, BuildContext, BuildError, Confidential, Encoder, Example, Kind, OptionKind,
+    OptionSpec, Options, Resource, RunError, SinkFactory, SinkSpec, SinkTask,
 };
 use azud_plan::diagnostic::{Checker, Diagnostic, codes};
 use azud_plan::document::Text;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use outlet::{Auth, Compression, Framing, HttpOutlet, Request, Tls};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use std::path::PathBuf;
 
@@ -44,9 +44,11 @@ from the environment are not used.",
     options: &[
         OptionSpec {
             name: "uri",
-            kind: OptionKind::Text,
+            kind: OptionKind::Confidential,
             default: component::Default::Required,
-            summary: "The address, `http://` or `https://`, without credentials.",
+            summary: "The address, `http://` or `https://`. It may be a secret as a whole, or name \
+                      one (`https://hooks.example/SECRET[azud.hook]`); user and password belong \
+                      into `auth`.",
         },
         AUTH,
         BATCH,
@@ -64,7 +66,7 @@ from the environment are not used.",
         FRAMING,
         OptionSpec {
             name: "headers",
-            kind: OptionKind::Map(&OptionKind::Text),
+            kind: OptionKind::Map(&OptionKind::Confidential),
             default: component::Default::None,
             summary: "The same as `request.headers`.",
         },
@@ -99,7 +101,7 @@ from the environment are not used.",
         Example {
             title: "An array of records, with a token",
             toml: "type = \"http\"\nuri = \"https://collector.example/logs\"\n\
-                   auth = { strategy = \"bearer\", token = \"${COLLECTOR_TOKEN}\" }\n",
+                   auth = { strategy = \"bearer\", token = \"SECRET[azud.collector]\" }\n",
             input: "{\"message\":\"hello\"}\n{\"message\":\"again\"}\n",
             output: "{\"message\":\"hello\"}\n{\"message\":\"again\"}\n",
         },
@@ -119,7 +121,7 @@ const AUTH: OptionSpec = OptionSpec {
     kind: OptionKind::Table(&[
         OptionSpec {
             name: "password",
-            kind: OptionKind::Text,
+            kind: OptionKind::Confidential,
             default: component::Default::None,
             summary: "The password, of `basic`.",
         },
@@ -131,19 +133,19 @@ const AUTH: OptionSpec = OptionSpec {
         },
         OptionSpec {
             name: "token",
-            kind: OptionKind::Text,
+            kind: OptionKind::Confidential,
             default: component::Default::None,
             summary: "The token, of `bearer`.",
         },
         OptionSpec {
             name: "user",
-            kind: OptionKind::Text,
+            kind: OptionKind::Confidential,
             default: component::Default::None,
             summary: "The user, of `basic`.",
         },
     ]),
     default: component::Default::None,
-    summary: "Credentials. Keep them out of the document with `${…}`.",
+    summary: "Credentials. Keep them out of the document: `SECRET[…]`.",
 };
 
 const FRAMING: OptionSpec = OptionSpec {
@@ -210,7 +212,10 @@ struct Http {
 
 fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn SinkSpec>> {
     let encoding = Encoding::check(options);
-    let uri = options.text("uri").and_then(|uri| check_uri(uri, checker));
+    let uri = options.text("uri").and_then(|text| {
+        let uri = options.confidential("uri")?;
+        check_uri(text, &uri, checker).map(|()| uri)
+    });
     let auth = check_auth(options, checker);
     let headers = check_headers(options, checker);
     let tls = check_tls(options, checker);
@@ -234,21 +239,29 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn SinkSpe
     }))
 }
 
-fn check_uri(text: &Text, checker: &mut Checker) -> Option<Url> {
+/// Checks what of an address stands open.
+fn check_uri(text: &Text, uri: &Confidential, checker: &mut Checker) -> Option<()> {
+    // One that begins with a secret shows its form only when it is filled in.
+    if text.text.starts_with("SECRET[") {
+        return Some(());
+    }
+
     let mut refuse = |title: &str, help: &str| {
         let found = Diagnostic::error(codes::MALFORMED_VALUE, text.span, title.to_owned(), "");
         checker.report(found.help(help));
         None
     };
     let form = "write it as `https://collector.example/path`";
-    let Ok(uri) = Url::parse(&text.text) else { return refuse("this is no address", form) };
+    let Ok(uri) = Url::parse(uri.stand_in("secret").reveal()) else {
+        return refuse("this is no address", form);
+    };
     if !matches!(uri.scheme(), "http" | "https") || !uri.has_host() {
         return refuse("this is no address of an HTTP server", form);
     }
     if !uri.username().is_empty() || uri.password().is_some() {
-        return refuse("an address is shown and holds no credentials", "put them into `auth`");
+        return refuse("this address holds credentials", "put them into `auth`");
     }
-    Some(uri)
+    Some(())
 }
 
 /// Checks the credentials; the outer `None` is a fault.
@@ -272,36 +285,40 @@ fn check_auth(options: &Options<'_>, checker: &mut Checker) -> Option<Option<Aut
     if !sound {
         return None;
     }
-    let read = |name| auth.string(name);
-    Some(Some(match strategy {
-        "basic" => Auth::basic(&read("user")?, &read("password")?),
-        _ => match Auth::bearer(&read("token")?) {
-            Some(auth) => auth,
-            None => {
-                let title = "a token has only visible signs of ASCII";
-                let place = auth.span("token");
-                checker.report(Diagnostic::error(codes::MALFORMED_VALUE, place, title, ""));
-                return None;
-            }
-        },
-    }))
+    let read = |name| auth.confidential(name);
+    if strategy == "basic" {
+        return Some(Some(Auth::Basic { user: read("user")?, password: read("password")? }));
+    }
+    let token = read("token")?;
+    if HeaderValue::from_str(token.stand_in("secret").reveal()).is_err() {
+        let title = "a token has only visible signs of ASCII";
+        let place = auth.span("token");
+        checker.report(Diagnostic::error(codes::MALFORMED_VALUE, place, title, ""));
+        return None;
+    }
+    Some(Some(Auth::Bearer(token)))
 }
 
-fn check_headers(options: &Options<'_>, checker: &mut Checker) -> Option<HeaderMap> {
+fn check_headers(
+    options: &Options<'_>,
+    checker: &mut Checker,
+) -> Option<Vec<(HeaderName, Confidential)>> {
     // Ours: what they say follows from the request.
     const OURS: &[&str] = &["content-length", "content-encoding", "host", "transfer-encoding"];
-    let mut headers = HeaderMap::new();
+    let mut headers = Vec::new();
     let mut sound = true;
     let request = options.table("request")?;
     for entry in options.map("headers").into_iter().chain(request.map("headers")) {
         let name = HeaderName::from_bytes(entry.key.as_bytes()).ok();
-        let value = entry.node.as_text().and_then(|text| HeaderValue::from_str(&text.text).ok());
+        let value = entry.node.as_text().and_then(|text| Confidential::parse(&text.text).ok());
+        let value = value
+            .filter(|value| HeaderValue::from_str(value.stand_in("secret").reveal()).is_ok());
         let title = match (name, value) {
             (Some(name), _) if OURS.contains(&name.as_str()) => {
                 format!("`{name}` follows from the request and cannot be set")
             }
             (Some(name), Some(value)) => {
-                headers.insert(name, value);
+                headers.push((name, value));
                 continue;
             }
             _ => format!("`{}` is no header, or its value is none", entry.key),
@@ -381,7 +398,7 @@ impl SinkSpec for Http {
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn SinkTask>, BuildError> {
         let outlet =
-            HttpOutlet::build(self.request.clone(), &self.tls, &self.delivery, &context.clock)?;
+            HttpOutlet::build(self.request.clone(), &self.tls, &self.delivery, context)?;
         let who = (context.id.as_str(), HTTP.name);
         let clock = context.clock.clone();
         Ok(Box::new(Running(Delivery::new(who, Box::new(outlet), self.delivery, clock))))

@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("azud-engine", &["azud-event", "azud-plan"]),
     ("azud-event", &[]),
     ("azud-plan", &["azud-event"]),
+    ("azud-secrets", &["azud-event", "azud-plan"]),
     ("azud-sinks", &["azud-event", "azud-plan", "azud-store"]),
     ("azud-sources", &["azud-event", "azud-plan"]),
     ("azud-store", &["azud-event"]),
@@ -28,7 +29,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustls", &["azud-sources"]),
     ("sqlx", &["azud-store"]),
     ("timely", &["azud-engine"]),
-    ("tokio", &["azud", "azud-engine", "azud-sinks", "azud-sources", "azud-store"]),
+    (
+        "tokio",
+        &["azud", "azud-engine", "azud-secrets", "azud-sinks", "azud-sources", "azud-store"],
+    ),
     ("toml", &["azud-plan"]),
 ];
 

@@ -38,7 +38,7 @@ pub use option::{
 pub use probe::{Probe, ProbeStep};
 pub use progress::{Progress as SinkProgress, Rewind, Stored};
 pub use secret::{
-    Confidential, NoSecrets, Secret, SecretBackend, SecretError, SecretName, Secrets,
+    Confidential, Secret, SecretBackend, SecretError, SecretName, SecretService, Secrets,
 };
 pub use sink::{Batch, Batches, Confirmation, Encoder, Refused, SinkFactory, SinkSpec, SinkTask};
 pub use source::{

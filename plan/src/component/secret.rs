@@ -1,9 +1,11 @@
 //! Secrets: what a document names, `SECRET[backend.key]`, and never holds.
 
+use super::Services;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// What opens a reference in a document.
@@ -155,9 +157,21 @@ pub trait Secrets: Send + Sync {
     fn refused(&self, name: &SecretName);
 }
 
-/// The secrets of an instance that has none: every name is missing. For who is given no other
-/// ([`super::Services::secrets`]).
-pub struct NoSecrets;
+/// The service under which components find the secrets of the instance.
+pub struct SecretService(pub Arc<dyn Secrets>);
+
+impl SecretService {
+    /// Gives the secrets of an instance; where it has none, every name is missing.
+    pub fn of(services: &Services) -> Arc<dyn Secrets> {
+        match services.find::<SecretService>() {
+            Some(service) => Arc::clone(&service.0),
+            None => Arc::new(NoSecrets),
+        }
+    }
+}
+
+/// The secrets of an instance that has none.
+struct NoSecrets;
 
 impl Secrets for NoSecrets {
     fn get<'a>(&'a self, name: &'a SecretName) -> BoxFuture<'a, Result<Secret, SecretError>> {
@@ -233,9 +247,10 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_secrets_is_told_which_backend_is_not_there() {
+    fn without_the_service_every_secret_is_missing() {
+        let secrets = SecretService::of(&Services::default());
         let text = Confidential::parse("SECRET[a.b]").unwrap();
-        let filled = text.fill(&NoSecrets).now_or_never().unwrap();
+        let filled = text.fill(&*secrets).now_or_never().unwrap();
         let missing = SecretError::Missing("there is no secret backend `a`".to_owned());
         assert_eq!(filled.unwrap_err(), missing);
     }

@@ -4,7 +4,9 @@ use crate::deliver::{DeliveryOptions, Failure, FailureKind, Outlet, causes, retr
 use crate::limits::{ANSWER_BYTES_MAX, ANSWER_TOLD_BYTES_MAX, CONNECT_TIMEOUT};
 use azud_event::clock::Clock;
 use azud_event::id::Id;
-use azud_plan::component::BuildError;
+use azud_plan::component::{
+    BuildContext, BuildError, Confidential, Secret, SecretError, SecretName, SecretService, Secrets,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::write::GzEncoder;
@@ -16,8 +18,9 @@ use reqwest::header::{
 use reqwest::{Certificate, Client, Identity, Method, Response, StatusCode, Url, redirect};
 use std::error::Error;
 use std::io::{self, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fmt, fs};
+use std::sync::Arc;
 
 /// `Idempotency-Key`: draft-ietf-httpapi-idempotency-key-header.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -31,34 +34,95 @@ const ZSTD_LEVEL: i32 = 3;
 /// What every request of a sink has in common.
 #[derive(Clone)]
 pub(super) struct Request {
-    pub uri: Url,
+    pub uri: Confidential,
     pub method: Method,
     pub auth: Option<Auth>,
-    pub headers: HeaderMap,
+    pub headers: Vec<(HeaderName, Confidential)>,
     pub compression: Compression,
     pub framing: Framing,
 }
 
-/// The value of `Authorization`. Never shown.
+impl Request {
+    /// Lists everything of it that may name secrets.
+    fn confidential(&self) -> impl Iterator<Item = &Confidential> {
+        let auth = self.auth.iter().flat_map(Auth::confidential);
+        let headers = self.headers.iter().map(|(_, value)| value);
+        [&self.uri].into_iter().chain(auth).chain(headers)
+    }
+
+    /// Gives the address and the headers with every secret as it is now.
+    async fn fill(&self, secrets: &dyn Secrets) -> Result<(Url, HeaderMap), Failure> {
+        let uri = self.uri.fill(secrets).await.map_err(not_had)?;
+        let uri = Url::parse(uri.reveal()).ok();
+        let uri = uri.filter(|uri| matches!(uri.scheme(), "http" | "https") && uri.has_host());
+        let uri = uri.ok_or_else(|| {
+            let names: Vec<_> = self.uri.names().map(SecretName::to_string).collect();
+            rejected(format!("`uri` with {} is no address of a server", names.join(", ")))
+        })?;
+        let mut headers = HeaderMap::new();
+        if let Some(auth) = &self.auth {
+            headers.insert(AUTHORIZATION, auth.fill(secrets).await?);
+        }
+        for (name, value) in &self.headers {
+            let text = value.fill(secrets).await.map_err(not_had)?;
+            let mut filled = HeaderValue::from_str(text.reveal())
+                .map_err(|_| rejected(format!("`{name}` cannot stand in a header")))?;
+            filled.set_sensitive(true);
+            headers.insert(name, filled);
+        }
+        Ok((uri, headers))
+    }
+}
+
+/// How we say who we are.
 #[derive(Clone)]
-pub(super) struct Auth(HeaderValue);
+pub(super) enum Auth {
+    /// RFC 7617.
+    Basic { user: Confidential, password: Confidential },
+    /// RFC 6750.
+    Bearer(Confidential),
+}
 
 impl Auth {
-    /// Makes the value of Basic authentication (RFC 7617).
-    pub fn basic(user: &str, password: &str) -> Self {
-        let text = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
-        Auth::hidden(HeaderValue::from_str(&text).expect("Base64 is ASCII"))
+    fn confidential(&self) -> Vec<&Confidential> {
+        match self {
+            Auth::Basic { user, password } => vec![user, password],
+            Auth::Bearer(token) => vec![token],
+        }
     }
 
-    /// Makes the value of a bearer token (RFC 6750); `None` when it cannot stand in a header.
-    pub fn bearer(token: &str) -> Option<Self> {
-        HeaderValue::from_str(&format!("Bearer {token}")).ok().map(Auth::hidden)
-    }
-
-    fn hidden(mut value: HeaderValue) -> Self {
+    /// Makes the value of `Authorization`.
+    async fn fill(&self, secrets: &dyn Secrets) -> Result<HeaderValue, Failure> {
+        let text = match self {
+            Auth::Basic { user, password } => {
+                let user = user.fill(secrets).await.map_err(not_had)?;
+                let password = password.fill(secrets).await.map_err(not_had)?;
+                let both = Secret::new(format!("{}:{}", user.reveal(), password.reveal()));
+                Secret::new(format!("Basic {}", STANDARD.encode(both.reveal())))
+            }
+            Auth::Bearer(token) => {
+                let token = token.fill(secrets).await.map_err(not_had)?;
+                Secret::new(format!("Bearer {}", token.reveal()))
+            }
+        };
+        let mut value = HeaderValue::from_str(text.reveal())
+            .map_err(|_| rejected("the token cannot stand in a header".to_owned()))?;
         value.set_sensitive(true);
-        Auth(value)
+        Ok(value)
     }
+}
+
+fn rejected(message: String) -> Failure {
+    Failure { kind: FailureKind::Rejected, message, response_code: None, retry_after: None }
+}
+
+/// Says that a secret cannot be had: as a failure of the other side, because it is tried again.
+fn not_had(error: SecretError) -> Failure {
+    let kind = match error {
+        SecretError::Missing(_) => FailureKind::Rejected,
+        SecretError::Unavailable(_) => FailureKind::Unreachable,
+    };
+    Failure { kind, message: error.to_string(), response_code: None, retry_after: None }
 }
 
 /// How a body is compressed.
@@ -150,6 +214,7 @@ impl Tls {
 pub(super) struct HttpOutlet {
     client: Client,
     request: Request,
+    secrets: Arc<dyn Secrets>,
     clock: Clock,
 }
 
@@ -162,7 +227,7 @@ impl HttpOutlet {
         request: Request,
         tls: &Tls,
         options: &DeliveryOptions,
-        clock: &Clock,
+        context: &BuildContext,
     ) -> Result<Self, BuildError> {
         let mut builder = Client::builder()
             .user_agent(concat!("azud/", env!("CARGO_PKG_VERSION")))
@@ -195,11 +260,13 @@ impl HttpOutlet {
             message: format!("the HTTP client cannot be made: {}", causes(&error.without_url())),
             help: None,
         })?;
-        Ok(HttpOutlet { client, request, clock: clock.clone() })
+        let secrets = SecretService::of(&context.services);
+        Ok(HttpOutlet { client, request, secrets, clock: context.clock.clone() })
     }
 
     async fn post(&self, records: &[u8]) -> Result<(), Failure> {
-        let Request { uri, method, auth, headers, compression, framing } = &self.request;
+        let Request { method, compression, framing, .. } = &self.request;
+        let (uri, headers) = self.request.fill(&*self.secrets).await?;
         let body = framing.body(records);
         let key = Id::of(&[body.as_slice()]).to_string();
         let body = self.compress(body).await?;
@@ -209,14 +276,16 @@ impl HttpOutlet {
         if let Some(name) = compression.name() {
             all.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
         }
-        if let Some(Auth(value)) = auth {
-            all.insert(AUTHORIZATION, value.clone());
-        }
         // Behind ours: the author knows the server.
-        all.extend(headers.clone());
-        let request = self.client.request(method.clone(), uri.clone()).headers(all).body(body);
+        all.extend(headers);
+        let request = self.client.request(method.clone(), uri).headers(all).body(body);
         let response = request.send().await.map_err(unreachable)?;
-        self.understand(response).await
+        let understood = self.understand(response).await;
+        if let Err(Failure { kind: FailureKind::Rejected, .. }) = understood {
+            // Perhaps a secret was replaced: also one in the address, whose old one is not found.
+            self.request.confidential().for_each(|text| text.refused(&*self.secrets));
+        }
+        understood
     }
 
     /// Compresses on a thread that may take its time: ten megabytes hold up everybody else.
@@ -303,11 +372,5 @@ fn unusable(path: &Path, error: &dyn Error) -> BuildError {
     BuildError {
         message: format!("{} cannot be used: {}", path.display(), causes(error)),
         help: Some("certificates and keys are in PEM".to_owned()),
-    }
-}
-
-impl fmt::Debug for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Auth")
     }
 }
