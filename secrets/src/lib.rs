@@ -11,13 +11,16 @@
 //! the log and no metric holds a value; memory that held one is wiped, as far as it is ours.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod aws;
 mod cache;
 mod directory;
 mod env;
 mod exec;
 mod file;
+mod http;
 mod limits;
 mod tell;
+mod vault;
 mod wiped;
 
 pub use cache::Cache;
@@ -37,7 +40,7 @@ pub fn build(specs: &[SecretBackendSpec], clock: &Clock) -> Result<Cache, BuildE
     for local in [true, false] {
         let before = Arc::new(cache.clone());
         for spec in specs.iter().filter(|spec| spec.kind.is_local() == local) {
-            let backend = backend(spec, &before)?;
+            let backend = backend(spec, &before, clock)?;
             cache.add(&spec.name, spec.refresh, backend);
         }
     }
@@ -46,7 +49,8 @@ pub fn build(specs: &[SecretBackendSpec], clock: &Clock) -> Result<Cache, BuildE
 
 fn backend(
     spec: &SecretBackendSpec,
-    _local: &Arc<Cache>,
+    local: &Arc<Cache>,
+    clock: &Clock,
 ) -> Result<Arc<dyn SecretBackend>, BuildError> {
     let name = spec.name.clone();
     Ok(match &spec.kind {
@@ -60,11 +64,11 @@ fn backend(
             Arc::new(exec::Exec::new(name, command.clone(), *timeout, protocol.clone()))
         }
         SecretBackendKind::File { path } => Arc::new(file::File::new(name, path.clone())),
-        SecretBackendKind::AwsSecretsManager(_) | SecretBackendKind::Vault(_) => {
-            return Err(BuildError {
-                message: format!("the secret backend `{name}` is not in this version"),
-                help: None,
-            });
+        SecretBackendKind::AwsSecretsManager(options) => {
+            Arc::new(aws::AwsSecretsManager::new(&name, options, local, clock)?)
+        }
+        SecretBackendKind::Vault(options) => {
+            Arc::new(vault::Vault::new(&name, options, local, clock)?)
         }
     })
 }

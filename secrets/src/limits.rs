@@ -29,3 +29,12 @@ pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// How much of what a backend says of an error is told, in bytes.
 pub const TOLD_BYTES_MAX: usize = 300;
+
+/// How long before its end a token counts as over: a request with it takes a while.
+pub const TOKEN_MARGIN: Duration = Duration::from_secs(5);
+
+/// A token that lives shorter is not renewed, but obtained anew.
+pub const TOKEN_RENEWAL_MIN: Duration = Duration::from_secs(2);
+
+/// How long a role of AWS is taken on for.
+pub const ROLE_LIFE: Duration = Duration::from_secs(3600);

@@ -110,6 +110,8 @@ pub struct AwsAuth {
     pub external_id: Option<String>,
     /// How the session of the role is called.
     pub session_name: String,
+    /// Where roles are taken on, if not at the region's usual address.
+    pub sts_endpoint: Option<String>,
 }
 
 /// The options of `vault`.
@@ -265,6 +267,12 @@ const AWS: &[OptionSpec] = &[
                 OptionKind::Confidential,
                 OptionDefault::None,
                 "Goes with keys that are temporary.",
+            ),
+            option(
+                "sts_endpoint",
+                OptionKind::Text,
+                OptionDefault::None,
+                "Where roles are taken on. Without it the region's usual address.",
             ),
         ]),
         OptionDefault::Value("{}"),
@@ -601,6 +609,10 @@ fn aws(options: &Options<'_>, checker: &mut Checker) -> Option<AwsSecretsManager
         }
     }
     let region = written(options, "region", Options::string);
+    let sts_endpoint = written(&auth, "sts_endpoint", Options::string);
+    if let Some(endpoint) = &sts_endpoint {
+        check_address(endpoint, &auth, "sts_endpoint", checker)?;
+    }
     let endpoint = written(options, "endpoint", Options::string);
     if let Some(endpoint) = &endpoint {
         check_address(endpoint, options, "endpoint", checker)?;
@@ -615,6 +627,7 @@ fn aws(options: &Options<'_>, checker: &mut Checker) -> Option<AwsSecretsManager
             assume_role: written(&auth, "assume_role", Options::string),
             external_id: written(&auth, "external_id", Options::string),
             session_name: auth.string("session_name")?,
+            sts_endpoint,
         },
         timeout: options.duration("timeout_secs")?,
         tls: tls(options, checker)?,
