@@ -29,7 +29,7 @@ impl FakeSecrets {
 impl Secrets for FakeSecrets {
     fn get<'a>(&'a self, name: &'a SecretName) -> BoxFuture<'a, Result<Secret, SecretError>> {
         let value = self.values.lock().unwrap().get(&name.key).cloned();
-        let missing = || SecretError::Missing(format!("there is no {name}"));
+        let missing = move || SecretError::Missing(format!("there is no {name}"));
         async move { value.map(Secret::new).ok_or_else(missing) }.boxed()
     }
 

@@ -235,7 +235,8 @@ impl SecretMeter {
 
     /// Counts a read: `read`, `missing` or `unavailable`.
     pub fn read(&self, outcome: &'static str) {
-        counter!(SECRET_READS, "backend" => self.backend.clone(), "outcome" => outcome).increment(1);
+        counter!(SECRET_READS, "backend" => self.backend.clone(), "outcome" => outcome)
+            .increment(1);
     }
 
     /// Says when the oldest secret that is kept was read, in seconds of Unix time.

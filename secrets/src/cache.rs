@@ -214,7 +214,12 @@ impl Backend {
 
     /// Gives the read that is under way, or begins one: a task of its own, which goes on when
     /// nobody waits any more.
-    fn reading(self: &Arc<Self>, key: &str, entry: &Arc<Mutex<State>>, state: &mut State) -> Reading {
+    fn reading(
+        self: &Arc<Self>,
+        key: &str,
+        entry: &Arc<Mutex<State>>,
+        state: &mut State,
+    ) -> Reading {
         if let Some(reading) = &state.reading {
             return reading.clone();
         }
@@ -359,7 +364,10 @@ mod tests {
         }
 
         fn saying(answers: &[Answer]) -> Self {
-            let script = Script { answers: Mutex::new(answers.iter().copied().collect()), ..Script::default() };
+            let script = Script {
+                answers: Mutex::new(answers.iter().copied().collect()),
+                ..Script::default()
+            };
             Bench::new(script)
         }
 

@@ -173,7 +173,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_it_refuses_is_missing_and_what_breaks_is_unavailable() {
-        let told = async |script: &str| shell(script, ExecProtocol::V1).read("a").await.unwrap_err();
+        let told =
+            async |script: &str| shell(script, ExecProtocol::V1).read("a").await.unwrap_err();
         let refused = told(r#"echo '{"a": {"value": null, "error": "no such key"}}'"#).await;
         let text = "secret backend `exec` has no `a` (no such key)";
         assert_eq!(refused, SecretError::Missing(text.to_owned()));

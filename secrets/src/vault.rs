@@ -92,7 +92,12 @@ impl Lease {
 }
 
 impl Server {
-    fn request(&self, method: Method, path: &str, token: Option<&Secret>) -> Result<Request, Failure> {
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&Secret>,
+    ) -> Result<Request, Failure> {
         let address = format!("{}/v1/{path}", self.address.as_str().trim_end_matches('/'));
         let url = Url::parse(&address)
             .map_err(|error| Failure::new(Cause::Configuration, error.to_string()))?;
@@ -108,7 +113,12 @@ impl Server {
         Ok(request)
     }
 
-    async fn post(&self, path: &str, token: Option<&Secret>, body: &Value) -> Result<Wiped, Failure> {
+    async fn post(
+        &self,
+        path: &str,
+        token: Option<&Secret>,
+        body: &Value,
+    ) -> Result<Wiped, Failure> {
         let mut request = self.request(Method::POST, path, token)?;
         request.body = body.to_string().into();
         let answer = self.http.send(&request, None).await?.succeeded(self.http.hush())?;

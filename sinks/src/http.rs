@@ -12,6 +12,7 @@ mod tests;
 
 use crate::deliver::{BATCH, Delivery, DeliveryOptions, REQUEST};
 use crate::encoding::{ENCODING, Encoding};
+use crate::headers::Headers;
 use azud_client::{TLS, Tls};
 use azud_plan::component::{
     self, Batches, BuildContext, BuildError, Confidential, Encoder, Example, Kind, OptionKind,
@@ -22,7 +23,7 @@ use azud_plan::document::Text;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use outlet::{Auth, Compression, Framing, HttpOutlet, Request};
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::HeaderValue;
 use reqwest::{Method, Url};
 
 /// The registry's entry of `http`.
@@ -178,7 +179,7 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn SinkSpe
         check_uri(text, &uri, checker).map(|()| uri)
     });
     let auth = check_auth(options, checker);
-    let headers = check_headers(options, checker);
+    let headers = Headers::check(options, &["headers"], checker);
     let tls = Tls::check(options, checker);
     let framing = encoding.as_ref().and_then(|encoding| check_framing(options, encoding, checker));
     let method = match options.one_of("method")? {
@@ -260,36 +261,6 @@ fn check_auth(options: &Options<'_>, checker: &mut Checker) -> Option<Option<Aut
     Some(Some(Auth::Bearer(token)))
 }
 
-fn check_headers(
-    options: &Options<'_>,
-    checker: &mut Checker,
-) -> Option<Vec<(HeaderName, Confidential)>> {
-    // Ours: what they say follows from the request.
-    const OURS: &[&str] = &["content-length", "content-encoding", "host", "transfer-encoding"];
-    let mut headers = Vec::new();
-    let mut sound = true;
-    let request = options.table("request")?;
-    for entry in options.map("headers").into_iter().chain(request.map("headers")) {
-        let name = HeaderName::from_bytes(entry.key.as_bytes()).ok();
-        let value = entry.node.as_text().and_then(|text| Confidential::parse(&text.text).ok());
-        let value = value
-            .filter(|value| HeaderValue::from_str(value.stand_in("secret").reveal()).is_ok());
-        let title = match (name, value) {
-            (Some(name), _) if OURS.contains(&name.as_str()) => {
-                format!("`{name}` follows from the request and cannot be set")
-            }
-            (Some(name), Some(value)) => {
-                headers.push((name, value));
-                continue;
-            }
-            _ => format!("`{}` is no header, or its value is none", entry.key),
-        };
-        sound = false;
-        checker.report(Diagnostic::error(codes::MALFORMED_VALUE, entry.key_span, title, ""));
-    }
-    sound.then_some(headers)
-}
-
 fn check_framing(
     options: &Options<'_>,
     encoding: &Encoding,
@@ -329,8 +300,7 @@ impl SinkSpec for Http {
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn SinkTask>, BuildError> {
-        let outlet =
-            HttpOutlet::build(self.request.clone(), &self.tls, &self.delivery, context)?;
+        let outlet = HttpOutlet::build(self.request.clone(), &self.tls, &self.delivery, context)?;
         let who = (context.id.as_str(), HTTP.name);
         let clock = context.clock.clone();
         Ok(Box::new(Running(Delivery::new(who, Box::new(outlet), self.delivery, clock))))

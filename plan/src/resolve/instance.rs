@@ -3,9 +3,7 @@
 use super::backends::{self, SecretBackendSpec};
 use super::files::Documents;
 use super::{SECTIONS, vector};
-use crate::component::{
-    Confidential, Default as OptionDefault, OptionKind, OptionSpec, Options,
-};
+use crate::component::{Confidential, Default as OptionDefault, OptionKind, OptionSpec, Options};
 use crate::diagnostic::{Checker, Diagnostic, codes, nearest};
 use crate::document::{Entry, Table, Value};
 use crate::fill::{self, Lookup};

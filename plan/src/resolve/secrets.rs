@@ -140,8 +140,7 @@ impl Review<'_> {
             return self.checker.report(found.help(help));
         }
         let is_local = |spec: &SecretBackendSpec| spec.name == backend && spec.kind.is_local();
-        let (title, help) = if option.starts_with("secret.")
-            && !self.backends.iter().any(is_local)
+        let (title, help) = if option.starts_with("secret.") && !self.backends.iter().any(is_local)
         {
             let title = "a backend's own options cannot hang on this one".to_owned();
             (title, "they may name secrets of `directory`, `env`, `exec` and `file`")
@@ -182,14 +181,34 @@ enum Clear {
 
 /// Names of options and headers that hold no secret.
 const HARMLESS: &[&str] = &[
-    "accept", "access_key_id", "audience", "client_id", "content_type", "key_id", "role_id",
-    "scope", "user", "user_agent", "username",
+    "accept",
+    "access_key_id",
+    "audience",
+    "client_id",
+    "content_type",
+    "key_id",
+    "role_id",
+    "scope",
+    "user",
+    "user_agent",
+    "username",
 ];
 
 /// Words of names whose values are secrets.
 const TELLING: &[&str] = &[
-    "apikey", "auth", "authorization", "cookie", "credential", "credentials", "key", "passphrase",
-    "passwd", "password", "secret", "signature", "token",
+    "apikey",
+    "auth",
+    "authorization",
+    "cookie",
+    "credential",
+    "credentials",
+    "key",
+    "passphrase",
+    "passwd",
+    "password",
+    "secret",
+    "signature",
+    "token",
 ];
 
 /// How long a part of an address may be before it counts as a token: identifiers and words are
@@ -236,9 +255,8 @@ fn address(text: &str) -> Clear {
         let digits = part.bytes().filter(u8::is_ascii_digit).count();
         part.len() >= WORD_BYTES_MAX && letters > 0 && digits > 0
     };
-    let opens = host.contains('@')
-        || query.split('&').any(telling)
-        || path.split(['/', ':']).any(random);
+    let opens =
+        host.contains('@') || query.split('&').any(telling) || path.split(['/', ':']).any(random);
     if opens { Clear::Secret } else { Clear::Harmless }
 }
 
@@ -310,7 +328,9 @@ pub(super) fn mask(sources: &mut Sources, places: &[Span]) {
         let range = place.range();
         // As many bytes as before, so that all places stay right.
         let stars = |text: &str| -> String {
-            text.bytes().map(|byte| if b"\r\n".contains(&byte) { byte as char } else { '*' }).collect()
+            text.bytes()
+                .map(|byte| if b"\r\n".contains(&byte) { byte as char } else { '*' })
+                .collect()
         };
         if let Some(text) = file.text.get(range.clone()).map(stars) {
             file.text.replace_range(range, &text);

@@ -1,12 +1,13 @@
 //! One request: its body, its headers, and what its answer means.
 
-use crate::deliver::{DeliveryOptions, Failure, FailureKind, Outlet, causes, retry_after};
+use crate::deliver::{DeliveryOptions, Failure, FailureKind, Outlet, Unsent, causes, retry_after};
+use crate::headers::{Headers, not_had, rejected};
 use crate::limits::{ANSWER_BYTES_MAX, ANSWER_TOLD_BYTES_MAX, CONNECT_TIMEOUT};
 use azud_client::Tls;
 use azud_event::clock::Clock;
 use azud_event::id::Id;
 use azud_plan::component::{
-    BuildContext, BuildError, Confidential, Secret, SecretError, SecretName, SecretService, Secrets,
+    BuildContext, BuildError, Confidential, Secret, SecretName, SecretService, Secrets,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -35,7 +36,7 @@ pub(super) struct Request {
     pub uri: Confidential,
     pub method: Method,
     pub auth: Option<Auth>,
-    pub headers: Vec<(HeaderName, Confidential)>,
+    pub headers: Headers,
     pub compression: Compression,
     pub framing: Framing,
 }
@@ -44,8 +45,7 @@ impl Request {
     /// Lists everything of it that may name secrets.
     fn confidential(&self) -> impl Iterator<Item = &Confidential> {
         let auth = self.auth.iter().flat_map(Auth::confidential);
-        let headers = self.headers.iter().map(|(_, value)| value);
-        [&self.uri].into_iter().chain(auth).chain(headers)
+        [&self.uri].into_iter().chain(auth).chain(self.headers.confidential())
     }
 
     /// Gives the address and the headers with every secret as it is now.
@@ -61,13 +61,7 @@ impl Request {
         if let Some(auth) = &self.auth {
             headers.insert(AUTHORIZATION, auth.fill(secrets).await?);
         }
-        for (name, value) in &self.headers {
-            let text = value.fill(secrets).await.map_err(not_had)?;
-            let mut filled = HeaderValue::from_str(text.reveal())
-                .map_err(|_| rejected(format!("`{name}` cannot stand in a header")))?;
-            filled.set_sensitive(true);
-            headers.insert(name, filled);
-        }
+        self.headers.fill(secrets, &mut headers).await?;
         Ok((uri, headers))
     }
 }
@@ -108,19 +102,6 @@ impl Auth {
         value.set_sensitive(true);
         Ok(value)
     }
-}
-
-fn rejected(message: String) -> Failure {
-    Failure { kind: FailureKind::Rejected, message, response_code: None, retry_after: None }
-}
-
-/// Says that a secret cannot be had: as a failure of the other side, because it is tried again.
-fn not_had(error: SecretError) -> Failure {
-    let kind = match error {
-        SecretError::Missing(_) => FailureKind::Rejected,
-        SecretError::Unavailable(_) => FailureKind::Unreachable,
-    };
-    Failure { kind, message: error.to_string(), response_code: None, retry_after: None }
 }
 
 /// How a body is compressed.
@@ -289,8 +270,8 @@ impl HttpOutlet {
 }
 
 impl Outlet for HttpOutlet {
-    fn send<'a>(&'a self, records: &'a [u8]) -> BoxFuture<'a, Result<(), Failure>> {
-        self.post(records).boxed()
+    fn send<'a>(&'a self, records: &'a [u8]) -> BoxFuture<'a, Result<(), Unsent>> {
+        self.post(records).map(|sent| sent.map_err(Unsent::All)).boxed()
     }
 }
 

@@ -230,7 +230,9 @@ pub(crate) fn has_shape(node: &Node, kind: &OptionKind) -> bool {
         OptionKind::Seconds => matches!(node.value, Value::Integer(_) | Value::Float(_)),
         OptionKind::Condition => matches!(node.value, Value::Text(_) | Value::Table(_)),
         OptionKind::List(_) => matches!(node.value, Value::Array(_)),
-        OptionKind::Map(_) | OptionKind::Table(_) | OptionKind::Tagged { .. } => matches!(node.value, Value::Table(_)),
+        OptionKind::Map(_) | OptionKind::Table(_) | OptionKind::Tagged { .. } => {
+            matches!(node.value, Value::Table(_))
+        }
         OptionKind::Either(one, other) => has_shape(node, one) || has_shape(node, other),
         OptionKind::Text
         | OptionKind::Program
