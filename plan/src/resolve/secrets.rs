@@ -139,9 +139,10 @@ impl Review<'_> {
             let found = Diagnostic::error(codes::SECRET, span, title, label);
             return self.checker.report(found.help(help));
         }
-        let is_local = |spec: &SecretBackendSpec| spec.name == backend && spec.kind.is_local();
-        let (title, help) = if option.starts_with("secret.") && !self.backends.iter().any(is_local)
-        {
+        // One that is faulty has been told of.
+        let is_far = |spec: &SecretBackendSpec| spec.name == backend && !spec.kind.is_local();
+        let is_far = backend == CREDENTIALS || self.backends.iter().any(is_far);
+        let (title, help) = if option.starts_with("secret.") && is_far {
             let title = "a backend's own options cannot hang on this one".to_owned();
             (title, "they may name secrets of `directory`, `env`, `exec` and `file`")
         } else if option.starts_with("database.") && backend == CREDENTIALS {
