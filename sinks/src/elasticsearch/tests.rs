@@ -207,10 +207,9 @@ async fn who_is_busy_for_some_gets_these_again_and_what_is_wrong_is_set_aside_al
     let (batch, confirmed, refused) = refusing(&lines);
     run(&*sink, vec![batch], Services::default()).await;
     assert_eq!(confirmed.count(), 1);
-    assert_eq!(
-        (server.known().messages(), server.known().requests.len()),
-        (vec!["a", "b", "d"], 3)
-    );
+    let known = server.known();
+    assert_eq!((known.messages(), known.requests.len()), (vec!["a", "b", "d"], 3));
+    drop(known);
     let refused = refused.lock().unwrap();
     let [refused] = &refused[..] else { panic!("{refused:?}") };
     assert_eq!(refused.response_code, Some(400));
