@@ -40,14 +40,14 @@ mod trace;
 #[cfg(test)]
 mod testing;
 
-pub use auth::{AUTH, Auth, AuthOptions, Keys, TokenStore};
+pub use auth::{AUTH, Auth, AuthOptions, Keys, TokenStore, check_url};
 pub use body::{gunzip, undeflate};
 pub use failure::{Failure, causes};
 pub use guard::Guard;
 pub use http::{Answer, Http, Request};
 pub use hush::Hush;
 pub use limits::{ANSWER_TOLD_BYTES_MAX, TRACE_EXCHANGES};
-pub use options::{HTTP_OPTIONS, HttpOptions};
+pub use options::{ALLOW_PRIVATE, CONNECT_TIMEOUT, HttpOptions, MAX_RESPONSE, PROXY, READ_TIMEOUT};
 pub use reqwest::header;
 pub use reqwest::{Method, StatusCode, Url};
 pub use retry::{Backoff, http_date, retry_after};

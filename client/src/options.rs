@@ -1,51 +1,55 @@
-//! The options that all who fetch something over HTTP have.
+//! The options that all who fetch something over HTTP have, beside `tls`.
 
-use crate::tls::{TLS, Tls};
+use crate::tls::Tls;
 use azud_plan::component::{self, OptionKind, OptionSpec, Options};
 use azud_plan::diagnostic::{Checker, Diagnostic, codes};
 use reqwest::Url;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// `tls`, `proxy`, bounds of time and size, where requests may go: for a list of options, one after
-/// the other.
-pub const HTTP_OPTIONS: [OptionSpec; 6] = [
-    OptionSpec {
-        name: "allow_private",
-        kind: OptionKind::Boolean,
-        default: component::Default::None,
-        summary: "Whether addresses of private networks and of this machine may be connected to. \
-                  Without it those of hosts that the document names may, and those that an answer \
-                  leads to may not. Link-local addresses and metadata services never may.",
-    },
-    OptionSpec {
-        name: "connect_timeout_secs",
-        kind: OptionKind::Seconds,
-        default: component::Default::Value("10"),
-        summary: "How long a connection may take, TLS included.",
-    },
-    OptionSpec {
-        name: "max_response_bytes",
-        kind: OptionKind::Bytes { min: 1024, max: 1 << 30 },
-        default: component::Default::Value("\"64MiB\""),
-        summary: "How large an answer may be, as it comes and inflated.",
-    },
-    OptionSpec {
-        name: "proxy",
-        kind: OptionKind::Text,
-        default: component::Default::None,
-        summary: "The HTTP proxy to go through (`http://proxy.example:3128`). Those of the \
-                  environment are not used. A proxy resolves names itself, so what is said under \
-                  `allow_private` holds for literal addresses only.",
-    },
-    OptionSpec {
-        name: "read_timeout_secs",
-        kind: OptionKind::Seconds,
-        default: component::Default::Value("30"),
-        summary: "How long an answer may stand still.",
-    },
-    TLS,
-];
+/// The option `allow_private`.
+pub const ALLOW_PRIVATE: OptionSpec = OptionSpec {
+    name: "allow_private",
+    kind: OptionKind::Boolean,
+    default: component::Default::None,
+    summary: "Whether addresses of private networks and of this machine may be connected to. \
+              Without it those of hosts that the document names may, and those that an answer \
+              leads to may not. Link-local addresses and metadata services never may.",
+};
+
+/// The option `connect_timeout_secs`.
+pub const CONNECT_TIMEOUT: OptionSpec = OptionSpec {
+    name: "connect_timeout_secs",
+    kind: OptionKind::Seconds,
+    default: component::Default::Value("10"),
+    summary: "How long a connection may take, TLS included.",
+};
+
+/// The option `max_response_bytes`.
+pub const MAX_RESPONSE: OptionSpec = OptionSpec {
+    name: "max_response_bytes",
+    kind: OptionKind::Bytes { min: 1024, max: 1 << 30 },
+    default: component::Default::Value("\"64MiB\""),
+    summary: "How large an answer may be, as it comes and inflated.",
+};
+
+/// The option `proxy`.
+pub const PROXY: OptionSpec = OptionSpec {
+    name: "proxy",
+    kind: OptionKind::Text,
+    default: component::Default::None,
+    summary: "The HTTP proxy to go through (`http://proxy.example:3128`). Those of the \
+              environment are not used. A proxy resolves names itself, so what is said under \
+              `allow_private` holds for literal addresses only.",
+};
+
+/// The option `read_timeout_secs`.
+pub const READ_TIMEOUT: OptionSpec = OptionSpec {
+    name: "read_timeout_secs",
+    kind: OptionKind::Seconds,
+    default: component::Default::Value("30"),
+    summary: "How long an answer may stand still.",
+};
 
 /// What they come to.
 #[derive(Clone, Debug)]
@@ -82,7 +86,7 @@ impl std::default::Default for HttpOptions {
 }
 
 impl HttpOptions {
-    /// Checks the options of [`HTTP_OPTIONS`]; `timeout` is for a whole request.
+    /// Checks the options above and `tls`; `timeout` is for a whole request.
     pub fn check(
         options: &Options<'_>,
         timeout: Duration,

@@ -3,6 +3,7 @@
 //! Names are Vector's with `azud_` before them wherever Vector has the same thing; labels are
 //! bounded by the plan (components, pipelines, reasons), never by data.
 
+use crate::component::{Attempt, Outcome};
 use metrics::{Counter, Gauge, Label, counter, describe_counter, describe_gauge, gauge};
 
 /// What a metric is.
@@ -49,6 +50,18 @@ metrics_table! {
     Counter SENT_BYTES "azud_component_sent_bytes_total" "Bytes that a sink delivered.";
     Counter SENT_EVENTS "azud_component_sent_events_total"
         "Events that a component gave on; of a sink, delivered.";
+    Counter CONNECTOR_ATTEMPTS "azud_connector_attempts_total"
+        "Attempts of a connector to reach the other side, by what came of them: `succeeded`, `limited`, or the cause of the failure.";
+    Counter CONNECTOR_BYTES "azud_connector_bytes_total"
+        "Bytes of body that came or went by a connector.";
+    Gauge CONNECTOR_INTERVAL "azud_connector_interval_seconds" "How often a connector is polled.";
+    Gauge CONNECTOR_LAST_SUCCESS "azud_connector_last_success_timestamp_seconds"
+        "When a connector last reached the other side, in Unix time.";
+    Counter CONNECTOR_RECORDS "azud_connector_records_total"
+        "Records that came or went by a connector.";
+    Counter CONNECTOR_REQUESTS "azud_connector_requests_total" "Requests of a connector.";
+    Gauge CONNECTOR_STATUS "azud_connector_status"
+        "1 for the status that a connector has, 0 for the others.";
     Gauge CREDIT_AVAILABLE_BYTES "azud_credit_available_bytes"
         "Bytes that a pipeline may still take before its sinks confirm some.";
     Gauge DATABASE_UP "azud_database_up"
@@ -60,6 +73,13 @@ metrics_table! {
     Counter DEAD_LETTERS "azud_dead_letters_total" "Records set aside, by component and reason.";
     Gauge EPOCH_AGE_SECONDS "azud_epoch_age_seconds"
         "How long the oldest epoch of a pipeline has been under way.";
+    Counter HTTP_CLIENT_PAGES "azud_http_client_pages_total" "Pages that a source polled.";
+    Counter HTTP_CLIENT_REQUESTS "azud_http_client_requests_sent_total"
+        "Requests of a source that polls.";
+    Counter HTTP_CLIENT_RESPONSES "azud_http_client_responses_total"
+        "Answers to a source that polls, by the class of their status (`2xx`); `none` where there was none.";
+    Counter HTTP_CLIENT_SECONDS "azud_http_client_rtt_seconds_total"
+        "Time that requests of a source that polls took; by the requests, how long one takes.";
     Gauge INTAKE_BYTES "azud_intake_bytes" "Bytes of a source that wait in memory to be taken by a pipeline.";
     Gauge LOG_BYTES "azud_intake_log_bytes"
         "Bytes of the log that a restart would need: what waits to be delivered and checkpointed.";
@@ -146,6 +166,8 @@ pub struct SourceMeter {
     pub open_connections: Gauge,
     /// Datagrams the kernel dropped.
     pub kernel_drops: Counter,
+    /// Time of requests that is not told yet, less than a second.
+    untold: std::sync::Mutex<std::time::Duration>,
 }
 
 impl SourceMeter {
@@ -154,6 +176,7 @@ impl SourceMeter {
         SourceMeter {
             open_connections: gauge!(OPEN_CONNECTIONS, labels.clone()),
             kernel_drops: counter!(UDP_KERNEL_DROPS, labels.clone()),
+            untold: std::sync::Mutex::default(),
             labels,
         }
     }
@@ -163,6 +186,24 @@ impl SourceMeter {
         let mut labels = self.labels.clone();
         labels.push(Label::new("error_type", kind));
         counter!(ERRORS, labels).increment(1);
+    }
+
+    /// Counts a request of a poll, what class of status it was answered by, and how long it took.
+    pub fn requested(&self, class: &'static str, took: std::time::Duration) {
+        counter!(HTTP_CLIENT_REQUESTS, self.labels.clone()).increment(1);
+        let mut labels = self.labels.clone();
+        labels.push(Label::new("status", class));
+        counter!(HTTP_CLIENT_RESPONSES, labels).increment(1);
+        // Counters are whole: what is told is rounded to whole seconds over many requests.
+        let mut untold = self.untold.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *untold += took;
+        counter!(HTTP_CLIENT_SECONDS, self.labels.clone()).increment(untold.as_secs());
+        *untold = std::time::Duration::from_nanos(u64::from(untold.subsec_nanos()));
+    }
+
+    /// Counts a page of a poll.
+    pub fn paged(&self) {
+        counter!(HTTP_CLIENT_PAGES, self.labels.clone()).increment(1);
     }
 
     /// Counts datagrams or records let go by a policy that the author wrote.
@@ -242,6 +283,81 @@ impl SecretMeter {
     /// Says when the oldest secret that is kept was read, in seconds of Unix time.
     pub fn oldest(&self, seconds: f64) {
         self.oldest.set(seconds);
+    }
+}
+
+/// The statuses of a connector, as the metric names them.
+const CONNECTOR_STATUSES: [&str; 5] = ["active", "disabled", "error", "starting", "warning"];
+
+/// What is counted of a connector.
+pub struct ConnectorMeter {
+    labels: Vec<Label>,
+    statuses: [Gauge; 5],
+    last_success: Option<Gauge>,
+    requests: Counter,
+    records: Counter,
+    bytes: Counter,
+}
+
+impl ConnectorMeter {
+    /// Makes the counters of a connector.
+    pub fn new(name: &str, kind: &str, r#type: &str) -> Self {
+        let labels = vec![
+            Label::new("connector", name.to_owned()),
+            Label::new("kind", kind.to_owned()),
+            Label::new("type", r#type.to_owned()),
+        ];
+        let statuses = CONNECTOR_STATUSES.map(|status| {
+            let mut labels = labels.clone();
+            labels.push(Label::new("status", status));
+            gauge!(CONNECTOR_STATUS, labels)
+        });
+        ConnectorMeter {
+            statuses,
+            last_success: None,
+            requests: counter!(CONNECTOR_REQUESTS, labels.clone()),
+            records: counter!(CONNECTOR_RECORDS, labels.clone()),
+            bytes: counter!(CONNECTOR_BYTES, labels.clone()),
+            labels,
+        }
+    }
+
+    /// Says which status it has.
+    pub fn status(&self, status: &str) {
+        for (gauge, name) in self.statuses.iter().zip(CONNECTOR_STATUSES) {
+            gauge.set(if name == status { 1.0 } else { 0.0 });
+        }
+    }
+
+    /// Says how often it is polled, in seconds.
+    pub fn interval(&self, seconds: f64) {
+        gauge!(CONNECTOR_INTERVAL, self.labels.clone()).set(seconds);
+    }
+
+    /// Says when it last reached the other side, in Unix time. Absent until it did.
+    pub fn succeeded(&mut self, at: f64) {
+        let last_success = self
+            .last_success
+            .get_or_insert_with(|| gauge!(CONNECTOR_LAST_SUCCESS, self.labels.clone()));
+        last_success.set(at);
+    }
+
+    /// Counts an attempt.
+    pub fn attempt(&mut self, attempt: &Attempt) {
+        let outcome = match &attempt.outcome {
+            Outcome::Succeeded => "succeeded",
+            Outcome::Limited { .. } => "limited",
+            Outcome::Failed(failed) => failed.cause.name(),
+        };
+        let mut labels = self.labels.clone();
+        labels.push(Label::new("outcome", outcome));
+        counter!(CONNECTOR_ATTEMPTS, labels).increment(1);
+        self.requests.increment(attempt.requests);
+        self.records.increment(attempt.records);
+        self.bytes.increment(attempt.bytes);
+        if attempt.outcome == Outcome::Succeeded {
+            self.succeeded(attempt.at.nanoseconds() as f64 / 1e9);
+        }
     }
 }
 

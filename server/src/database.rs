@@ -131,7 +131,7 @@ pub async fn watch(store: Arc<Store>) {
 
 /// Writes an error with what caused it, in one line. The driver's errors say their cause
 /// themselves, and it is not said twice.
-fn causes(error: &dyn Error) -> String {
+pub fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

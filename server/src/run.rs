@@ -2,18 +2,21 @@
 
 use crate::api::{self, Api};
 use crate::cli::{Global, Run};
+use crate::connectors;
 use crate::data_folder::INCARNATION;
 use crate::database;
 use crate::documents::{self, Loaded};
+use crate::keys;
 use crate::letters_table::LettersTable;
 use crate::outcome::Outcome;
 use crate::secrets;
 use crate::wiring::{self, NotBuilt};
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
-use azud_plan::component::{Resource, SecretService, Secrets, Services};
+use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Services};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
+use azud_store::Registry;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -28,6 +31,9 @@ const ASYNC_THREADS: usize = 2;
 
 /// How often the recorder tidies up.
 const RECORDER_UPKEEP: Duration = Duration::from_secs(5);
+
+/// How long an end waits for the last word about the connectors to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs the documents.
 pub fn run(arguments: &Run, global: &Global) -> Outcome {
@@ -66,7 +72,7 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
         Err(error) => return refuse(&error),
     };
     match prepare(&plan, instance, &clock, arguments).await {
-        Ok((built, settings)) => {
+        Ok(Prepared { built, settings, registry }) => {
             let listener = match instance.api_address {
                 Some(address) => match api::bind(address).await {
                     Ok(listener) => Some(listener),
@@ -86,23 +92,40 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
             };
             tokio::spawn(recorder_upkeep(recorder.clone()));
             if let Some(listener) = listener {
-                let api = Api { engine: Arc::clone(&engine), recorder, clock };
+                let api = Api {
+                    engine: Arc::clone(&engine),
+                    recorder,
+                    clock,
+                    registry: registry.clone(),
+                };
                 tokio::spawn(api::serve(listener, api));
             }
             eprint!("{greeting}");
-            live(&engine, signals, instance.shutdown_timeout).await
+            let outcome = live(&engine, signals, instance.shutdown_timeout).await;
+            if let Some(registry) = registry {
+                // A database that is down must not hold up the end.
+                let _ = tokio::time::timeout(FLUSH_TIMEOUT, registry.close()).await;
+            }
+            outcome
         }
         Err(outcome) => outcome,
     }
 }
 
-/// Makes the data folder, opens the store if a sink needs it, and builds the components.
+/// What is ready to run.
+struct Prepared {
+    built: azud_engine::Built,
+    settings: Settings,
+    registry: Option<Arc<Registry>>,
+}
+
+/// Makes the data folder, opens the store if something needs it, and builds the components.
 async fn prepare(
     plan: &Plan,
     instance: &Instance,
     clock: &Clock,
     arguments: &Run,
-) -> Result<(azud_engine::Built, Settings), Outcome> {
+) -> Result<Prepared, Outcome> {
     let data_dir = &instance.data_dir;
     if let Err(error) = fs::create_dir_all(data_dir) {
         return Err(refuse(&format!(
@@ -113,19 +136,20 @@ async fn prepare(
     let partition = random_file(&data_dir.join("partition.key")).map_err(|error| refuse(&error))?;
     let incarnation = random_file(&data_dir.join(INCARNATION)).map_err(|error| refuse(&error))?;
     let mut services = Services::default();
-    let secrets: Arc<dyn Secrets> = Arc::new(secrets::build(instance, clock)?);
-    services.add(Arc::new(SecretService(Arc::clone(&secrets))));
-    if needs_store(plan) {
-        let location = database::location(instance, &*secrets).await?;
-        let store = Arc::new(database::open(&location, instance, incarnation).await?);
-        database::load_rules(&store, &location, plan).await?;
-        tokio::spawn(database::watch(Arc::clone(&store)));
-        let table = LettersTable::new(Arc::clone(&store), data_dir, incarnation, clock.clone());
-        tokio::spawn(table.run());
-        services.add(store);
-    }
-    let built = wiring::build(plan, data_dir, clock, &Arc::new(services));
-    let built = built.map_err(|failed| explain_not_built(&failed))?;
+    let secrets = secrets::build(instance, clock)?;
+    let registry = open_store(plan, instance, incarnation, clock, &secrets, &mut services).await?;
+    let secrets: Arc<dyn Secrets> = Arc::new(secrets);
+    services.add(Arc::new(SecretService(secrets)));
+    let built = match wiring::build(plan, data_dir, clock, &Arc::new(services)) {
+        Ok(built) => built,
+        Err(failed) => {
+            if let Some(registry) = &registry {
+                let told = connectors::report_not_built(registry, &failed, clock);
+                let _ = tokio::time::timeout(FLUSH_TIMEOUT, told).await;
+            }
+            return Err(explain_not_built(&failed));
+        }
+    };
     let settings = Settings {
         threads: arguments.threads.or(instance.threads).unwrap_or_else(default_threads).max(1),
         credit_bytes: instance.credit_bytes,
@@ -136,7 +160,36 @@ async fn prepare(
         partition_secret: partition,
         clock: clock.clone(),
     };
-    Ok((built, settings))
+    Ok(Prepared { built, settings, registry })
+}
+
+/// Opens the store if something needs it, with the rules and connectors of the plan, and offers it
+/// to the components.
+async fn open_store(
+    plan: &Plan,
+    instance: &Instance,
+    incarnation: [u8; 16],
+    clock: &Clock,
+    secrets: &dyn Secrets,
+    services: &mut Services,
+) -> Result<Option<Arc<Registry>>, Outcome> {
+    let declared = connectors::declared(plan);
+    if !needs_store(plan) && declared.is_empty() {
+        return Ok(None);
+    }
+    let location = database::location(instance, secrets).await?;
+    let store = Arc::new(database::open(&location, instance, incarnation).await?);
+    let keyring = keys::open(&store, instance).await?;
+    database::load_rules(&store, &location, plan).await?;
+    let registry = Registry::open(Arc::clone(&store), keyring, &declared).await;
+    let registry = registry.map_err(|error| database::explain(&location, &error))?;
+    tokio::spawn(database::watch(Arc::clone(&store)));
+    let data_dir = &instance.data_dir;
+    let table = LettersTable::new(Arc::clone(&store), data_dir, incarnation, clock.clone());
+    tokio::spawn(table.run());
+    services.add(store);
+    services.add(Arc::new(Arc::clone(&registry) as Arc<dyn Connectors>));
+    Ok(Some(registry))
 }
 
 fn explain_not_built(failed: &[NotBuilt]) -> Outcome {

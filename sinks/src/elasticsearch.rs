@@ -320,7 +320,9 @@ impl SinkSpec for Elasticsearch {
         let outlet = BulkOutlet::build(self.settings.clone(), &self.delivery, context)?;
         let who = (context.id.as_str(), ELASTICSEARCH.name);
         let clock = context.clock.clone();
-        Ok(Box::new(Running(Delivery::new(who, Box::new(outlet), self.delivery, clock))))
+        let connector = context.services.connectors().map(|all| all.of(&context.id));
+        let delivery = Delivery::new(who, Box::new(outlet), self.delivery, clock);
+        Ok(Box::new(Running(delivery.reporting(connector))))
     }
 }
 

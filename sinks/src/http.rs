@@ -15,8 +15,9 @@ use crate::encoding::{ENCODING, Encoding};
 use crate::headers::Headers;
 use azud_client::{TLS, Tls};
 use azud_plan::component::{
-    self, Batches, BuildContext, BuildError, Confidential, Encoder, Example, Kind, OptionKind,
-    OptionSpec, Options, Resource, RunError, SinkFactory, SinkSpec, SinkTask,
+    self, Batches, BuildContext, BuildError, Confidential, ConnectorKind, Encoder, Endpoint,
+    Example, Kind, OptionKind, OptionSpec, Options, Resource, RunError, SinkFactory, SinkSpec,
+    SinkTask,
 };
 use azud_plan::diagnostic::{Checker, Diagnostic, codes};
 use azud_plan::document::Text;
@@ -25,6 +26,7 @@ use futures_util::future::BoxFuture;
 use outlet::{Auth, Compression, Framing, HttpOutlet, Request};
 use reqwest::header::HeaderValue;
 use reqwest::{Method, Url};
+use serde_json::json;
 
 /// The registry's entry of `http`.
 pub const HTTP: SinkFactory = SinkFactory {
@@ -303,7 +305,18 @@ impl SinkSpec for Http {
         let outlet = HttpOutlet::build(self.request.clone(), &self.tls, &self.delivery, context)?;
         let who = (context.id.as_str(), HTTP.name);
         let clock = context.clock.clone();
-        Ok(Box::new(Running(Delivery::new(who, Box::new(outlet), self.delivery, clock))))
+        let connector = context.services.connectors().map(|all| all.of(&context.id));
+        let delivery = Delivery::new(who, Box::new(outlet), self.delivery, clock);
+        Ok(Box::new(Running(delivery.reporting(connector))))
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        let Request { uri, method, .. } = &self.request;
+        // Of an address that names secrets, or may be one, only the server is shown.
+        let open = Url::parse(uri.stand_in("secret").reveal()).ok();
+        let shown = open.filter(Url::has_host).map(|uri| uri.origin().ascii_serialization());
+        let summary = json!({ "uri": shown, "method": method.as_str() });
+        Some(Endpoint::new(ConnectorKind::Sink, summary))
     }
 }
 

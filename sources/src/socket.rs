@@ -11,8 +11,8 @@ use azud_event::codec::Decoder;
 use azud_event::codec::framing::Framing;
 use azud_event::codec::source_fields::SourceFields;
 use azud_plan::component::{
-    BuildContext, BuildError, Default, Example, OptionKind, OptionSpec, Options, Resource,
-    SourceFactory, SourceSpec, SourceTask,
+    BuildContext, BuildError, ConnectorKind, Default, Endpoint, Example, OptionKind, OptionSpec,
+    Options, Resource, SourceFactory, SourceSpec, SourceTask,
 };
 use azud_plan::diagnostic::Checker;
 
@@ -125,6 +125,10 @@ impl SourceSpec for SocketSource {
 
     fn resources(&self) -> Vec<Resource> {
         self.listen.resources()
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        Some(self.listen.endpoint(ConnectorKind::Listener))
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn SourceTask>, BuildError> {

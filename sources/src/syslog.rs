@@ -15,8 +15,8 @@ use azud_event::codec::framing::Framing;
 use azud_event::codec::source_fields::SourceFields;
 use azud_event::codec::syslog::{SyslogDecoder, SyslogOptions, Zone};
 use azud_plan::component::{
-    BuildContext, BuildError, Default, Example, OptionKind, OptionSpec, Options, Resource,
-    SourceFactory, SourceSpec, SourceTask,
+    BuildContext, BuildError, ConnectorKind, Default, Endpoint, Example, OptionKind, OptionSpec,
+    Options, Resource, SourceFactory, SourceSpec, SourceTask,
 };
 use azud_plan::diagnostic::codes::MALFORMED_VALUE;
 use azud_plan::diagnostic::{Checker, Diagnostic};
@@ -143,6 +143,10 @@ impl SourceSpec for Syslog {
 
     fn resources(&self) -> Vec<Resource> {
         self.listen.resources()
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        Some(self.listen.endpoint(ConnectorKind::Syslog))
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn SourceTask>, BuildError> {

@@ -76,6 +76,15 @@ pub enum StoreError {
         /// When that was written.
         at: Option<EventTime>,
     },
+    /// There is one of that name.
+    #[error("there is a `{name}` already")]
+    Taken {
+        /// The name.
+        name: String,
+    },
+    /// Somebody else has changed it meanwhile.
+    #[error("somebody else has changed it meanwhile; look at it again")]
+    Changed,
     /// The file may not be written, or was opened for reading; or the server is a standby.
     #[error("the database cannot be written")]
     ReadOnly,
@@ -122,6 +131,8 @@ impl StoreError {
             | StoreError::ReadOnly
             | StoreError::File { .. } => true,
             StoreError::Locked { .. }
+            | StoreError::Changed
+            | StoreError::Taken { .. }
             | StoreError::Replaced
             | StoreError::WentBack { .. }
             | StoreError::Missing { .. }

@@ -11,14 +11,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod alerts;
+mod connectors;
 mod dead_letters;
 mod error;
+mod keys;
 mod location;
 mod lock;
 mod postgres;
 mod progress;
 mod rules;
 mod schema;
+mod seal;
 mod sql;
 mod sqlite;
 mod statements;
@@ -29,8 +32,13 @@ mod testing;
 pub use alerts::{
     AlertCursor, AlertFilter, AlertRevision, AlertRow, Applied, Delivery, Unstorable, check_alert,
 };
+pub use connectors::{
+    ConnectorFilter, ConnectorRow, Declared, HistoryRow, NewConnector, Origin, Registry, Status,
+    Transition,
+};
 pub use dead_letters::{DeadLetters, LettersEnd, SAMPLE_BYTES_MAX};
 pub use error::StoreError;
+pub use keys::{KeyError, Keyring, Master, MasterKey, MasterKind, Rotated, Unopened};
 pub use location::{Location, LocationError};
 pub use progress::{Progress, Reached};
 pub use rules::Rule;
@@ -216,12 +224,81 @@ impl Store {
         statements::revisions(&self.readers, id).await
     }
 
+    /// Lists connectors by name.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn connectors(
+        &self,
+        filter: &ConnectorFilter,
+    ) -> Result<Vec<ConnectorRow>, StoreError> {
+        statements::connectors(&self.readers, filter).await
+    }
+
+    /// Gives a connector by its name or id.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn connector(&self, name: &str) -> Result<Option<ConnectorRow>, StoreError> {
+        statements::connector(&self.readers, name).await
+    }
+
+    /// Adds a connector that no document has, its configuration sealed.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] when there is one of that name; else what the database answers.
+    pub async fn add_connector(
+        &self,
+        keyring: &Keyring,
+        new: &NewConnector,
+    ) -> Result<(), StoreError> {
+        let (id, now) = (new_uuid(self.clock.now())?, self.clock.now());
+        let row = id.to_string();
+        let place = seal::Place { table: "connectors", row: &row, field: "configuration" };
+        let configuration = keyring.seal(place, new.configuration.as_bytes())?;
+        statements::add_connector(self.writer()?, id, new, &configuration, now).await
+    }
+
+    /// Switches a connector on or off; gives whether that changed something. `message` says who did.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] when the row is another one by now; else what the database answers.
+    pub async fn enable_connector(
+        &self,
+        connector: &ConnectorRow,
+        enabled: bool,
+        message: &str,
+    ) -> Result<bool, StoreError> {
+        let (writer, now) = (self.writer()?, self.clock.now());
+        statements::enable_connector(writer, connector, enabled, message, now).await
+    }
+
+    /// Lists changes of a connector's status, the latest first: those before the one of this id, at
+    /// most so many.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn connector_history(
+        &self,
+        connector: &ConnectorRow,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<HistoryRow>, StoreError> {
+        let id = Uuid::parse_str(&connector.id).expect("it was written from a UUID");
+        statements::connector_history(&self.readers, id, before, limit).await
+    }
+
     /// Ends all connections and gives the lock back. Dropping does so too, a little later.
     pub async fn close(&self) {
         self.readers.close().await;
         if let Some(writer) = &self.writer {
             writer.pool.close().await;
         }
+    }
+
+    /// Whether other processes may use the database at the same time.
+    fn is_shared(&self) -> bool {
+        matches!(self.readers, Pool::Postgres(_))
     }
 
     fn writer(&self) -> Result<&Writer, StoreError> {
@@ -237,4 +314,12 @@ pub fn random_bytes() -> Result<[u8; 16], StoreError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(StoreError::Random)?;
     Ok(bytes)
+}
+
+/// Makes a UUID of version 7 (RFC 9562): ordered by time, so that the rows of one run lie together.
+fn new_uuid(now: EventTime) -> Result<Uuid, StoreError> {
+    let mut random = [0; 10];
+    random.copy_from_slice(&random_bytes()?[..10]);
+    let milliseconds = u64::try_from(now.nanoseconds() / 1_000_000).unwrap_or(0);
+    Ok(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
 }

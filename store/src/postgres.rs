@@ -51,6 +51,7 @@ pub(crate) const MIGRATIONS: schema::Migrations = &[
     (1, "alerts", include_str!("../../migrations/postgres/0001_alerts.sql")),
     (2, "progress", include_str!("../../migrations/postgres/0002_progress.sql")),
     (3, "dead_letters", include_str!("../../migrations/postgres/0003_dead_letters.sql")),
+    (4, "connectors", include_str!("../../migrations/postgres/0004_connectors.sql")),
 ];
 
 const DIALECT: Dialect = Dialect {
@@ -158,9 +159,12 @@ fn query(statement: &'static str, values: &[Value<'_>]) -> Query {
         Value::Text(text) => query.bind(text.map(|text| without_nul(text).into_owned())),
         Value::Integer(number) => query.bind(*number),
         Value::Bytes(bytes) => query.bind(bytes.to_vec()),
+        Value::OptionalBytes(bytes) => query.bind(bytes.map(<[u8]>::to_vec)),
+        Value::Boolean(truth) => query.bind(*truth),
         Value::Time(time) => query.bind(time.map(micros)),
         Value::Json(json) => query.bind(json.map(JsonText)),
         Value::Uuid(id) => query.bind(*id),
+        Value::OptionalUuid(id) => query.bind(*id),
     })
 }
 

@@ -40,12 +40,18 @@ pub(crate) enum Value<'a> {
     Integer(Option<i64>),
     /// Bytes.
     Bytes(&'a [u8]),
+    /// Bytes, where there may be none.
+    OptionalBytes(Option<&'a [u8]>),
+    /// Yes or no.
+    Boolean(bool),
     /// A point in time, kept to the microsecond.
     Time(Option<EventTime>),
     /// A JSON document.
     Json(Option<&'a str>),
     /// An identity.
     Uuid(Uuid),
+    /// An identity, where there may be none.
+    OptionalUuid(Option<Uuid>),
 }
 
 impl<'a> From<&'a str> for Value<'a> {
@@ -83,6 +89,18 @@ impl From<u64> for Value<'_> {
 impl From<Severity> for Value<'_> {
     fn from(severity: Severity) -> Self {
         Value::Integer(Some(i64::from(severity.id())))
+    }
+}
+
+impl From<Uuid> for Value<'_> {
+    fn from(id: Uuid) -> Self {
+        Value::Uuid(id)
+    }
+}
+
+impl From<Option<EventTime>> for Value<'_> {
+    fn from(time: Option<EventTime>) -> Self {
+        Value::Time(time)
     }
 }
 
@@ -169,6 +187,26 @@ impl Row {
             Row::Postgres(row) => row.try_get(column),
         }
         .map_err(StoreError::Database)
+    }
+
+    pub fn optional_uuid(&self, column: &str) -> Result<Option<Uuid>, StoreError> {
+        match self {
+            Row::Sqlite(row) => sqlite::optional_uuid(row, column),
+            Row::Postgres(row) => row.try_get(column),
+        }
+        .map_err(StoreError::Database)
+    }
+
+    pub fn bytes(&self, column: &str) -> Result<Vec<u8>, StoreError> {
+        column!(self, column)
+    }
+
+    pub fn optional_bytes(&self, column: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        column!(self, column)
+    }
+
+    pub fn boolean(&self, column: &str) -> Result<bool, StoreError> {
+        column!(self, column)
     }
 
     pub fn json(&self, column: &'static str) -> Result<Json, StoreError> {

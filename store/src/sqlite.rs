@@ -32,6 +32,7 @@ pub(crate) const MIGRATIONS: schema::Migrations = &[
     (1, "alerts", include_str!("../../migrations/sqlite/0001_alerts.sql")),
     (2, "progress", include_str!("../../migrations/sqlite/0002_progress.sql")),
     (3, "dead_letters", include_str!("../../migrations/sqlite/0003_dead_letters.sql")),
+    (4, "connectors", include_str!("../../migrations/sqlite/0004_connectors.sql")),
 ];
 
 const DIALECT: Dialect = Dialect {
@@ -103,8 +104,11 @@ fn query(statement: &'static str, values: &[Value<'_>]) -> Query {
         Value::Text(text) | Value::Json(text) => query.bind(text.map(str::to_owned)),
         Value::Integer(number) => query.bind(*number),
         Value::Bytes(bytes) => query.bind(bytes.to_vec()),
+        Value::OptionalBytes(bytes) => query.bind(bytes.map(<[u8]>::to_vec)),
+        Value::Boolean(truth) => query.bind(*truth),
         Value::Time(time) => query.bind(time.map(EventTime::to_rfc3339)),
         Value::Uuid(id) => query.bind(id.to_string()),
+        Value::OptionalUuid(id) => query.bind(id.map(|id| id.to_string())),
     })
 }
 
@@ -118,9 +122,13 @@ pub(crate) fn time(row: &SqliteRow, column: &str) -> Result<Option<EventTime>, s
 
 /// Reads an identity as it was written.
 pub(crate) fn uuid(row: &SqliteRow, column: &str) -> Result<Uuid, sqlx::Error> {
+    optional_uuid(row, column)?.ok_or_else(|| undecodable(column, UnexpectedNullError))
+}
+
+/// As [`uuid`], where there may be none.
+pub(crate) fn optional_uuid(row: &SqliteRow, column: &str) -> Result<Option<Uuid>, sqlx::Error> {
     let text: Option<&str> = row.try_get(column)?;
-    let text = text.ok_or_else(|| undecodable(column, UnexpectedNullError))?;
-    Uuid::parse_str(text).map_err(|error| undecodable(column, error))
+    text.map(Uuid::parse_str).transpose().map_err(|error| undecodable(column, error))
 }
 
 /// Reads a JSON document as it was written.

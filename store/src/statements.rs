@@ -1,8 +1,10 @@
 //! Every statement, once for both databases.
 
 mod alerts;
+mod connectors;
 mod dead_letters;
 mod instances;
+mod keys;
 mod progress;
 mod rules;
 
@@ -10,7 +12,18 @@ mod rules;
 mod tests;
 
 pub(crate) use alerts::{apply, get, list, revisions};
+#[cfg(test)]
+pub(crate) use connectors::CHANGES_AN_HOUR;
+pub(crate) use connectors::{
+    CursorChange, Declaration, Known, SealedCursor, add_connector, change_cursors, connector,
+    connector_history, connectors, connectors_version, cursors, declare_connectors,
+    enable_connector, report_connectors, take_leases,
+};
 pub(crate) use dead_letters::{held_dead_letters, keep_dead_letters};
 pub(crate) use instances::{begin_incarnation, check};
+pub(crate) use keys::{
+    NewKey, SEALED, WrappedKey, add_first_key, add_key, data_keys, reseal, row_name, sealed_values,
+    wrap_keys,
+};
 pub(crate) use progress::progress;
 pub(crate) use rules::load_rules;

@@ -169,6 +169,15 @@ impl Server {
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
 
+    /// Gives all that is in it, as `pg_dump` writes it.
+    pub fn dump(&self) -> String {
+        let mut dump = Command::new(program("pg_dump"));
+        dump.args(["-U", "azud", "-d", "postgres", "-h"]).arg(self.data());
+        let done = dump.output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("azud-secrets", &["azud-client", "azud-event", "azud-plan"]),
     ("azud-sinks", &["azud-client", "azud-event", "azud-plan", "azud-store"]),
     ("azud-sources", &["azud-client", "azud-event", "azud-plan"]),
-    ("azud-store", &["azud-event"]),
+    ("azud-store", &["azud-event", "azud-plan"]),
     ("azud-tests", &["*"]),
     ("azud-transforms", &["azud-event", "azud-plan"]),
 ];

@@ -152,7 +152,8 @@ fn apply(mut rows: Vec<Row>, make: &dyn Fn() -> Box<dyn KeyedState>) -> Vec<Valu
     emitted
 }
 
-fn run_example(spec: &dyn TransformSpec, input: &str) -> Vec<Value> {
+/// Gives what a transform makes of some records, one JSON document a line.
+pub(crate) fn run_example(spec: &dyn TransformSpec, input: &str) -> Vec<Value> {
     match spec.build() {
         Running::Keyed { mut rows, state } => apply(rows_of(&mut *rows, input), &state),
         Running::Stateless(mut transform) => {

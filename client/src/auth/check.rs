@@ -185,8 +185,8 @@ fn check_sts(keys: &Options<'_>, region: &str, checker: &mut Checker) -> Option<
     url
 }
 
-/// Checks an option that is an address.
-pub(crate) fn check_url(options: &Options<'_>, name: &str, checker: &mut Checker) -> Option<Url> {
+/// Checks an option that is an address of an HTTP server, without credentials.
+pub fn check_url(options: &Options<'_>, name: &str, checker: &mut Checker) -> Option<Url> {
     let text = options.text(name)?;
     let mut refuse = |title: &str, help: &str| {
         let found = Diagnostic::error(codes::MALFORMED_VALUE, text.span, title.to_owned(), "");

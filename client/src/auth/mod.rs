@@ -12,7 +12,7 @@ mod check;
 mod custom;
 mod options;
 
-pub use check::AuthOptions;
+pub use check::{AuthOptions, check_url};
 pub use options::AUTH;
 
 use crate::failure::Failure;
@@ -49,11 +49,11 @@ pub(crate) trait Strategy: Send + Sync {
 
 /// Where tokens that are good for one use are kept beyond the process.
 pub trait TokenStore: Send + Sync {
-    /// Gives the token that was last kept, if one was.
-    fn load(&self) -> BoxFuture<'_, Result<Option<Secret>, Failure>>;
+    /// Gives the token that was last kept under a name, if one was.
+    fn load<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, Failure>>;
 
     /// Keeps a token in place of the last; it is durable when this returns.
-    fn keep<'a>(&'a self, token: &'a Secret) -> BoxFuture<'a, Result<(), Failure>>;
+    fn keep<'a>(&'a self, name: &'a str, token: &'a Secret) -> BoxFuture<'a, Result<(), Failure>>;
 }
 
 /// What an authentication takes its secrets from.

@@ -38,6 +38,7 @@ codes! {
     NOT_WRITABLE "E006" "a file or folder cannot be written";
     DATABASE "E007" "a database that cannot be opened";
     DATA_FOLDER "E008" "a data folder that cannot be looked at";
+    KEYS "E009" "a master key that is lost, wrong or open to others";
     SYNTAX "P001" "this is not TOML";
     UNKNOWN_SECTION "P002" "an unknown section";
     UNKNOWN_OPTION "P003" "an unknown option";

@@ -47,7 +47,21 @@ pub struct Instance {
     pub dead_letter_bytes: u64,
     /// Where the secrets are kept that documents name, beside the database.
     pub secret_backends: Vec<SecretBackendSpec>,
+    /// Where the master key is.
+    pub master_key: MasterKeyPlace,
 }
+
+/// Where the master key is, which all that is secret in the database hangs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MasterKeyPlace {
+    /// In this file; it is made at the first start.
+    File(PathBuf),
+    /// In this environment variable, in Base64.
+    Environment(String),
+}
+
+/// The file of the master key in `data_dir`, when the documents name none.
+pub const MASTER_KEY: &str = "master.key";
 
 /// How the log is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,6 +225,18 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
         summary: "The way in: the log of what was taken in, below `log` in `data_dir`.",
     },
     OptionSpec {
+        name: "keys",
+        kind: OptionKind::Table(&[OptionSpec {
+            name: "master",
+            kind: OptionKind::Table(MASTER_OPTIONS),
+            default: OptionDefault::Value("{}"),
+            summary: "The master key. Whoever has it and the database can read every secret in it; \
+                      without it nobody can.",
+        }]),
+        default: OptionDefault::Value("{}"),
+        summary: "What the secrets in the database are sealed with.",
+    },
+    OptionSpec {
         name: "limits",
         kind: OptionKind::Table(&[OptionSpec {
             name: "environment",
@@ -239,6 +265,29 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
         kind: OptionKind::TimeZone,
         default: OptionDefault::Value("\"UTC\""),
         summary: "The time zone of times that name none.",
+    },
+];
+
+/// The options of `keys.master`.
+const MASTER_OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "name",
+        kind: OptionKind::Text,
+        default: OptionDefault::None,
+        summary: "The environment variable, of `env`: Base64 of 32 bytes.",
+    },
+    OptionSpec {
+        name: "path",
+        kind: OptionKind::Path,
+        default: OptionDefault::None,
+        summary: "The file, of `file`: 32 bytes or their Base64, which only its owner may read. \
+                  Without it `master.key` in `data_dir`. It is made at the first start.",
+    },
+    OptionSpec {
+        name: "type",
+        kind: OptionKind::OneOf(&[("env", "in an environment variable"), ("file", "in a file")]),
+        default: OptionDefault::Value("\"file\""),
+        summary: "Where it is.",
     },
 ];
 
@@ -279,6 +328,7 @@ pub(super) fn check(documents: &Documents, checker: &mut Checker) -> Instance {
     }
     crate::component::check_options(&table, INSTANCE_OPTIONS, &[], "the instance", checker);
     check_database(&table, checker);
+    check_master_key(&table, checker);
     let options = Options::new("azud", &table, INSTANCE_OPTIONS);
     let secret_backends = backends::read(&options, checker);
     // What is faulty has been said; reading goes on with the defaults, so that all else can be
@@ -306,6 +356,24 @@ fn check_database(table: &Table, checker: &mut Checker) {
         let title = "`database.password` without `database.url`";
         let found = Diagnostic::error(codes::CONTRADICTION, password.span, title, "");
         checker.report(found.help("a SQLite file has no password; name the server in `url`"));
+    }
+}
+
+fn check_master_key(table: &Table, checker: &mut Checker) {
+    let Some(master) = table.node("keys").and_then(|node| node.as_table()?.node("master")) else {
+        return;
+    };
+    let Some(options) = master.as_table() else { return };
+    let kind = options.node("type").and_then(|node| node.as_text()).map(|text| &*text.text);
+    let stranger = if kind == Some("env") { "path" } else { "name" };
+    if let Some(node) = options.node(stranger) {
+        let title = format!("`keys.master.{stranger}` means nothing for this `type`");
+        checker.report(Diagnostic::error(codes::CONTRADICTION, node.span, title, ""));
+    }
+    if kind == Some("env") && options.node("name").is_none() {
+        let title = "`keys.master` does not say which environment variable";
+        let found = Diagnostic::error(codes::MISSING_OPTION, master.span, title, "");
+        checker.report(found.help("name it: `{ type = \"env\", name = \"AZUD_MASTER_KEY\" }`"));
     }
 }
 
@@ -362,8 +430,18 @@ fn read(options: &Options<'_>) -> Option<Instance> {
         true => Some(usize::try_from(options.integer("threads")?).ok()?),
         false => None,
     };
+    let data_dir = options.path("data_dir")?;
+    let master = options.table("keys")?.table("master")?;
+    let master_key = match master.one_of("type")? {
+        "env" => MasterKeyPlace::Environment(master.string("name").unwrap_or_default()),
+        _ => {
+            let path = master.has("path").then(|| master.path("path")).flatten();
+            MasterKeyPlace::File(path.unwrap_or_else(|| data_dir.join(MASTER_KEY)))
+        }
+    };
     Some(Instance {
-        data_dir: options.path("data_dir")?,
+        data_dir,
+        master_key,
         database: database
             .string("url")
             .map(|url| DatabaseAddress { url, password: database.confidential("password") }),

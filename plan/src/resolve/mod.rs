@@ -44,7 +44,9 @@ pub use backends::{
 };
 pub use cases::{Repeat, TEST_OPTIONS, Tap, TestCase, TestEvent, TestInput, TestOutput};
 pub use environment::environment;
-pub use instance::{DATA_DIR, DatabaseAddress, INSTANCE_OPTIONS, Instance, LogSettings};
+pub use instance::{
+    DATA_DIR, DatabaseAddress, INSTANCE_OPTIONS, Instance, LogSettings, MASTER_KEY, MasterKeyPlace,
+};
 pub use secrets::NamedSecret;
 
 use crate::diagnostic::{Checker, Diagnostic, Severity, codes};

@@ -12,10 +12,11 @@ pub async fn health() -> Json<Value> {
 }
 
 /// Answers 200 when everything runs, else 503 with the reasons; and warns of what holds up nobody:
-/// sinks that have stalled.
+/// sinks that have stalled, connectors in error.
 pub async fn ready(State(api): State<Api>) -> (StatusCode, Json<Value>) {
     let reasons = api.engine.not_ready();
-    let warnings = api.engine.warnings();
+    let mut warnings = api.engine.warnings();
+    warnings.extend(api.registry.iter().flat_map(|registry| registry.troubles()));
     let mut answer = json!({ "ready": reasons.is_empty() });
     if !warnings.is_empty() {
         answer["warnings"] = warnings.into();

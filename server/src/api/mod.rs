@@ -6,6 +6,7 @@ mod metrics;
 use axum::Router;
 use axum::routing::get;
 use azud_engine::Engine;
+use azud_store::Registry;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub struct Api {
     pub recorder: PrometheusHandle,
     /// Since when, by the monotonic clock, the instance runs.
     pub clock: azud_event::clock::Clock,
+    /// The connectors, where there are some.
+    pub registry: Option<Arc<Registry>>,
 }
 
 /// Opens the listener.

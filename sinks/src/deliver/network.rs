@@ -26,14 +26,15 @@ use super::groups::Groups;
 use super::{DeliveryOptions, Trouble};
 use azud_event::clock::Clock;
 use azud_event::dead_letter::{Fault, Reason};
-use azud_plan::component::{Batch, Batches, Refused};
+use azud_event::time::EventTime;
+use azud_plan::component::{Attempt, Batch, Batches, Cause, Connector, Failed, Outcome, Refused};
 use azud_plan::telemetry::SinkMeter;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -71,6 +72,26 @@ pub(crate) struct Failure {
     pub response_code: Option<u16>,
     /// How long the other side wants to be left alone.
     pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// Says what it means for the status of the connector.
+    fn outcome(&self, now: EventTime) -> Outcome {
+        let cause = match (self.kind, self.response_code) {
+            (FailureKind::Refused, _) => return Outcome::Succeeded,
+            (FailureKind::Throttled, _) => {
+                let until = self.retry_after.map(|pause| now.saturating_add(pause));
+                return Outcome::Limited { until };
+            }
+            (FailureKind::Unreachable, _) => Cause::Unreachable,
+            (FailureKind::Timeout, _) => Cause::Timeout,
+            (FailureKind::Status, _) => Cause::Server,
+            (FailureKind::Rejected, Some(401 | 403 | 407)) => Cause::Authentication,
+            (FailureKind::Rejected, _) => Cause::Configuration,
+        };
+        let message = self.message.clone();
+        Outcome::Failed(Failed { cause, message, http_status: self.response_code })
+    }
 }
 
 /// The classes of failures; the names are labels of metrics.
@@ -112,6 +133,7 @@ pub(crate) struct Delivery {
     meter: SinkMeter,
     circuit: Circuit,
     trouble: Mutex<Trouble>,
+    connector: Option<Arc<dyn Connector>>,
     /// Time of requests that the meter was not yet told, less than a second.
     untold: Mutex<Duration>,
 }
@@ -218,8 +240,15 @@ impl Delivery {
             meter: SinkMeter::new(id, r#type),
             circuit: Circuit::default(),
             trouble: Mutex::new(trouble),
+            connector: None,
             untold: Mutex::new(Duration::ZERO),
         }
+    }
+
+    /// Says how requests go to this connector.
+    pub fn reporting(mut self, connector: Option<Arc<dyn Connector>>) -> Self {
+        self.connector = connector;
+        self
     }
 
     /// Delivers until the queue ends.
@@ -352,11 +381,28 @@ impl Delivery {
         self.meter.took(untold.as_secs());
         *untold = Duration::from_nanos(u64::from(untold.subsec_nanos()));
         drop(untold);
-        sent.unwrap_or_else(|_| {
+        let sent = sent.unwrap_or_else(|_| {
             let message = format!("no answer within {:?}", self.options.timeout);
             let kind = FailureKind::Timeout;
             Err(Failure { kind, message, response_code: None, retry_after: None }.into())
-        })
+        });
+        self.report(records, &sent);
+        sent
+    }
+
+    /// Says how a request went. That a record was refused says that the other side is there.
+    fn report(&self, records: &[u8], sent: &Result<(), Unsent>) {
+        let Some(connector) = &self.connector else { return };
+        let at = self.clock.now();
+        let lines = records.iter().filter(|byte| **byte == b'\n').count();
+        let (outcome, taken) = match sent {
+            Ok(()) => (Outcome::Succeeded, lines),
+            Err(Unsent::Some(items)) => (Outcome::Succeeded, lines.saturating_sub(items.len())),
+            Err(Unsent::All(failure)) => (failure.outcome(at), 0),
+        };
+        let bytes = if sent.is_ok() { records.len() } else { 0 };
+        let (records, bytes) = (taken as u64, bytes as u64);
+        connector.report(Attempt { at, outcome, requests: 1, records, bytes });
     }
 }
 

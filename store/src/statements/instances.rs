@@ -1,7 +1,7 @@
 //! Statements on `instances`: who writes.
 
 use crate::sql::{Connection, Pool, Transaction, Value, within};
-use crate::{StoreError, Writer};
+use crate::{StoreError, Writer, new_uuid};
 use azud_event::time::EventTime;
 use uuid::Uuid;
 
@@ -83,12 +83,4 @@ pub(crate) async fn check(writer: &Writer, now: EventTime) -> Result<(), StoreEr
     let checked = within(writer.pool.patience(), checking).await;
     connection.release(&checked);
     checked
-}
-
-/// Makes a UUID of version 7 (RFC 9562): ordered by time, so that the rows of one run lie together.
-fn new_uuid(now: EventTime) -> Result<Uuid, StoreError> {
-    let mut random = [0; 10];
-    random.copy_from_slice(&crate::random_bytes()?[..10]);
-    let milliseconds = u64::try_from(now.nanoseconds() / 1_000_000).unwrap_or(0);
-    Ok(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
 }

@@ -216,3 +216,47 @@ impl Result<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::summarize::SUMMARIZE;
+    use crate::testing::{checked, run_example};
+    use vrl::path;
+    use vrl::value;
+
+    #[test]
+    fn keys_and_fields_stand_where_they_stood_and_what_is_absent_leaves_nothing() {
+        let spec = checked(
+            &SUMMARIZE,
+            "group_by = [\"host.name\", \"host.ip\", \"tags[0]\"]\n\
+             window = { type = \"tumbling\", size = \"1m\" }\n\
+             fields.\"host.count\" = { aggregate = \"count\" }\n\
+             fields.most = { aggregate = \"max\", field = \"n\" }",
+        );
+        let input = r#"{"host":{"name":"a"},"tags":["x","y"],"n":2}
+{"host":{"name":null},"n":3}
+{"n":{"no":"number"}}"#;
+        let mut results = run_example(&*spec, input);
+        results.sort_by_key(|result| result.get(path!("host")).map(ToString::to_string));
+        let seen: Vec<_> = results
+            .iter()
+            .map(|result| {
+                let at = |name: &str| result.as_object()?.get(name).cloned();
+                (at("host").unwrap(), at("tags"), at("most").unwrap())
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (value!({ "count": 1 }), None, value!(null)),
+                (value!({ "count": 1, "name": "a" }), Some(value!(["x"])), value!(2)),
+                (value!({ "count": 1, "name": null }), None, value!(3)),
+            ]
+        );
+        let names: Vec<&str> =
+            results[0].as_object().unwrap().keys().map(|name| name.as_str()).collect();
+        let own = ["change", "completeness", "event_count", "first_event_at", "host", "id"];
+        assert_eq!(names[..6], own);
+        assert_eq!(names[6..], ["last_event_at", "most", "revision", "window"]);
+    }
+}

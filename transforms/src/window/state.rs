@@ -16,6 +16,7 @@ use super::code::{self, Damaged};
 use super::gathered::{Fields, Gathered};
 use super::grid::Window;
 use super::held::{Around, Held, Ready, Windows};
+use super::key_bytes::KeyBytes;
 use super::parts::Sharing;
 use super::told::{Change, Digest};
 use azud_event::record::Building;
@@ -122,8 +123,6 @@ impl<T: Teller> Written for Made<'_, T> {
     }
 }
 
-type Key = Arc<[u8]>;
-
 /// The windows of one key group.
 pub struct State<T> {
     windows: Arc<Windows>,
@@ -139,12 +138,16 @@ pub struct State<T> {
     free: Vec<Slot>,
     /// Gives each key that is made another number.
     lives: u64,
+    /// How many keys were made or read so far.
+    births: u32,
     /// How many keys, panes and segments had to leave so far.
     evicted: u64,
     bytes: usize,
     closed: Closed,
     /// What is over at or before this had to leave.
     dropped_before: EventTime,
+    /// Hashes and slots of the keys of rows, while these are merged.
+    found: Vec<(u64, Option<Slot>)>,
     /// Keys that are to be gone through in this epoch, the next one last.
     ready: Vec<(u128, Slot)>,
     /// By the watermark at which a key has a window to tell.
@@ -156,15 +159,20 @@ pub struct State<T> {
 
 /// A key, with where it stands in the lists.
 struct Known {
-    key: Key,
-    /// How it begins: keys are gone through in their order, and mostly this tells it.
-    head: u128,
+    key: KeyBytes,
+    /// When a window of it is to be told, and when something of it is over; [`NEVER`] if at no
+    /// time.
+    due: EventTime,
+    expiry: EventTime,
+    /// Tells it from other keys that stood here.
+    born: u32,
+    is_ready: bool,
     held: Held,
     bytes: usize,
-    is_ready: bool,
-    due: Option<EventTime>,
-    expiry: Option<EventTime>,
 }
+
+/// A time at which nothing is due: no window ends at the first time of all.
+const NEVER: EventTime = EventTime::MIN;
 
 impl<T: Teller> State<T> {
     /// Makes an empty one.
@@ -182,10 +190,12 @@ impl<T: Teller> State<T> {
             table: Vec::new(),
             free: Vec::new(),
             lives: 0,
+            births: 0,
             evicted: 0,
             bytes: 0,
             closed,
             dropped_before: EventTime::from_nanoseconds(i64::MIN),
+            found: Vec::new(),
             ready: Vec::new(),
             due: Agenda::default(),
             expiries: Agenda::default(),
@@ -213,44 +223,62 @@ impl<T: Teller> State<T> {
         slots.find(hash, same).map(|(_, slot)| *slot)
     }
 
-    /// Finds the slot of a key, or makes it one.
-    fn slot_of(&mut self, hash: u64, key: &[u8]) -> Slot {
-        if let Some(slot) = self.find(hash, key) {
-            return slot;
-        }
+    /// Makes a slot for a key that has none.
+    fn add_key(&mut self, hash: u64, key: &[u8]) -> Slot {
         self.lives += 1;
-        self.take_in(hash, Key::from(key), self.windows.held(self.lives))
+        self.take_in(hash, KeyBytes::from(key), self.windows.held(self.lives))
     }
 
-    fn take_in(&mut self, hash: u64, key: Key, held: Held) -> Slot {
+    fn take_in(&mut self, hash: u64, key: KeyBytes, held: Held) -> Slot {
+        self.births = self.births.wrapping_add(1);
+        let (born, last) = (self.births, held.last);
         let known = Known {
-            head: head_of(&key),
-            key: Arc::clone(&key),
-            bytes: 0,
+            key: key.clone(),
+            due: NEVER,
+            expiry: NEVER,
+            born,
             is_ready: false,
-            due: None,
-            expiry: None,
             held,
+            bytes: 0,
         };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.table.push(None);
             // Keys are bounded far below this.
             Slot::try_from(self.table.len() - 1).unwrap_or(Slot::MAX)
         });
-        self.ages.add(known.held.last, &key, slot);
+        self.ages.add(last, key, slot, born);
         self.table[slot as usize] = Some(known);
         self.slots.insert_unique(hash, (hash, slot), |(hash, _)| *hash);
         slot
     }
 
-    /// Merges one row into what is held of its key.
-    fn apply(&mut self, row: &Row, clock: &EpochClock) -> Result<(), Damaged> {
-        let hash = self.hashes.hash_one(row.key.as_slice());
-        // Of a key that is not known, late records have nothing that they could be told with.
-        if !Windows::has_records(&row.payload) && self.find(hash, &row.key).is_none() {
-            return Ok(());
+    /// Merges rows into what is held of their keys.
+    fn merge(&mut self, rows: &[Row], clock: &EpochClock) {
+        // Keys lie all over the memory. They are found one after the other first, so that the
+        // processor waits for many of them at a time, and not for each by itself.
+        let mut found = std::mem::take(&mut self.found);
+        found.extend(rows.iter().map(|row| {
+            let hash = self.hashes.hash_one(row.key.as_slice());
+            (hash, self.find(hash, &row.key))
+        }));
+        for (row, (hash, slot)) in rows.iter().zip(found.drain(..)) {
+            // It may have come with a row before this one.
+            let slot = slot.or_else(|| self.find(hash, &row.key));
+            // Of a key that is not known, late records have nothing that they could be told with.
+            if slot.is_none() && !Windows::has_records(&row.payload) {
+                continue;
+            }
+            let slot = slot.unwrap_or_else(|| self.add_key(hash, &row.key));
+            if let Err(damaged) = self.apply(slot, row, clock) {
+                // Rows are made by this program and live no longer than it.
+                tracing::error!("a row is not one: {damaged}");
+            }
         }
-        let slot = self.slot_of(hash, &row.key);
+        self.found = found;
+    }
+
+    /// Merges one row into what is held of its key.
+    fn apply(&mut self, slot: Slot, row: &Row, clock: &EpochClock) -> Result<(), Damaged> {
         let State {
             windows, fields, archive, table, lives, evicted, closed, dropped_before, ..
         } = self;
@@ -272,7 +300,7 @@ impl<T: Teller> State<T> {
         let applied = windows.apply(held, &row.payload, around);
         if !known.is_ready {
             known.is_ready = true;
-            self.ready.push((known.head, slot));
+            self.ready.push((head_of(&known.key), slot));
         }
         applied
     }
@@ -282,12 +310,15 @@ impl<T: Teller> State<T> {
         while let Some((at, slots)) = self.due.take(watermark) {
             for slot in slots {
                 if let Some(known) = self.table[slot as usize].as_mut()
-                    && known.due == Some(at)
+                    && known.due == at
                 {
-                    known.due = None;
+                    known.due = NEVER;
+                    // Their turn comes in the order of keys. Here it is the order of memory, which
+                    // is read ahead.
+                    known.held.come_near();
                     if !known.is_ready {
                         known.is_ready = true;
-                        self.ready.push((known.head, slot));
+                        self.ready.push((head_of(&known.key), slot));
                     }
                 }
             }
@@ -428,9 +459,9 @@ impl<T: Teller> State<T> {
         while let Some((at, slots)) = self.expiries.take(over_before) {
             for slot in slots {
                 if let Some(known) = self.table[slot as usize].as_mut()
-                    && known.expiry == Some(at)
+                    && known.expiry == at
                 {
-                    known.expiry = None;
+                    known.expiry = NEVER;
                     self.windows.forget(&mut known.held, over_before);
                     self.settle(slot);
                 }
@@ -457,8 +488,8 @@ impl<T: Teller> State<T> {
             || (self.bytes > self.bounds.bytes && self.slots.len() > 1)
         {
             let table = &self.table;
-            let Some(slot) = self.ages.take_oldest(|slot, key| {
-                let known = table[slot as usize].as_ref().filter(|known| known.key == *key)?;
+            let Some(slot) = self.ages.take_oldest(|slot, born| {
+                let known = table[slot as usize].as_ref().filter(|known| known.born == born)?;
                 Some(known.held.last)
             }) else {
                 break;
@@ -476,8 +507,8 @@ impl<T: Teller> State<T> {
             );
         }
         let table = &self.table;
-        self.ages.tidy(self.slots.len(), |slot, key| {
-            table[slot as usize].as_ref().is_some_and(|known| Arc::ptr_eq(&known.key, key))
+        self.ages.tidy(self.slots.len(), |slot, born| {
+            table[slot as usize].as_ref().is_some_and(|known| known.born == born)
         });
     }
 
@@ -499,8 +530,8 @@ impl<T: Teller> State<T> {
     fn tidy(&mut self) {
         let table = &self.table;
         let known = |slot: Slot| table.get(slot as usize).and_then(Option::as_ref);
-        self.due.tidy(|at, slot| known(slot).is_some_and(|known| known.due == Some(at)));
-        self.expiries.tidy(|at, slot| known(slot).is_some_and(|known| known.expiry == Some(at)));
+        self.due.tidy(|at, slot| known(slot).is_some_and(|known| known.due == at));
+        self.expiries.tidy(|at, slot| known(slot).is_some_and(|known| known.expiry == at));
     }
 
     /// Lists the keys in their order.
@@ -543,9 +574,10 @@ fn unreadable(damaged: Damaged) -> ArchiveError {
 }
 
 /// Notes when a key has something to do.
-fn move_to(agenda: &mut Agenda, slot: Slot, from: &mut Option<EventTime>, to: Option<EventTime>) {
+fn move_to(agenda: &mut Agenda, slot: Slot, from: &mut EventTime, to: Option<EventTime>) {
+    let to = to.unwrap_or(NEVER);
     if *from != to {
-        if let Some(to) = to {
+        if to != NEVER {
             agenda.add(to, slot);
         }
         *from = to;
@@ -560,12 +592,7 @@ impl<T: Teller> KeyedState for State<T> {
         tell: &mut dyn FnMut(Told<'_>),
     ) -> Progress {
         let before = self.ready.len();
-        for row in rows {
-            if let Err(damaged) = self.apply(row, clock) {
-                // Rows are made by this program and live no longer than it.
-                tracing::error!("a row is not one: {damaged}");
-            }
-        }
+        self.merge(rows, clock);
         self.wake(clock.watermark);
         if self.ready.len() > before {
             self.sort_ready();
@@ -655,7 +682,7 @@ impl<T: Teller> State<T> {
         self.dropped_before = EventTime::from_nanoseconds(code::take_signed(bytes)?);
         self.closed.read(bytes)?;
         for _ in 0..code::take_number(bytes)? {
-            let key = Key::from(code::take_bytes(bytes)?);
+            let key = KeyBytes::from(code::take_bytes(bytes)?);
             let (over_before, watermark) = (self.dropped_before, EventTime::MIN);
             let (fields, closed) = (&self.fields, &mut self.closed);
             let around = &mut Around { fields, over_before, watermark, closed };

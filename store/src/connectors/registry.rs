@@ -1,0 +1,396 @@
+//! The connectors of the running instance.
+
+use super::handle::{Handle, Shared};
+use super::status::Bounds;
+use super::writer::{self, REQUESTS_MAX, Request};
+use super::{ConnectorFilter, ConnectorRow, Declared, Status};
+use crate::keys::Keyring;
+use crate::seal::Place;
+use crate::statements::{self, Declaration, Known};
+use crate::{Store, StoreError, new_uuid};
+use azud_event::time::EventTime;
+use azud_plan::component::{Asked, Attempt, Connector, ConnectorError, Connectors, Cursor, Lease};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, pending, ready};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use uuid::Uuid;
+
+/// How often the database is asked whether somebody has changed a connector or a key.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The bounds of a connector that no component declares.
+const BOUNDS: Bounds = Bounds { unreachable_after: Duration::from_secs(300), limits_max: 10 };
+
+/// The service [`Connectors`] of an instance, over its store. [`Registry::close`] writes what was told last.
+pub struct Registry {
+    shared: Arc<Shared>,
+    handles: Arc<RwLock<Vec<Arc<Handle>>>>,
+    bounds: HashMap<String, Bounds>,
+    changed: watch::Sender<u64>,
+    watching: Mutex<Option<JoinHandle<()>>>,
+    writing: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Registry {
+    /// Makes the rows of what the documents declare, and begins to keep them.
+    ///
+    /// # Errors
+    /// What the database answers; [`StoreError::ReadOnly`] when it was opened for reading.
+    pub async fn open(
+        store: Arc<Store>,
+        keyring: Arc<Keyring>,
+        declared: &[Declared],
+    ) -> Result<Arc<Self>, StoreError> {
+        declare(&store, &keyring, declared).await?;
+        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        let shared = Arc::new(Shared { store, keyring, requests, urgent: Notify::new() });
+        let bounds = declared.iter().map(|one| {
+            let Declared { new, endpoint } = one;
+            let unreachable_after = endpoint.unreachable_after;
+            (new.name.clone(), Bounds { unreachable_after, limits_max: endpoint.limits_max })
+        });
+        let registry = Arc::new(Registry {
+            shared: Arc::clone(&shared),
+            handles: Arc::default(),
+            bounds: bounds.collect(),
+            changed: watch::channel(0).0,
+            watching: Mutex::new(None),
+            writing: Mutex::new(None),
+        });
+        let seen = registry.follow().await?;
+        let writing = writer::run(shared, Arc::downgrade(&registry.handles), receiver);
+        let writing = tokio::spawn(writing);
+        set(&registry.writing, writing);
+        let watching = tokio::spawn(watch_rows(Arc::downgrade(&registry), seen));
+        set(&registry.watching, watching);
+        Ok(registry)
+    }
+
+    /// Writes all that was told until now.
+    pub async fn flush(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.shared.requests.send(Request::Report { reply }).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    /// Writes all that was told until now, and no more.
+    pub async fn close(&self) {
+        self.flush().await;
+        let _ = self.shared.requests.send(Request::End).await;
+        let (watching, writing) = (take(&self.watching), take(&self.writing));
+        if let Some(watching) = watching {
+            watching.abort();
+            let _ = watching.await;
+        }
+        if let Some(writing) = writing {
+            let _ = writing.await;
+        }
+    }
+
+    /// Asks a connector for something; `false` when there is none of that name.
+    pub fn ask(&self, name: &str, asked: Asked) -> bool {
+        let found = self.find(name);
+        found.inspect(|handle| handle.ask(asked)).is_some()
+    }
+
+    /// Says of each connector that does not work why, a sentence each.
+    pub fn troubles(&self) -> Vec<String> {
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        let trouble = |handle: &Arc<Handle>| {
+            let (status, message) = handle.status();
+            let message = message.unwrap_or_default();
+            (status == Status::Error).then(|| format!("connector {}: {message}", handle.name()))
+        };
+        handles.iter().filter_map(trouble).collect()
+    }
+
+    /// Gives the store.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.shared.store
+    }
+
+    /// Gives the keys.
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.shared.keyring
+    }
+
+    /// Looks at once whether somebody has changed something, instead of soon.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        self.follow().await?;
+        self.changed.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Option<Arc<Handle>> {
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        handles.iter().find(|handle| handle.name() == name).cloned()
+    }
+
+    /// Takes in how the rows are; gives their version.
+    async fn follow(&self) -> Result<(i64, i64, i64), StoreError> {
+        let readers = &self.shared.store.readers;
+        let version = statements::connectors_version(readers).await?;
+        let rows = statements::connectors(readers, &everything()).await?;
+        let now = self.shared.store.clock.now();
+        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+        let known: HashMap<Uuid, usize> =
+            handles.iter().enumerate().map(|(index, handle)| (handle.id, index)).collect();
+        for row in &rows {
+            let id = Uuid::parse_str(&row.id).expect("it was written from a UUID");
+            match known.get(&id) {
+                Some(index) => handles[*index].follow(row, now),
+                None if row.removed_at.is_none() => {
+                    let bounds = *self.bounds.get(&row.name).unwrap_or(&BOUNDS);
+                    handles.push(Arc::new(Handle::new(Arc::clone(&self.shared), row, bounds)));
+                }
+                None => {}
+            }
+        }
+        handles.retain(|handle| {
+            let there = rows.iter().any(|row| row.name == handle.name());
+            if !there {
+                handle.ask(Asked::Stop);
+            }
+            there
+        });
+        Ok(version)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        if let Some(watching) = take(&self.watching) {
+            watching.abort();
+        }
+    }
+}
+
+fn take(task: &Mutex<Option<JoinHandle<()>>>) -> Option<JoinHandle<()>> {
+    task.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn set(place: &Mutex<Option<JoinHandle<()>>>, task: JoinHandle<()>) {
+    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+}
+
+fn everything() -> ConnectorFilter {
+    ConnectorFilter { removed: true, limit: u32::MAX, ..ConnectorFilter::default() }
+}
+
+fn place(row: &str) -> Place<'_> {
+    Place { table: "connectors", row, field: "configuration" }
+}
+
+/// Makes the rows of the documents.
+async fn declare(
+    store: &Arc<Store>,
+    keyring: &Keyring,
+    declared: &[Declared],
+) -> Result<(), StoreError> {
+    let rows = statements::connectors(&store.readers, &everything()).await?;
+    let known: HashMap<&str, &ConnectorRow> =
+        rows.iter().map(|row| (row.name.as_str(), row)).collect();
+    let mut prepared = Vec::new();
+    for Declared { new, .. } in declared {
+        let row = known.get(new.name.as_str()).copied();
+        let (id, configured) = match row {
+            Some(row) => {
+                let opened = keyring.open_fresh(store, place(&row.id), &row.configuration).await;
+                if let Err(why) = &opened {
+                    let connector = row.name.as_str();
+                    tracing::error!(
+                        connector,
+                        "its stored settings did not open: {why}; \
+                        they are those of its document again"
+                    );
+                }
+                let same = opened.is_ok_and(|text| **text == *new.configuration.as_bytes());
+                (Uuid::parse_str(&row.id).expect("it was written from a UUID"), same)
+            }
+            None => (new_uuid(store.clock.now())?, false),
+        };
+        let configuration = match row.filter(|_| configured) {
+            Some(row) => row.configuration.clone(),
+            None => keyring.seal(place(&id.to_string()), new.configuration.as_bytes())?,
+        };
+        let known = row.map(|row| Known {
+            status: row.status,
+            enabled: row.enabled,
+            changed: !configured
+                || (row.kind.as_str(), row.r#type.as_str(), row.origin.as_str())
+                    != (new.kind.name(), new.r#type.as_str(), new.origin.name())
+                || row.removed_at.is_some(),
+        });
+        prepared.push((id, new, known, configuration));
+    }
+    let declared: Vec<_> = prepared
+        .iter_mut()
+        .map(|(id, new, known, configuration)| Declaration {
+            id: *id,
+            new,
+            known: known.take(),
+            configuration,
+        })
+        .collect();
+    statements::declare_connectors(store.writer()?, &declared, store.clock.now()).await
+}
+
+/// Looks again and again whether somebody has changed something.
+async fn watch_rows(registry: Weak<Registry>, mut seen: (i64, i64, i64)) {
+    let mut timer = interval(WATCH_INTERVAL);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        let Some(registry) = registry.upgrade() else { return };
+        let Shared { store, keyring, .. } = &*registry.shared;
+        // A database that is down is told of by who writes to it.
+        let Ok(now) = statements::connectors_version(&store.readers).await else { continue };
+        if let Err(error) = keyring.reload(store).await {
+            tracing::debug!(%error, "the data keys cannot be read again");
+        }
+        if now == seen {
+            continue;
+        }
+        if let Ok(version) = registry.follow().await {
+            seen = version;
+            registry.changed.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+impl Connectors for Registry {
+    fn of(&self, component: &str) -> Arc<dyn Connector> {
+        match self.find(component) {
+            Some(handle) => handle,
+            None => Arc::new(Detached(component.to_owned())),
+        }
+    }
+
+    fn matching<'a>(
+        &'a self,
+        pattern: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Arc<dyn Connector>>, ConnectorError>> {
+        async move {
+            let filter = ConnectorFilter { limit: u32::MAX, ..ConnectorFilter::default() };
+            let rows = statements::connectors(&self.shared.store.readers, &filter).await;
+            let rows = rows.map_err(|error| ConnectorError::Unavailable(error.to_string()))?;
+            let rows = rows
+                .iter()
+                .filter(|row| row.origin == "api" && row.enabled && matches(pattern, &row.name));
+            let mut found: Vec<Arc<dyn Connector>> = Vec::new();
+            for row in rows {
+                match self.find(&row.name) {
+                    Some(handle) => found.push(handle),
+                    None => {
+                        let followed = self.follow().await;
+                        followed.map_err(|error| ConnectorError::Unavailable(error.to_string()))?;
+                        found.extend(
+                            self.find(&row.name).map(|handle| handle as Arc<dyn Connector>),
+                        );
+                    }
+                }
+            }
+            Ok(found)
+        }
+        .boxed()
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        let mut changes = self.changed.subscribe();
+        async move {
+            if changes.changed().await.is_err() {
+                pending::<()>().await;
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Whether a name matches a pattern, in which `*` stands for any signs.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// A connector without a row: what is told of it goes nowhere, and nothing is kept.
+struct Detached(String);
+
+impl Detached {
+    fn nothing<T: Send + 'static>(&self) -> BoxFuture<'static, Result<T, ConnectorError>> {
+        let name = &self.0;
+        let text = format!("no component `{name}` was declared as a connector");
+        ready(Err(ConnectorError::Unreadable(text))).boxed()
+    }
+}
+
+impl Connector for Detached {
+    fn name(&self) -> &str {
+        &self.0
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    fn report(&self, _: Attempt) {}
+
+    fn next_attempt(&self, _: EventTime) {}
+
+    fn cursors(&self) -> BoxFuture<'_, Result<BTreeMap<String, Cursor>, ConnectorError>> {
+        self.nothing()
+    }
+
+    fn save<'a>(&'a self, _: &'a str, _: &'a Cursor) -> BoxFuture<'a, Result<(), ConnectorError>> {
+        self.nothing()
+    }
+
+    fn forget<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), ConnectorError>> {
+        self.nothing()
+    }
+
+    fn lease(&self, _: Duration) -> BoxFuture<'_, Result<Option<Lease>, ConnectorError>> {
+        self.nothing()
+    }
+
+    fn asked(&self) -> BoxFuture<'_, Asked> {
+        pending().boxed()
+    }
+}
+
+#[cfg(test)]
+#[test]
+fn a_star_stands_for_any_signs() {
+    for (pattern, name, is) in [
+        ("okta-*", "okta-prod", true),
+        ("okta-*", "okta-", true),
+        ("okta-*", "my-okta-prod", false),
+        ("okta", "okta", true),
+        ("okta", "okta-prod", false),
+        ("*", "", true),
+        ("*a*b", "xaab", true),
+        ("*a*b", "xb", false),
+        ("a*a", "a", false),
+        ("a*bc*d", "abcbd", true),
+    ] {
+        assert_eq!(matches(pattern, name), is, "{pattern} {name}");
+    }
+}
