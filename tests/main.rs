@@ -18,6 +18,7 @@ mod pressure;
 mod quickstart;
 mod recovery;
 mod scrape;
+mod secrets;
 mod senders;
 mod shuffles;
 mod silence;

@@ -4,7 +4,8 @@
 use crate::cli::{Documents, Global, Of};
 use crate::outcome::Outcome;
 use crate::wiring::REGISTRY;
-use crate::{database, keys};
+use crate::{database, keys, secrets};
+use azud_event::clock::Clock;
 use azud_plan::resolve::{self, Instance, MASTER_KEY, MasterKeyPlace};
 use azud_store::{ConnectorRow, Deed, Keyring, Location, Store, StoreError};
 use serde_json::Value;
@@ -97,7 +98,8 @@ pub fn refuse<T>(message: &str) -> Result<T, Failed> {
 
 async fn open(of: &Of, global: &Global) -> Result<Admin, Outcome> {
     let instance = instance(of.data_dir.as_deref(), global)?;
-    let location = database::location(&instance)?;
+    let secrets = secrets::build(&instance, &Clock::system())?;
+    let location = database::location(&instance, &secrets).await?;
     if instance.database.is_none() {
         std::fs::create_dir_all(&instance.data_dir).map_err(|error| {
             say(&format!("{} cannot be made: {error}", instance.data_dir.display()))

@@ -1,8 +1,9 @@
 //! The instance: what holds for all pipelines of one process.
 
+use super::backends::{self, SecretBackendSpec};
 use super::files::Documents;
 use super::{SECTIONS, vector};
-use crate::component::{Default as OptionDefault, OptionKind, OptionSpec, Options};
+use crate::component::{Confidential, Default as OptionDefault, OptionKind, OptionSpec, Options};
 use crate::diagnostic::{Checker, Diagnostic, codes, nearest};
 use crate::document::{Entry, Table, Value};
 use crate::fill::{self, Lookup};
@@ -44,6 +45,8 @@ pub struct Instance {
     pub credit_bytes: usize,
     /// The budget of each pipeline's dead letters, in bytes.
     pub dead_letter_bytes: u64,
+    /// Where the secrets are kept that documents name, beside the database.
+    pub secret_backends: Vec<SecretBackendSpec>,
     /// Where the master key is.
     pub master_key: MasterKeyPlace,
 }
@@ -75,7 +78,7 @@ pub struct DatabaseAddress {
     /// `postgres://…`, `postgresql://…` or `sqlite:…`.
     pub url: String,
     /// Used instead of a password in the URL.
-    pub password: Option<String>,
+    pub password: Option<Confidential>,
 }
 
 impl fmt::Debug for DatabaseAddress {
@@ -140,10 +143,10 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
         kind: OptionKind::Table(&[
             OptionSpec {
                 name: "password",
-                kind: OptionKind::Text,
+                kind: OptionKind::Confidential,
                 default: OptionDefault::None,
-                summary: "The password of the user in `url`. It is never shown; keep it out of \
-                          the document with `${…}`.",
+                summary: "The password of the user in `url`. It may name a secret of any backend \
+                          but `azud`, which is in this very database.",
             },
             OptionSpec {
                 name: "url",
@@ -245,6 +248,7 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
         default: OptionDefault::Value("{}"),
         summary: "What documents may do.",
     },
+    backends::SECRET,
     OptionSpec {
         name: "shutdown_timeout",
         kind: OptionKind::Duration,
@@ -326,14 +330,17 @@ pub(super) fn check(documents: &Documents, checker: &mut Checker) -> Instance {
     crate::component::check_options(&table, INSTANCE_OPTIONS, &[], "the instance", checker);
     check_database(&table, checker);
     check_master_key(&table, checker);
+    let options = Options::new("azud", &table, INSTANCE_OPTIONS);
+    let secret_backends = backends::read(&options, checker);
     // What is faulty has been said; reading goes on with the defaults, so that all else can be
     // checked.
-    let options = Options::new("azud", &table, INSTANCE_OPTIONS);
-    read(&options).unwrap_or_else(|| {
+    let mut instance = read(&options).unwrap_or_else(|| {
         let nothing = Table { span: table.span, entries: Vec::new() };
         let defaults = Options::new("azud", &nothing, INSTANCE_OPTIONS);
         read(&defaults).expect("the defaults of the instance are right")
-    })
+    });
+    instance.secret_backends = secret_backends;
+    instance
 }
 
 fn check_database(table: &Table, checker: &mut Checker) {
@@ -438,7 +445,7 @@ fn read(options: &Options<'_>) -> Option<Instance> {
         master_key,
         database: database
             .string("url")
-            .map(|url| DatabaseAddress { url, password: database.string("password") }),
+            .map(|url| DatabaseAddress { url, password: database.confidential("password") }),
         timezone: options.string("timezone")?,
         api_address,
         threads,
@@ -450,5 +457,6 @@ fn read(options: &Options<'_>) -> Option<Instance> {
         checkpoint_interval: options.table("checkpoint")?.duration("interval")?,
         credit_bytes: size(options.bytes("credit_bytes")?)?,
         dead_letter_bytes: options.table("dead_letters")?.bytes("max_bytes")?,
+        secret_backends: Vec::new(),
     })
 }
