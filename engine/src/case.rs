@@ -268,12 +268,10 @@ impl Keyed {
             }
         }
         let Keyed { transform, make, states, chain } = self;
-        let mut emit = |told: Told, origin: Origin| {
-            let Told { port, value, parts, .. } = told;
-            let emitted = Emitted { transform: *transform, port, value: value.clone() };
-            taps.borrow_mut().push(emitted);
-            record.begin_value(value, origin);
-            record.set_parts(parts);
+        let mut emit = |told: Told<'_>, origin: Origin| {
+            let port = told.begin(record, origin);
+            let value = record.to_value();
+            taps.borrow_mut().push(Emitted { transform: *transform, port, value });
             chain.value(port, record);
         };
         for (group, mut rows) in groups {

@@ -26,7 +26,7 @@ use azud_event::codec::Decoder;
 use azud_event::codec::framing::frames;
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::id::{Partitioner, source_key};
-use azud_event::record::Record;
+use azud_event::record::{Path, Record};
 use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{Next, RowContext, Running, Taken, Transform, TransformSpec};
@@ -37,6 +37,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use vrl::path::{OwnedTargetPath, OwnedValuePath, PathPrefix};
 
 /// Before every event: nothing is over yet.
 const NEVER: EventTime = EventTime::from_nanoseconds(i64::MIN);
@@ -82,6 +83,11 @@ struct Step {
     spec: Arc<dyn TransformSpec>,
 }
 
+/// Makes a path within the event ready to be followed.
+fn path_of(path: OwnedValuePath) -> Path {
+    OwnedTargetPath { prefix: PathPrefix::Event, path }.into()
+}
+
 /// Where the chain stood before a block.
 #[derive(Default)]
 struct Marks {
@@ -120,6 +126,7 @@ impl Chain {
             let way = entry::Way {
                 id: source.id.as_str().into(),
                 key: source_key(&source.id),
+                event_time: source.timing.event_time.clone().map(path_of),
                 timing: source.timing.clone(),
                 readers,
                 future,
@@ -421,7 +428,7 @@ impl Chain {
 
     /// Sends a record of a source to its readers, once its event time is known.
     fn decoded(&mut self, way: &mut entry::Way, record: &mut Record) {
-        if let Some(path) = &way.timing.event_time {
+        if let Some(path) = &way.event_time {
             crate::event_time::read(path, record);
         }
         if let Some(sight) = &mut way.sight {

@@ -1,9 +1,7 @@
 //! Reads the event time that a source declares.
 
-use azud_event::record::Record;
+use azud_event::record::{Look, Path, Record};
 use azud_event::time::EventTime;
-use chrono::DateTime;
-use vrl::path::OwnedValuePath;
 use vrl::value::Value;
 
 /// Sets the record's event time from the field that the source's author named, and fills
@@ -12,9 +10,16 @@ use vrl::value::Value;
 /// Takes a timestamp, RFC 3339 text, or a number since the Unix epoch (seconds, milliseconds,
 /// microseconds or nanoseconds, told apart by their size, as dates between 1973 and 2286 allow).
 /// Anything else leaves the time that the codec knew, or the receive time.
-pub fn read(path: &OwnedValuePath, record: &mut Record) {
-    let Some(time) = record.get(path).and_then(time_of) else { return };
-    record.origin_mut().event_time = Some(time);
+pub fn read(path: &Path, record: &mut Record) {
+    let time = match record.look(path) {
+        Look::Nothing => None,
+        Look::Text(text) => EventTime::from_rfc3339(record.text(text)),
+        Look::Scalar(value) => time_of(&value),
+        Look::Value(value) => time_of(value),
+    };
+    if let Some(time) = time {
+        record.origin_mut().event_time = Some(time);
+    }
 }
 
 fn time_of(value: &Value) -> Option<EventTime> {
@@ -24,11 +29,7 @@ fn time_of(value: &Value) -> Option<EventTime> {
         Value::Float(seconds) => {
             Some(EventTime::from_nanoseconds((seconds.into_inner() * 1e9) as i64))
         }
-        other => {
-            let text = other.to_str_lossy()?;
-            let time = DateTime::parse_from_rfc3339(&text).ok()?;
-            Some(EventTime::from_chrono(time.to_utc()))
-        }
+        other => EventTime::from_rfc3339(&*other.to_str_lossy()?),
     }
 }
 

@@ -14,8 +14,8 @@ use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Batches, BuildContext, BuildError, Encoder, EpochClock, KeyedState, Kind, Next, Port, Progress,
-    Resource, RowContext, RowMaker, RunError, Running, SinkSpec, SinkTask, SourceContext,
+    Batches, Body, BuildContext, BuildError, Encoder, EpochClock, KeyedState, Kind, Next, Port,
+    Progress, Resource, RowContext, RowMaker, RunError, Running, SinkSpec, SinkTask, SourceContext,
     SourceSpec, SourceTask, Taken, Told, Transform, TransformSpec,
 };
 use azud_plan::plan::{
@@ -183,7 +183,7 @@ impl KeyedState for Counts {
         &mut self,
         rows: &[Row],
         clock: &EpochClock,
-        tell: &mut dyn FnMut(Told),
+        tell: &mut dyn FnMut(Told<'_>),
     ) -> Progress {
         assert!(rows.is_sorted_by_key(|row| row.place), "rows come in canonical order");
         let mut touched = BTreeMap::new();
@@ -199,7 +199,7 @@ impl KeyedState for Counts {
                 "count": (count as i64),
                 "last": (Value::from(Bytes::from(last))),
             });
-            tell(Told { port: 0, event_time: clock.now, value, parts: None });
+            tell(Told { port: 0, event_time: clock.now, body: Body::Value(value), parts: None });
         }
         Progress::Done
     }

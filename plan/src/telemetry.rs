@@ -73,6 +73,13 @@ metrics_table! {
     Counter DEAD_LETTERS "azud_dead_letters_total" "Records set aside, by component and reason.";
     Gauge EPOCH_AGE_SECONDS "azud_epoch_age_seconds"
         "How long the oldest epoch of a pipeline has been under way.";
+    Counter HTTP_CLIENT_PAGES "azud_http_client_pages_total" "Pages that a source polled.";
+    Counter HTTP_CLIENT_REQUESTS "azud_http_client_requests_sent_total"
+        "Requests of a source that polls.";
+    Counter HTTP_CLIENT_RESPONSES "azud_http_client_responses_total"
+        "Answers to a source that polls, by the class of their status (`2xx`); `none` where there was none.";
+    Counter HTTP_CLIENT_SECONDS "azud_http_client_rtt_seconds_total"
+        "Time that requests of a source that polls took; by the requests, how long one takes.";
     Gauge INTAKE_BYTES "azud_intake_bytes" "Bytes of a source that wait in memory to be taken by a pipeline.";
     Gauge LOG_BYTES "azud_intake_log_bytes"
         "Bytes of the log that a restart would need: what waits to be delivered and checkpointed.";
@@ -155,6 +162,8 @@ pub struct SourceMeter {
     pub open_connections: Gauge,
     /// Datagrams the kernel dropped.
     pub kernel_drops: Counter,
+    /// Time of requests that is not told yet, less than a second.
+    untold: std::sync::Mutex<std::time::Duration>,
 }
 
 impl SourceMeter {
@@ -163,6 +172,7 @@ impl SourceMeter {
         SourceMeter {
             open_connections: gauge!(OPEN_CONNECTIONS, labels.clone()),
             kernel_drops: counter!(UDP_KERNEL_DROPS, labels.clone()),
+            untold: std::sync::Mutex::default(),
             labels,
         }
     }
@@ -172,6 +182,24 @@ impl SourceMeter {
         let mut labels = self.labels.clone();
         labels.push(Label::new("error_type", kind));
         counter!(ERRORS, labels).increment(1);
+    }
+
+    /// Counts a request of a poll, what class of status it was answered by, and how long it took.
+    pub fn requested(&self, class: &'static str, took: std::time::Duration) {
+        counter!(HTTP_CLIENT_REQUESTS, self.labels.clone()).increment(1);
+        let mut labels = self.labels.clone();
+        labels.push(Label::new("status", class));
+        counter!(HTTP_CLIENT_RESPONSES, labels).increment(1);
+        // Counters are whole: what is told is rounded to whole seconds over many requests.
+        let mut untold = self.untold.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *untold += took;
+        counter!(HTTP_CLIENT_SECONDS, self.labels.clone()).increment(untold.as_secs());
+        *untold = std::time::Duration::from_nanos(u64::from(untold.subsec_nanos()));
+    }
+
+    /// Counts a page of a poll.
+    pub fn paged(&self) {
+        counter!(HTTP_CLIENT_PAGES, self.labels.clone()).increment(1);
     }
 
     /// Counts datagrams or records let go by a policy that the author wrote.

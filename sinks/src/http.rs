@@ -12,6 +12,7 @@ mod tests;
 
 use crate::deliver::{BATCH, Delivery, DeliveryOptions, REQUEST};
 use crate::encoding::{ENCODING, Encoding};
+use azud_client::{TLS, Tls};
 use azud_plan::component::{
     self, Batches, BuildContext, BuildError, ConnectorKind, Encoder, Endpoint, Example, Kind,
     OptionKind, OptionSpec, Options, Resource, RunError, SinkFactory, SinkSpec, SinkTask,
@@ -20,11 +21,10 @@ use azud_plan::diagnostic::{Checker, Diagnostic, codes};
 use azud_plan::document::Text;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use outlet::{Auth, Compression, Framing, HttpOutlet, Request, Tls};
+use outlet::{Auth, Compression, Framing, HttpOutlet, Request};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::json;
-use std::path::PathBuf;
 
 /// The registry's entry of `http`.
 pub const HTTP: SinkFactory = SinkFactory {
@@ -162,45 +162,6 @@ const FRAMING: OptionSpec = OptionSpec {
     summary: "What stands between records.",
 };
 
-const TLS: OptionSpec = OptionSpec {
-    name: "tls",
-    kind: OptionKind::Table(&[
-        OptionSpec {
-            name: "ca_file",
-            kind: OptionKind::Path,
-            default: component::Default::None,
-            summary: "Certificates (PEM) of authorities that are trusted beside the system's.",
-        },
-        OptionSpec {
-            name: "crt_file",
-            kind: OptionKind::Path,
-            default: component::Default::None,
-            summary: "Our own certificate (PEM), with those between it and its authority.",
-        },
-        OptionSpec {
-            name: "key_file",
-            kind: OptionKind::Path,
-            default: component::Default::None,
-            summary: "The key (PEM) of `crt_file`.",
-        },
-        OptionSpec {
-            name: "verify_certificate",
-            kind: OptionKind::Boolean,
-            default: component::Default::Value("true"),
-            summary: "Whether the server must prove who it is. Without it anybody can listen.",
-        },
-        OptionSpec {
-            name: "verify_hostname",
-            kind: OptionKind::Boolean,
-            default: component::Default::Value("true"),
-            summary: "Whether the certificate must name the host. Without it only the \
-                      authorities of `ca_file` are trusted.",
-        },
-    ]),
-    default: component::Default::Value("{}"),
-    summary: "TLS.",
-};
-
 /// A checked `http`.
 struct Http {
     encoding: Encoding,
@@ -214,7 +175,7 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn SinkSpe
     let uri = options.text("uri").and_then(|uri| check_uri(uri, checker));
     let auth = check_auth(options, checker);
     let headers = check_headers(options, checker);
-    let tls = check_tls(options, checker);
+    let tls = Tls::check(options, checker);
     let framing = encoding.as_ref().and_then(|encoding| check_framing(options, encoding, checker));
     let method = match options.one_of("method")? {
         "patch" => Method::PATCH,
@@ -339,35 +300,6 @@ fn check_framing(
             behind: "]".to_owned() + &options.string("payload_suffix")?,
         },
     })
-}
-
-fn check_tls(options: &Options<'_>, checker: &mut Checker) -> Option<Tls> {
-    let tls = options.table("tls")?;
-    let path = |name| tls.has(name).then(|| tls.path(name)).flatten();
-    let mut contradicts = |name: &str, title: &str, help: &str| {
-        let found = Diagnostic::error(codes::CONTRADICTION, tls.span(name), title.to_owned(), "");
-        checker.report(found.help(help));
-    };
-    let identity: Option<(PathBuf, PathBuf)> = match (path("crt_file"), path("key_file")) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        (None, None) => None,
-        (Some(_), None) => {
-            contradicts("crt_file", "a certificate without its key", "name it in `tls.key_file`");
-            return None;
-        }
-        (None, Some(_)) => {
-            contradicts("key_file", "a key without its certificate", "name it in `tls.crt_file`");
-            return None;
-        }
-    };
-    let (authorities, verify_certificate) = (path("ca_file"), tls.boolean("verify_certificate")?);
-    let verify_hostname = tls.boolean("verify_hostname")?;
-    if verify_certificate && !verify_hostname && authorities.is_none() {
-        let title = "any certificate of any authority would do for any host";
-        contradicts("verify_hostname", title, "name the authority in `tls.ca_file`");
-        return None;
-    }
-    Some(Tls { authorities, identity, verify_certificate, verify_hostname })
 }
 
 impl SinkSpec for Http {

@@ -17,6 +17,7 @@ mod stream;
 
 pub mod demo_logs;
 pub mod file;
+pub mod http_client;
 pub mod socket;
 pub mod stdin;
 pub mod syslog;
@@ -27,5 +28,11 @@ mod testing;
 use azud_plan::component::SourceFactory;
 
 /// Every source, sorted by name.
-pub const SOURCES: &[&SourceFactory] =
-    &[&demo_logs::DEMO_LOGS, &file::FILE, &socket::SOCKET, &stdin::STDIN, &syslog::SYSLOG];
+pub const SOURCES: &[&SourceFactory] = &[
+    &demo_logs::DEMO_LOGS,
+    &file::FILE,
+    &http_client::HTTP_CLIENT,
+    &socket::SOCKET,
+    &stdin::STDIN,
+    &syslog::SYSLOG,
+];

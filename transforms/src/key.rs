@@ -10,7 +10,7 @@
 //! part  = tag (1 byte) · length (u32, little endian) · bytes
 //! ```
 
-use azud_event::record::Record;
+use azud_event::record::{Look, Record};
 use chrono::DateTime;
 use std::collections::BTreeMap;
 use vrl::path::OwnedValuePath;
@@ -28,7 +28,12 @@ pub struct KeyField {
 /// Gives the key of a record as canonical bytes.
 pub fn encode(fields: &[KeyField], record: &Record, out: &mut Vec<u8>) {
     for field in fields {
-        push(record.get(&field.path), out);
+        match record.look(&field.path) {
+            Look::Nothing => push(None, out),
+            Look::Text(text) => push_part(TEXT, record.text(text), out),
+            Look::Scalar(value) => push(Some(&value), out),
+            Look::Value(value) => push(Some(value), out),
+        }
     }
 }
 
@@ -52,6 +57,39 @@ pub fn decode(mut key: &[u8]) -> Option<Vec<Option<Value>>> {
     Some(values)
 }
 
+/// One field of a key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Part<'a> {
+    /// A text.
+    Text(&'a [u8]),
+    /// Anything else.
+    Value(Value),
+}
+
+impl Part<'_> {
+    /// Gives its value.
+    pub fn into_value(self) -> Value {
+        match self {
+            Part::Text(text) => Value::Bytes(text.to_vec().into()),
+            Part::Value(value) => value,
+        }
+    }
+}
+
+/// Gives the field with this number of a key; `None` if it was absent, or the bytes are no key.
+pub fn part(mut key: &[u8], number: usize) -> Option<Part<'_>> {
+    for _ in 0..number {
+        take_part(&mut key)?;
+    }
+    match take_part(&mut &*key)? {
+        (TEXT, text) => Some(Part::Text(text)),
+        _ => take(&mut key, NESTED_MAX)?.map(Part::Value),
+    }
+}
+
+/// The tag of a text.
+const TEXT: u8 = 5;
+
 /// How deep the values of a key may nest; no deeper than the records that they come from.
 const NESTED_MAX: usize = azud_event::limits::JSON_DEPTH_MAX + 1;
 
@@ -64,7 +102,7 @@ fn take(bytes: &mut &[u8], depth: usize) -> Option<Option<Value>> {
         2 => Value::Boolean(part == [1]),
         3 => Value::Integer(i64::from_le_bytes(part.try_into().ok()?)),
         4 => Value::from_f64_or_zero(f64::from_bits(u64::from_le_bytes(part.try_into().ok()?))),
-        5 => Value::Bytes(part.to_vec().into()),
+        TEXT => Value::Bytes(part.to_vec().into()),
         6 => {
             let (seconds, nanoseconds) = part.split_first_chunk()?;
             let nanoseconds = u32::from_le_bytes(nanoseconds.try_into().ok()?);
@@ -84,7 +122,7 @@ fn take(bytes: &mut &[u8], depth: usize) -> Option<Option<Value>> {
         9 => {
             let (mut part, mut members) = (part, ObjectMap::new());
             while !part.is_empty() {
-                let (5, name) = take_part(&mut part)? else { return None };
+                let (TEXT, name) = take_part(&mut part)? else { return None };
                 let name = std::str::from_utf8(name).ok()?.into();
                 members.insert(name, take(&mut part, depth)??);
             }
@@ -128,12 +166,12 @@ pub fn push(value: Option<&Value>, out: &mut Vec<u8>) {
         Value::Object(members) => {
             let mut bytes = Vec::new();
             for (name, item) in members {
-                push_part(5, name.as_bytes(), &mut bytes);
+                push_part(TEXT, name.as_bytes(), &mut bytes);
                 push(Some(item), &mut bytes);
             }
             push_part(9, &bytes, out);
         }
-        text => push_part(5, &text.as_bytes().cloned().unwrap_or_default(), out),
+        text => push_part(TEXT, &text.as_bytes().cloned().unwrap_or_default(), out),
     }
 }
 
@@ -215,6 +253,10 @@ mod tests {
         ) {
             let mut key = Vec::new();
             values.iter().for_each(|value| push(value.as_ref(), &mut key));
+            for (number, value) in values.iter().enumerate() {
+                prop_assert_eq!(part(&key, number).map(Part::into_value), value.clone());
+            }
+            prop_assert_eq!(part(&key, values.len()), None);
             prop_assert_eq!(decode(&key), Some(values));
             _ = decode(&noise);
         }

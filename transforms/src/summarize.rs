@@ -8,6 +8,7 @@
 mod check;
 mod fire;
 mod having;
+mod layout;
 mod merge;
 mod result;
 mod rows;

@@ -4,6 +4,7 @@
 use crate::vrl::testing::{RECEIVED_AT, record_of};
 use azud_event::dead_letter::Fault;
 use azud_event::id::Partitioner;
+use azud_event::parts::Parts;
 use azud_event::record::Record;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
@@ -102,6 +103,21 @@ pub(crate) fn record_from_json(json: &str, index: u64) -> Record {
     record
 }
 
+/// What was told, as it is seen from outside.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Said {
+    pub event_time: EventTime,
+    pub value: Value,
+    pub parts: Option<Arc<Parts>>,
+}
+
+impl From<Told<'_>> for Said {
+    fn from(told: Told<'_>) -> Self {
+        let Told { event_time, body, parts, .. } = told;
+        Said { event_time, value: body.to_value(), parts }
+    }
+}
+
 /// Makes the rows of some records, one JSON document a line.
 pub(crate) fn rows_of(maker: &mut dyn RowMaker, input: &str) -> Vec<Row> {
     let partitioner = Partitioner::new([7; 16]);
@@ -125,7 +141,7 @@ fn apply(mut rows: Vec<Row>, make: &dyn Fn() -> Box<dyn KeyedState>) -> Vec<Valu
     let end = EpochClock { watermark: EventTime::from_nanoseconds(i64::MAX), ..first.clone() };
     for rows in rows.chunk_by(|a, b| a.group == b.group) {
         let mut state = make();
-        let mut tell = |told: Told| emitted.push(told.value);
+        let mut tell = |told: Told<'_>| emitted.push(told.body.to_value());
         for (rows, clock) in [(rows, &first), (&[], &end)] {
             let mut rows = rows;
             while state.on_epoch(rows, clock, &mut tell) == Progress::More {
@@ -136,7 +152,8 @@ fn apply(mut rows: Vec<Row>, make: &dyn Fn() -> Box<dyn KeyedState>) -> Vec<Valu
     emitted
 }
 
-fn run_example(spec: &dyn TransformSpec, input: &str) -> Vec<Value> {
+/// Gives what a transform makes of some records, one JSON document a line.
+pub(crate) fn run_example(spec: &dyn TransformSpec, input: &str) -> Vec<Value> {
     match spec.build() {
         Running::Keyed { mut rows, state } => apply(rows_of(&mut *rows, input), &state),
         Running::Stateless(mut transform) => {

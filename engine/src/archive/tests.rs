@@ -19,7 +19,7 @@ struct Shelf {
 }
 
 impl KeyedState for Shelf {
-    fn on_epoch(&mut self, _: &[Row], _: &EpochClock, _: &mut dyn FnMut(Told)) -> Progress {
+    fn on_epoch(&mut self, _: &[Row], _: &EpochClock, _: &mut dyn FnMut(Told<'_>)) -> Progress {
         Progress::Done
     }
 

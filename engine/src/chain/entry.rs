@@ -7,7 +7,7 @@ use crate::telemetry::ComponentMeter;
 use azud_event::block::{Block, Frame, Layout, Peer};
 use azud_event::codec::Decoder;
 use azud_event::id::StreamId;
-use azud_event::record::Record;
+use azud_event::record::{Path, Record};
 use azud_event::time::EventTime;
 use azud_plan::component::{Needle, SourceSpec};
 use azud_plan::plan::Timing;
@@ -30,6 +30,8 @@ pub struct Way {
     pub id: Arc<str>,
     /// The source's name for good.
     pub key: u64,
+    /// Where records say when they happened.
+    pub event_time: Option<Path>,
     pub timing: Timing,
     pub readers: Readers,
     /// Who reads what is too far ahead of its receipt.

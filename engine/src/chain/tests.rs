@@ -123,7 +123,7 @@ impl RowMaker for Gathers {
 }
 
 impl KeyedState for Gathers {
-    fn on_epoch(&mut self, _: &[Row], _: &EpochClock, _: &mut dyn FnMut(Told)) -> Progress {
+    fn on_epoch(&mut self, _: &[Row], _: &EpochClock, _: &mut dyn FnMut(Told<'_>)) -> Progress {
         Progress::Done
     }
     fn keys(&self) -> u64 {
@@ -218,12 +218,16 @@ proptest! {
     }
 }
 
-/// How many records there are, one of which the filter lets through, and how many are one epoch.
-const RECORDS: usize = 100_000;
+/// How many records are one epoch.
 const OF_AN_EPOCH: usize = 1_000;
 
+/// How many records there are, one of which the filter lets through: a million where soaks are long.
+fn records() -> usize {
+    if std::env::var_os("AZUD_SOAK_SECONDS").is_some() { 1_000_000 } else { 100_000 }
+}
+
 /// Gives for each epoch how many records came to the windows, and how far event time had come.
-fn epochs(needle: bool) -> Vec<(usize, EventTime)> {
+fn epochs(records: usize, needle: bool) -> Vec<(usize, EventTime)> {
     let gathers = TransformNode {
         id: "gathers".into(),
         kind: "test",
@@ -246,7 +250,7 @@ fn epochs(needle: bool) -> Vec<(usize, EventTime)> {
         let line =
             |text: &str| format!("<13>1 2026-03-01T10:{minute:02}:{second:02}Z h a - - - {text}\n");
         let mut lines = line("x").repeat(OF_AN_EPOCH - 1);
-        let hit = number == RECORDS / OF_AN_EPOCH / 2;
+        let hit = number == records / OF_AN_EPOCH / 2;
         lines.push_str(&line(if hit { TEXT } else { "x" }));
         let bytes = Bytes::from(lines);
         let received_at =
@@ -268,14 +272,15 @@ fn epochs(needle: bool) -> Vec<(usize, EventTime)> {
         clock.advance(received_at);
         (rows, clock.of(0).0)
     };
-    (0..RECORDS / OF_AN_EPOCH).map(epoch).collect()
+    (0..records / OF_AN_EPOCH).map(epoch).collect()
 }
 
 #[test]
 fn a_needle_does_not_show_in_when_windows_fire() {
-    let without = epochs(false);
+    let records = records();
+    let without = epochs(records, false);
     let fires: Vec<usize> = (0..).zip(&without).filter(|(_, it)| it.0 > 0).map(|it| it.0).collect();
-    assert_eq!(fires, [RECORDS / OF_AN_EPOCH / 2]);
+    assert_eq!(fires, [records / OF_AN_EPOCH / 2]);
     assert!(without.is_sorted_by(|a, b| a.1 < b.1), "event time goes on with every epoch");
-    assert_eq!(epochs(true), without);
+    assert_eq!(epochs(records, true), without);
 }

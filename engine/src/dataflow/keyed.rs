@@ -194,13 +194,12 @@ impl KeyedStep {
             let rows = std::mem::take(rows);
             let before = under_way.told;
             let (record, outlet, raises) = (&mut self.record, &mut self.outlet, self.raises);
-            let mut emit = |told: Told, origin: Origin| {
-                record.begin_value(told.value, origin);
-                record.set_parts(told.parts);
+            let mut emit = |told: Told<'_>, origin: Origin| {
+                let port = told.begin(record, origin);
                 if raises {
                     count_alert(record);
                 }
-                outlet.chain.value(told.port, record);
+                outlet.chain.value(port, record);
             };
             let clock = &under_way.clock;
             let progress = self.groups.apply(*group, &rows, clock, &mut under_way.told, &mut emit);
@@ -299,7 +298,7 @@ impl Groups {
         rows: &[Row],
         clock: &EpochClock,
         told: &mut u64,
-        emit: &mut dyn FnMut(Told, Origin),
+        emit: &mut dyn FnMut(Told<'_>, Origin),
     ) -> Progress {
         let Groups { source, make, states, evicted, archive, .. } = self;
         let known = states.entry(group).or_insert_with(|| {
@@ -357,9 +356,9 @@ pub fn apply(
     rows: &[Row],
     clock: &EpochClock,
     told: &mut u64,
-    emit: &mut dyn FnMut(Told, Origin),
+    emit: &mut dyn FnMut(Told<'_>, Origin),
 ) -> Progress {
-    let mut tell = |one: Told| {
+    let mut tell = |one: Told<'_>| {
         // A group has one state and an epoch one clock, so no two records have one place.
         let place = Place {
             event_time: one.event_time,

@@ -6,12 +6,14 @@
 
 mod decode;
 mod encode;
+mod familiar;
 mod scan;
 
 pub use encode::{encode_json, encode_string, encode_time, encode_value};
 
 pub(crate) use decode::{key_string, scan_value, value_of};
 pub(crate) use encode::encode_node;
+pub(crate) use familiar::Familiar;
 pub(crate) use scan::{Flaw, check_document, check_end, short_word, unescape, word_at};
 
 use scan::Lexer;

@@ -1,10 +1,16 @@
 //! Records that are made, not taken in: results of keyed transforms.
 
+use super::tree::{Key, Kind, ROOT};
 use super::{Origin, Record};
 use crate::id::SourceIndex;
 use crate::row::Place;
 use crate::time::EventTime;
 use bytes::Bytes;
+use vrl::path::OwnedValuePath;
+use vrl::value::Value;
+
+/// Room for the texts of one record that is built.
+const TEXTS_BYTES: usize = 128;
 
 impl Origin {
     /// Gives the origin of a record that was made and not taken in: its place, and the clock of the
@@ -24,7 +30,78 @@ impl Origin {
     }
 }
 
+/// The name of a member, made ready to be written into record after record.
+#[derive(Clone, Debug)]
+pub struct MemberName {
+    key: Key,
+    text: Box<str>,
+}
+
+impl From<&str> for MemberName {
+    fn from(text: &str) -> Self {
+        MemberName { key: Key::of(text.as_bytes()), text: text.into() }
+    }
+}
+
+/// Builds a record that was made and not taken in, member by member and in their order, without a
+/// map on the way. Each name comes once in its object.
+pub struct Building<'r> {
+    record: &'r mut Record,
+    /// The object that is built now.
+    object: u32,
+    /// The texts, which the record will lie over.
+    texts: Vec<u8>,
+}
+
+impl Building<'_> {
+    /// Adds a member that holds a value.
+    pub fn value(&mut self, name: &MemberName, value: Value) {
+        let child = self.member(name);
+        self.record.hold(child, value);
+    }
+
+    /// Adds a member that holds a text.
+    pub fn text(&mut self, name: &MemberName, text: &[u8]) {
+        let child = self.member(name);
+        let node = self.record.tree.node_mut(child);
+        node.kind = Kind::Text;
+        node.start = self.texts.len() as u32;
+        self.texts.extend_from_slice(text);
+        node.end = self.texts.len() as u32;
+    }
+
+    /// Adds a member that is an object, which `build` fills.
+    pub fn object(&mut self, name: &MemberName, build: impl FnOnce(&mut Self)) {
+        let child = self.member(name);
+        self.record.tree.become_empty_object(child);
+        let around = std::mem::replace(&mut self.object, child);
+        build(self);
+        self.object = around;
+    }
+
+    /// Sets what is at a path of the whole record, as [`Record::insert`] does.
+    pub fn insert(&mut self, path: &OwnedValuePath, value: Value) {
+        self.record.insert(path, value);
+    }
+
+    fn member(&mut self, name: &MemberName) -> u32 {
+        self.record.append_child(self.object, name.key, name.text.as_bytes())
+    }
+}
+
 impl Record {
+    /// Makes it a record that lies over no block and holds what `build` gives it.
+    pub fn begin_built(&mut self, origin: Origin, build: impl FnOnce(&mut Building<'_>)) {
+        self.bytes = Bytes::new();
+        self.peers = None;
+        self.clear();
+        self.origin = origin;
+        let texts = Vec::with_capacity(TEXTS_BYTES);
+        let mut building = Building { record: self, object: ROOT, texts };
+        build(&mut building);
+        self.bytes = Bytes::from(building.texts);
+    }
+
     /// Lets go of the block that the record lies over, so that its memory can be freed while
     /// nothing comes.
     pub fn release(&mut self) {

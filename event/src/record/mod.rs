@@ -50,6 +50,7 @@ mod write;
 #[cfg(test)]
 pub(crate) mod model;
 
+pub use derived::{Building, MemberName};
 pub use journal::Mark;
 pub use path::{Path, Steps};
 pub use read::{Look, TextRange};

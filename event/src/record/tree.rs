@@ -1,6 +1,6 @@
 //! The arena in which a record keeps its fields: plain nodes, and beside each a cell for its value.
 
-use crate::codec::json::{short_word, word_at};
+use crate::codec::json::{Familiar, short_word, word_at};
 use std::cell::{Cell, OnceCell};
 use vrl::value::Value;
 
@@ -80,6 +80,12 @@ impl Name {
             None => short_word(&block[start as usize..end as usize]),
         };
         Name { start, length, prefix: prefix.to_le_bytes() }
+    }
+
+    /// Gives the same name where it stands once more in the block.
+    #[inline]
+    pub(crate) fn at(self, start: u32) -> Self {
+        Name { start, ..self }
     }
 
     /// Gives where the name stands in the block, if it does.
@@ -226,6 +232,8 @@ pub(crate) struct Tree {
     pub(crate) names: Vec<u8>,
     /// Whether JSON text in this record has line breaks between its tokens.
     pub(crate) newline: bool,
+    /// The names of the last JSON document.
+    pub(crate) familiar: Familiar,
     places: Places,
 }
 

@@ -253,7 +253,7 @@ impl Record {
         child
     }
 
-    fn append_child(&mut self, parent: u32, key: Key, name: &[u8]) -> u32 {
+    pub(super) fn append_child(&mut self, parent: u32, key: Key, name: &[u8]) -> u32 {
         let name = self.tree.intern(key, name);
         let node = self.tree.node_mut(parent);
         node.names |= key.bit();
@@ -286,7 +286,7 @@ impl Record {
     }
 
     /// Lets a node that was saved hold `value`.
-    fn hold(&mut self, index: u32, value: Value) {
+    pub(super) fn hold(&mut self, index: u32, value: Value) {
         *self.cell_mut(index) = OnceCell::from(value);
         let node = self.tree.node_mut(index);
         node.kind = Kind::Owned;

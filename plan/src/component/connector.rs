@@ -62,6 +62,16 @@ pub trait Connector: Send + Sync {
     /// With an embedded database there is nobody else.
     fn lease(&self, length: Duration) -> BoxFuture<'_, Result<Option<Lease>, ConnectorError>>;
 
+    /// Gives a token that was kept under a name: a refresh token that is good for one use.
+    fn token<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, ConnectorError>>;
+
+    /// Keeps a token in place of the one of that name, sealed; it is durable when this returns.
+    fn keep_token<'a>(
+        &'a self,
+        name: &'a str,
+        token: &'a Secret,
+    ) -> BoxFuture<'a, Result<(), ConnectorError>>;
+
     /// Resolves when somebody asked for something: a poll now, another cursor, a stop.
     fn asked(&self) -> BoxFuture<'_, Asked>;
 }
@@ -131,79 +141,6 @@ impl ConnectorKind {
             ConnectorKind::Sink => "sink",
         }
     }
-}
-
-/// Tries the other side once, for `azud connectors test`: made of a checked component, and not
-/// running.
-pub trait Prober: Send + Sync {
-    /// Makes one real call, and says what it saw. Changes nothing: no cursor, no status.
-    fn probe(&self) -> BoxFuture<'_, Probe>;
-}
-
-/// What a [`Prober`] saw, step by step; it ends with the first step that failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Probe {
-    /// The steps, in their order: name resolution, connection, TLS, authentication, first page,
-    /// rate limit, clock.
-    pub steps: Vec<ProbeStep>,
-}
-
-impl Probe {
-    /// Whether no step failed.
-    pub fn passed(&self) -> bool {
-        self.steps.iter().all(|step| step.failed.is_none())
-    }
-}
-
-/// A step of a [`Probe`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbeStep {
-    /// What was tried, some words: `name resolution`.
-    pub name: String,
-    /// What was seen, nothing secret: `203.0.113.9, 2 ms`.
-    pub message: String,
-    /// Why it failed, if it did.
-    pub failed: Option<Cause>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// Keeps what an authorisation server gave us, a service of the instance ([`super::Services`]).
-pub trait TokenKeeper: Send + Sync {
-    /// Gives what is kept for a credential, as this connector uses it.
-    fn load<'a>(
-        &'a self,
-        credential: &'a str,
-        connector: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Tokens>, ConnectorError>>;
-
-    /// Keeps tokens; they are durable when this returns. A refresh token that can be used once is
-    /// stored before anything is done with the tokens that came with it.
-    ///
-    /// # Errors
-    /// [`ConnectorError::Lost`] when the version that is kept is not the one before that of
-    /// `tokens`: another process was faster, and what it stored is to be loaded.
-    fn store<'a>(
-        &'a self,
-        credential: &'a str,
-        connector: &'a str,
-        tokens: &'a Tokens,
-    ) -> BoxFuture<'a, Result<(), ConnectorError>>;
-}
-
-/// Tokens as they are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tokens {
-    /// The access token.
-    pub access: Option<Secret>,
-    /// The refresh token.
-    pub refresh: Option<Secret>,
-    /// Until when the access token is good.
-    pub expires_at: EventTime,
-    /// When they were obtained.
-    pub obtained_at: EventTime,
-    /// Counts: the first that are kept have 1, those that replace them 2.
-    pub version: u64,
 }
 
 /// How an attempt to reach the other side went: a poll, a delivery, a start of a listener.

@@ -17,6 +17,7 @@ mod connector;
 mod early;
 mod merge;
 pub(crate) mod option;
+mod probe;
 mod progress;
 mod secret;
 mod sink;
@@ -26,7 +27,7 @@ mod transform;
 
 pub use connector::{
     Asked, Attempt, Cause, Connector, ConnectorError, ConnectorKind, Connectors, Cursor, Endpoint,
-    Failed, Lease, Outcome, Probe, ProbeStep, Prober, TokenKeeper, Tokens,
+    Failed, Lease, Outcome,
 };
 pub use early::{Demand, Early, Firing, Threshold};
 pub use merge::{Merge, Merged, Merging};
@@ -34,17 +35,20 @@ pub use option::{
     Default, OptionKind, OptionSpec, Options, SINK_OPTIONS, SOURCE_OPTIONS, check_options,
     parse_duration, parse_field,
 };
+pub use probe::{Probe, ProbeStep};
 pub use progress::{Progress as SinkProgress, Rewind, Stored};
-pub use secret::{Confidential, Secret, SecretError, SecretName, Secrets};
+pub use secret::{
+    Confidential, Secret, SecretBackend, SecretError, SecretName, SecretService, Secrets,
+};
 pub use sink::{Batch, Batches, Confirmation, Encoder, Refused, SinkFactory, SinkSpec, SinkTask};
 pub use source::{
     Acknowledged, Intake, Shutdown, SourceContext, SourceFactory, SourceSpec, SourceTask,
 };
 pub use template::{Confine, Missing, Template};
 pub use transform::{
-    Archive, ArchiveError, Due, EachEntry, Entry, EpochClock, KeyedState, Needle, Next, NoArchive,
-    Progress, RowContext, RowMaker, Running, Taken, Told, Transform, TransformFactory,
-    TransformSpec,
+    Archive, ArchiveError, Body, Due, EachEntry, Entry, EpochClock, KeyedState, Needle, Next,
+    NoArchive, Progress, RowContext, RowMaker, Running, Taken, Told, Transform, TransformFactory,
+    TransformSpec, Written,
 };
 
 use azud_event::clock::Clock;
@@ -173,16 +177,6 @@ impl Services {
     /// Gives the connectors; they are added as `Arc<Arc<dyn Connectors>>`.
     pub fn connectors(&self) -> Option<Arc<dyn Connectors>> {
         self.find::<Arc<dyn Connectors>>().map(|found| Arc::clone(&*found))
-    }
-
-    /// Gives the secrets; they are added as `Arc<Arc<dyn Secrets>>`.
-    pub fn secrets(&self) -> Option<Arc<dyn Secrets>> {
-        self.find::<Arc<dyn Secrets>>().map(|found| Arc::clone(&*found))
-    }
-
-    /// Gives the keeper of tokens; it is added as `Arc<Arc<dyn TokenKeeper>>`.
-    pub fn tokens(&self) -> Option<Arc<dyn TokenKeeper>> {
-        self.find::<Arc<dyn TokenKeeper>>().map(|found| Arc::clone(&*found))
     }
 }
 

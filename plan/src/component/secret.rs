@@ -1,8 +1,11 @@
 //! Secrets: what a document names, `SECRET[backend.key]`, and never holds.
 
-use futures_util::future::BoxFuture;
+use super::Services;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// What opens a reference in a document.
@@ -88,6 +91,25 @@ impl Confidential {
         Ok(Confidential(parts))
     }
 
+    /// Gives the text when it names no secret.
+    pub fn open(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [] => Some(""),
+            [Part::Open(open)] => Some(open),
+            _ => None,
+        }
+    }
+
+    /// Gives the text with `stand_in` for every secret, to check its form. It may be confidential
+    /// all the same.
+    pub fn stand_in(&self, stand_in: &str) -> Secret {
+        let text = self.0.iter().map(|part| match part {
+            Part::Open(open) => open,
+            Part::Named(_) => stand_in,
+        });
+        Secret::new(text.collect())
+    }
+
     /// Lists the secrets that it names.
     pub fn names(&self) -> impl Iterator<Item = &SecretName> {
         self.0.iter().filter_map(|part| match part {
@@ -110,6 +132,11 @@ impl Confidential {
         }
         Ok(Secret(text))
     }
+
+    /// Notes that the other side refused what [`Confidential::fill`] gave.
+    pub fn refused(&self, secrets: &dyn Secrets) {
+        self.names().for_each(|name| secrets.refused(name));
+    }
 }
 
 impl fmt::Debug for Confidential {
@@ -130,6 +157,41 @@ pub trait Secrets: Send + Sync {
     fn refused(&self, name: &SecretName);
 }
 
+/// The service under which components find the secrets of the instance.
+pub struct SecretService(pub Arc<dyn Secrets>);
+
+impl SecretService {
+    /// Gives the secrets of an instance; where it has none, every name is missing.
+    pub fn of(services: &Services) -> Arc<dyn Secrets> {
+        match services.find::<SecretService>() {
+            Some(service) => Arc::clone(&service.0),
+            None => Arc::new(NoSecrets),
+        }
+    }
+}
+
+/// The secrets of an instance that has none.
+struct NoSecrets;
+
+impl Secrets for NoSecrets {
+    fn get<'a>(&'a self, name: &'a SecretName) -> BoxFuture<'a, Result<Secret, SecretError>> {
+        let message = format!("there is no secret backend `{}`", name.backend);
+        ready(Err(SecretError::Missing(message))).boxed()
+    }
+
+    fn refused(&self, _: &SecretName) {}
+}
+
+/// A place where secrets are kept: one entry of the table `[secret]`, or `azud`. It keeps nothing
+/// in memory; that is for who asks it.
+pub trait SecretBackend: Send + Sync {
+    /// Reads a secret as it is now.
+    ///
+    /// # Errors
+    /// Their text names the backend's place and the key, and says what was answered.
+    fn read<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Secret, SecretError>>;
+}
+
 /// Why a secret cannot be had. The text names it, and never holds it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
@@ -144,8 +206,6 @@ pub enum SecretError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::FutureExt;
-    use futures_util::future::ready;
 
     struct Echo;
 
@@ -176,6 +236,23 @@ mod tests {
         assert_eq!(Confidential::parse("SECRET[.b] y"), Err(0..10));
         assert_eq!(Confidential::parse("SECRET[a.] y"), Err(0..10));
         assert_eq!(Confidential::parse("x SECRET[a.b"), Err(2..12));
+    }
+
+    #[test]
+    fn an_open_text_is_told_from_one_that_names_secrets() {
+        let parse = |text| Confidential::parse(text).unwrap();
+        assert_eq!((parse("").open(), parse("x").open()), (Some(""), Some("x")));
+        assert_eq!(parse("x SECRET[a.b]").open(), None);
+        assert_eq!(parse("x SECRET[a.b]/y").stand_in("0").reveal(), "x 0/y");
+    }
+
+    #[test]
+    fn without_the_service_every_secret_is_missing() {
+        let secrets = SecretService::of(&Services::default());
+        let text = Confidential::parse("SECRET[a.b]").unwrap();
+        let filled = text.fill(&*secrets).now_or_never().unwrap();
+        let missing = SecretError::Missing("there is no secret backend `a`".to_owned());
+        assert_eq!(filled.unwrap_err(), missing);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Sinks: where results go.
 
 use super::{
-    BuildContext, BuildError, Connector, Endpoint, Example, Kind, OptionSpec, Options, Prober,
+    BuildContext, BuildError, Connector, Endpoint, Example, Kind, OptionSpec, Options, Probe,
     Resource, RunError, SinkProgress,
 };
 use crate::diagnostic::Checker;
@@ -44,20 +44,6 @@ pub trait SinkSpec: Send + Sync {
         None
     }
 
-    /// Makes what tries the other side once, as the component would with this connector; `None`
-    /// when there is nothing to try.
-    ///
-    /// # Errors
-    /// When the outside world refuses already.
-    fn prober(
-        &self,
-        context: &BuildContext,
-        connector: Arc<dyn Connector>,
-    ) -> Result<Option<Box<dyn Prober>>, BuildError> {
-        let _ = (context, connector);
-        Ok(None)
-    }
-
     /// Whether its receiver keeps its progress beside its rows: its task then gives a
     /// [`SinkProgress`], and what it was given is kept for a while, to be given again.
     fn keeps_progress(&self) -> bool {
@@ -69,6 +55,17 @@ pub trait SinkSpec: Send + Sync {
     /// # Errors
     /// When the outside world refuses.
     fn build(&self, context: &BuildContext) -> Result<Box<dyn SinkTask>, BuildError>;
+
+    /// Makes ready one real call to the other side, for who asks whether it works; `None` where a
+    /// component has no such call. Opens nothing yet.
+    fn probe(
+        &self,
+        context: &BuildContext,
+        connector: &Arc<dyn Connector>,
+    ) -> Option<Box<dyn Probe>> {
+        let _ = (context, connector);
+        None
+    }
 }
 
 /// Writes records into a sink's buffers, on the worker that has them.

@@ -1,7 +1,7 @@
 //! Sources: where records come from.
 
 use super::{
-    BuildContext, BuildError, Connector, Endpoint, Example, OptionSpec, Options, Port, Prober,
+    BuildContext, BuildError, Connector, Endpoint, Example, OptionSpec, Options, Port, Probe,
     Resource, RunError,
 };
 use crate::diagnostic::Checker;
@@ -68,25 +68,22 @@ pub trait SourceSpec: Send + Sync {
         None
     }
 
-    /// Makes what tries the other side once, as the component would with this connector; `None`
-    /// when there is nothing to try.
-    ///
-    /// # Errors
-    /// When the outside world refuses already.
-    fn prober(
-        &self,
-        context: &BuildContext,
-        connector: Arc<dyn Connector>,
-    ) -> Result<Option<Box<dyn Prober>>, BuildError> {
-        let _ = (context, connector);
-        Ok(None)
-    }
-
     /// Opens the source.
     ///
     /// # Errors
     /// When the outside world refuses: a port in use, a file that cannot be read.
     fn build(&self, context: &BuildContext) -> Result<Box<dyn SourceTask>, BuildError>;
+
+    /// Makes ready one real call to the other side, for who asks whether it works; `None` where a
+    /// component has no such call. Opens nothing yet.
+    fn probe(
+        &self,
+        context: &BuildContext,
+        connector: &Arc<dyn Connector>,
+    ) -> Option<Box<dyn Probe>> {
+        let _ = (context, connector);
+        None
+    }
 }
 
 /// A built source, ready to run.

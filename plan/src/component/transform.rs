@@ -6,11 +6,13 @@ use azud_event::alert::LoadedRule;
 use azud_event::dead_letter::Fault;
 use azud_event::id::Partitioner;
 use azud_event::parts::Parts;
-use azud_event::record::Record;
+use azud_event::record::{Building, Origin, Record};
 use azud_event::row::Row;
 use azud_event::time::EventTime;
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use vrl::value::Value;
 
 /// A kind of transform, as the registry lists it.
 #[derive(Debug)]
@@ -225,16 +227,64 @@ pub struct EpochClock {
 }
 
 /// A record that a keyed transform gives.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+#[derive(Clone, Debug)]
+pub struct Told<'a> {
     /// Which of its outputs.
     pub port: usize,
     /// When it happened: of a window, its end.
     pub event_time: EventTime,
-    /// The record.
-    pub value: vrl::value::Value,
+    /// What it says.
+    pub body: Body<'a>,
     /// What the window has gathered that it is a result of, if somebody asked for it.
     pub parts: Option<Arc<Parts>>,
+}
+
+/// What a told record says.
+#[derive(Clone)]
+pub enum Body<'a> {
+    /// This value.
+    Value(Value),
+    /// What this writes; nothing of it is made before.
+    Written(&'a dyn Written),
+}
+
+/// What writes itself into a record.
+pub trait Written {
+    /// Writes it.
+    fn write(&self, into: &mut Building<'_>);
+}
+
+impl Told<'_> {
+    /// Makes it a record; gives which output it is for.
+    pub fn begin(self, record: &mut Record, origin: Origin) -> usize {
+        match self.body {
+            Body::Value(value) => record.begin_value(value, origin),
+            Body::Written(written) => record.begin_built(origin, |into| written.write(into)),
+        }
+        record.set_parts(self.parts);
+        self.port
+    }
+}
+
+impl Body<'_> {
+    /// Gives what it says as a value.
+    pub fn to_value(&self) -> Value {
+        match self {
+            Body::Value(value) => value.clone(),
+            Body::Written(written) => {
+                let mut record = Record::new();
+                let origin = record.origin().clone();
+                record.begin_built(origin, |into| written.write(into));
+                record.to_value()
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Body<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_value().fmt(f)
+    }
 }
 
 /// Whether an epoch is done with.
@@ -332,7 +382,7 @@ pub trait KeyedState: Send {
         &mut self,
         rows: &[Row],
         clock: &EpochClock,
-        tell: &mut dyn FnMut(Told),
+        tell: &mut dyn FnMut(Told<'_>),
     ) -> Progress;
 
     /// Says when it has something to do without rows.

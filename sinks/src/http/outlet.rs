@@ -2,6 +2,7 @@
 
 use crate::deliver::{DeliveryOptions, Failure, FailureKind, Outlet, causes, retry_after};
 use crate::limits::{ANSWER_BYTES_MAX, ANSWER_TOLD_BYTES_MAX, CONNECT_TIMEOUT};
+use azud_client::Tls;
 use azud_event::clock::Clock;
 use azud_event::id::Id;
 use azud_plan::component::BuildError;
@@ -13,11 +14,9 @@ use futures_util::future::BoxFuture;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use reqwest::{Certificate, Client, Identity, Method, Response, StatusCode, Url, redirect};
-use std::error::Error;
+use reqwest::{Client, Method, Response, StatusCode, Url, redirect};
+use std::fmt;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::{fmt, fs};
 
 /// `Idempotency-Key`: draft-ietf-httpapi-idempotency-key-header.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -129,23 +128,6 @@ impl Framing {
     }
 }
 
-/// The checked table `tls`.
-#[derive(Clone, Debug)]
-pub(super) struct Tls {
-    pub authorities: Option<PathBuf>,
-    pub identity: Option<(PathBuf, PathBuf)>,
-    pub verify_certificate: bool,
-    pub verify_hostname: bool,
-}
-
-impl Tls {
-    /// Lists the files that are read.
-    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        let identity = self.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
-        self.authorities.iter().chain(identity)
-    }
-}
-
 /// Sends requests.
 pub(super) struct HttpOutlet {
     client: Client,
@@ -164,7 +146,7 @@ impl HttpOutlet {
         options: &DeliveryOptions,
         clock: &Clock,
     ) -> Result<Self, BuildError> {
-        let mut builder = Client::builder()
+        let builder = Client::builder()
             .user_agent(concat!("azud/", env!("CARGO_PKG_VERSION")))
             // A redirect would carry credentials and records to whom the author did not name.
             .redirect(redirect::Policy::none())
@@ -172,26 +154,8 @@ impl HttpOutlet {
             // What the environment says is for the author to let in.
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
-            .pool_max_idle_per_host(options.concurrency)
-            .tls_danger_accept_invalid_certs(!tls.verify_certificate);
-        if let Some(path) = &tls.authorities {
-            let authorities = Certificate::from_pem_bundle(&read(path)?);
-            let authorities = authorities.map_err(|error| unusable(path, &error))?;
-            builder = match tls.verify_hostname {
-                true => builder.tls_certs_merge(authorities),
-                false => {
-                    builder.tls_certs_only(authorities).tls_danger_accept_invalid_hostnames(true)
-                }
-            };
-        }
-        if let Some((certificate, key)) = &tls.identity {
-            let mut both = read(certificate)?;
-            both.push(b'\n');
-            both.extend(read(key)?);
-            let identity = Identity::from_pem(&both);
-            builder = builder.identity(identity.map_err(|error| unusable(certificate, &error))?);
-        }
-        let client = builder.build().map_err(|error| BuildError {
+            .pool_max_idle_per_host(options.concurrency);
+        let client = tls.apply(builder)?.build().map_err(|error| BuildError {
             message: format!("the HTTP client cannot be made: {}", causes(&error.without_url())),
             help: None,
         })?;
@@ -290,20 +254,6 @@ fn unreachable(error: reqwest::Error) -> Failure {
     // The address may hold a token.
     let message = causes(&error.without_url());
     Failure { kind, message, response_code: None, retry_after: None }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
-    fs::read(path).map_err(|error| BuildError {
-        message: format!("{} cannot be read: {error}", path.display()),
-        help: None,
-    })
-}
-
-fn unusable(path: &Path, error: &dyn Error) -> BuildError {
-    BuildError {
-        message: format!("{} cannot be used: {}", path.display(), causes(error)),
-        help: Some("certificates and keys are in PEM".to_owned()),
-    }
 }
 
 impl fmt::Debug for Auth {

@@ -34,7 +34,7 @@ use azud_event::alert::{Alert, Completeness, Entity, Severity};
 use azud_event::id::Id;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
-use azud_plan::component::{Due, EpochClock, KeyedState, Progress, Told};
+use azud_plan::component::{Body, Due, EpochClock, KeyedState, Progress, Told};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -245,7 +245,7 @@ impl KeyedState for Episodes {
         &mut self,
         rows: &[Row],
         clock: &EpochClock,
-        tell: &mut dyn FnMut(Told),
+        tell: &mut dyn FnMut(Told<'_>),
     ) -> Progress {
         let mut touched: BTreeSet<Vec<u8>> = BTreeSet::new();
         for row in rows {
@@ -332,7 +332,7 @@ impl OfKey {
     }
 
     /// Tells what has changed.
-    fn tell(&mut self, key: &[u8], telling: &Telling<'_>, tell: &mut dyn FnMut(Told)) {
+    fn tell(&mut self, key: &[u8], telling: &Telling<'_>, tell: &mut dyn FnMut(Told<'_>)) {
         let OfKey { windows, pool, changed, episodes, gone } = self;
         let runs = runs(windows, telling.rules);
         let mut left = std::mem::take(episodes);
@@ -535,7 +535,7 @@ impl Episode {
         key: &[u8],
         (run, pool, changed): (&Run<'_>, &Pool, bool),
         telling: &Telling<'_>,
-        tell: &mut dyn FnMut(Told),
+        tell: &mut dyn FnMut(Told<'_>),
     ) {
         let clock = telling.clock;
         let ended = clock.watermark == EventTime::MAX;
@@ -576,7 +576,12 @@ impl Episode {
         alert.revision = self.revision;
         alert.change = change.to_owned();
         let value = telling.head.to_value(&alert);
-        tell(Told { port: 0, event_time: alert.last_event_at, value, parts: None });
+        tell(Told {
+            port: 0,
+            event_time: alert.last_event_at,
+            body: Body::Value(value),
+            parts: None,
+        });
     }
 
     /// Makes the alert as it is now, but for what tells its revision.
@@ -628,7 +633,7 @@ impl Episode {
         key: &[u8],
         by: Option<Id>,
         telling: &Telling<'_>,
-        tell: &mut dyn FnMut(Told),
+        tell: &mut dyn FnMut(Told<'_>),
     ) -> Option<Gone> {
         let (severity, _) = self.told?;
         let (head, clock) = (telling.head, telling.clock);
@@ -647,7 +652,7 @@ impl Episode {
             ..head.alert(&[key, &anchor], severity, clock.now)
         };
         let value = head.to_value(&alert);
-        tell(Told { port: 0, event_time: self.end, value, parts: None });
+        tell(Told { port: 0, event_time: self.end, body: Body::Value(value), parts: None });
         let (anchor, end) = (self.anchor, self.end);
         Some(Gone { anchor, end, revision: self.revision + 1 })
     }

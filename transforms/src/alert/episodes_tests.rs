@@ -173,7 +173,9 @@ fn epoch(state: &mut Episodes, rows: &[Row], now: i64, watermark: i64) -> Vec<Al
     let mut told = Vec::new();
     assert_eq!(
         state.on_epoch(rows, &clock, &mut |one| {
-            told.push(serde_json::from_value(serde_json::to_value(one.value).unwrap()).unwrap());
+            told.push(
+                serde_json::from_value(serde_json::to_value(one.body.to_value()).unwrap()).unwrap(),
+            );
         }),
         Progress::Done
     );

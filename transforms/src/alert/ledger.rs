@@ -26,7 +26,7 @@ use super::rule::Head;
 use azud_event::alert::{Alert, Completeness, Entity, Evidence, Severity};
 use azud_event::row::{Place, Row};
 use azud_event::time::EventTime;
-use azud_plan::component::{EpochClock, KeyedState, Progress, Told};
+use azud_plan::component::{Body, EpochClock, KeyedState, Progress, Told};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -209,7 +209,7 @@ impl KeyedState for Ledger {
         &mut self,
         rows: &[Row],
         clock: &EpochClock,
-        tell: &mut dyn FnMut(Told),
+        tell: &mut dyn FnMut(Told<'_>),
     ) -> Progress {
         let touched: BTreeSet<Identity> =
             rows.iter().filter_map(|row| self.apply(row, clock.now)).collect();
@@ -217,7 +217,7 @@ impl KeyedState for Ledger {
             if let Some(alert) = self.tell(identity, clock) {
                 let event_time = alert.last_event_at;
                 let value = self.head.to_value(&alert);
-                tell(Told { port: 0, event_time, value, parts: None });
+                tell(Told { port: 0, event_time, body: Body::Value(value), parts: None });
             }
         }
         self.evict();

@@ -80,7 +80,9 @@ fn epoch(ledger: &mut Ledger, rows: &[Row], now: i64) -> Vec<Alert> {
     let missing = Arc::new([]);
     let clock = EpochClock { now, watermark: now, late_before: now, missing };
     ledger.on_epoch(rows, &clock, &mut |one| {
-        told.push(serde_json::from_value(serde_json::to_value(one.value).unwrap()).unwrap());
+        told.push(
+            serde_json::from_value(serde_json::to_value(one.body.to_value()).unwrap()).unwrap(),
+        );
     });
     told
 }

@@ -34,11 +34,9 @@ pub fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn Tra
     let evidence = evidence(options);
     let (group_by, fields) = (group_by.unwrap_or_default(), fields);
     let keys: Vec<KeyField> = group_by.into_iter().map(|(field, _)| field).collect();
-    let shape = fields.as_ref().map(|fields| Shape {
-        component: options.id.to_owned(),
-        group_by: keys.clone(),
-        fields: fields.iter().map(Taken::result).collect(),
-        evidence: evidence != Evidence::default(),
+    let shape = fields.as_ref().map(|fields| {
+        let fields = fields.iter().map(Taken::result).collect();
+        Shape::new(options.id, keys.clone(), fields, evidence != Evidence::default())
     });
     let having = match (options.condition("having"), &shape) {
         (Some(text), Some(shape)) => Having::compile(text, shape.kind(), checker).map(Some),

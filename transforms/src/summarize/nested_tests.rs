@@ -23,9 +23,9 @@ fn outer(head: &str, inner: &dyn TransformSpec) -> Box<dyn TransformSpec> {
     spec.unwrap()
 }
 
-fn ended(told: &[Told]) -> BTreeSet<Wide> {
+fn ended(told: &[Said]) -> BTreeSet<Wide> {
     let mut last: BTreeMap<String, (i64, Option<Wide>)> = BTreeMap::new();
-    for Told { value, .. } in told {
+    for Said { value, .. } in told {
         let number = |name: &str| integer(value, &OwnedValuePath::single_field(name));
         let id = value.get(path!("id")).unwrap().to_string_lossy().into_owned();
         let withdrawn = value.get(path!("change")).unwrap().to_string_lossy() == "withdrawn";

@@ -1,16 +1,19 @@
 //! What a window is told as: a log record that later ones of the same `id` replace.
 
 use super::having::Judge;
+use super::layout::{self, Layout};
 use crate::aggregate::Aggregate;
 use crate::key::{self, KeyField};
-use crate::window::{Answer, Counted, Look, Teller};
+use crate::window::{Answer, Digest, Gathered, Look, Teller, Telling};
 use azud_event::id::Id;
+use azud_event::record::Building;
 use azud_event::time::EventTime;
+use smallvec::SmallVec;
 use std::sync::Arc;
+use vrl::path;
 use vrl::path::OwnedValuePath;
 use vrl::value::kind::Collection;
 use vrl::value::{Kind, ObjectMap, Value};
-use vrl::{owned_value_path, path};
 
 /// Names that every result has, so that neither a key nor a field may have them.
 pub const RESERVED: [&str; 10] = [
@@ -37,6 +40,7 @@ pub struct Shape {
     pub fields: Vec<ResultField>,
     /// Whether results carry records as they came.
     pub evidence: bool,
+    layout: Layout,
 }
 
 /// A field of a result.
@@ -49,6 +53,17 @@ pub struct ResultField {
 }
 
 impl Shape {
+    /// Makes the shape of the results of a component.
+    pub fn new(
+        component: &str,
+        group_by: Vec<KeyField>,
+        fields: Vec<ResultField>,
+        evidence: bool,
+    ) -> Self {
+        let layout = Layout::of(&group_by, &fields, evidence);
+        Shape { component: component.to_owned(), group_by, fields, evidence, layout }
+    }
+
     /// Gives the type of results, as far as `having` sees them.
     pub fn kind(&self) -> Kind {
         let mut kind = Kind::object(Collection::empty());
@@ -80,9 +95,10 @@ impl Shape {
         kind
     }
 
-    fn id(&self, key: &[u8], anchor: EventTime) -> String {
+    /// Gives the identity of the window that a key had first at `anchor`.
+    pub fn id(&self, key: &[u8], anchor: EventTime) -> Id {
         let anchor = anchor.nanoseconds().to_le_bytes();
-        Id::of(&[b"window", self.component.as_bytes(), key, &anchor]).to_string()
+        Id::of(&[b"window", self.component.as_bytes(), key, &anchor])
     }
 }
 
@@ -90,32 +106,40 @@ impl Shape {
 pub struct Results {
     shape: Arc<Shape>,
     having: Option<Judge>,
+    /// What a digest is made of, kept for the next.
+    bytes: Vec<u8>,
 }
 
 impl Results {
     /// Makes what makes results; `having` says which are wanted.
     pub fn new(shape: Arc<Shape>, having: Option<Judge>) -> Self {
-        Results { shape, having }
+        Results { shape, having, bytes: Vec::new() }
     }
-}
 
-fn time(time: EventTime) -> Value {
-    Value::Timestamp(time.to_chrono())
-}
+    /// Gives a hash of what an answer comes to: all that is visible of it but for its key, which
+    /// the same window always has.
+    fn digest(&mut self, answer: &Answer<'_>, fields: &[Value]) -> Digest {
+        let Answer { window, gathered, .. } = answer;
+        let bytes = &mut self.bytes;
+        bytes.clear();
+        bytes.extend(gathered.count.to_le_bytes());
+        for time in [gathered.first, gathered.last, window.start, window.end] {
+            bytes.extend(time.nanoseconds().to_le_bytes());
+        }
+        fields.iter().for_each(|value| key::push(Some(value), bytes));
+        if self.shape.evidence {
+            for record in gathered.evidence() {
+                bytes.extend((record.len() as u64).to_le_bytes());
+                bytes.extend(record);
+            }
+        }
+        *Id::of(&[bytes]).as_bytes()
+    }
 
-fn count(count: u64) -> Value {
-    Value::Integer(i64::try_from(count).unwrap_or(i64::MAX))
-}
-
-fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
-    let members = members.into_iter().map(|(name, value)| (name.into(), value));
-    Value::Object(members.collect())
-}
-
-impl Teller for Results {
-    fn look(&mut self, answer: &Answer<'_>) -> Look {
-        let Answer { key, window, gathered, .. } = answer;
+    /// Gives the result as far as `having` sees it.
+    fn judged(&self, answer: &Answer<'_>, fields: &[Value]) -> Value {
         let mut value = Value::Object(ObjectMap::new());
+        let Answer { key, window, gathered, .. } = answer;
         // A key is made by this program; one that is none would only lack its fields here.
         let values = key::decode(key).unwrap_or_default();
         for (field, of_key) in self.shape.group_by.iter().zip(values) {
@@ -123,51 +147,47 @@ impl Teller for Results {
                 value.insert(&field.path, of_key);
             }
         }
-        for (field, partial) in self.shape.fields.iter().zip(&gathered.partials) {
-            value.insert(&field.path, partial.finish(&field.aggregate));
+        for (field, of_field) in self.shape.fields.iter().zip(fields) {
+            value.insert(&field.path, of_field.clone());
         }
-        let (first, last) = match gathered.count {
-            0 => (Value::Null, Value::Null),
-            _ => (time(gathered.first), time(gathered.last)),
-        };
+        let (first, last) = span(gathered);
         value.insert(path!("event_count"), count(gathered.count));
         value.insert(path!("first_event_at"), first);
         value.insert(path!("last_event_at"), last);
-        let bounds = object([("start", time(window.start)), ("end", time(window.end))]);
-        value.insert(path!("window"), bounds);
-        let holds = self.having.as_mut().is_none_or(|having| having.holds(&mut value));
-        if self.shape.evidence {
-            let evidence = gathered.evidence().map(|json| {
-                let json: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
-                Value::from(json)
-            });
-            value.insert(path!("evidence"), Value::Array(evidence.collect()));
-        }
-        let mut bytes = Vec::new();
-        key::push(Some(&value), &mut bytes);
-        Look { value, digest: *Id::of(&[&bytes]).as_bytes(), holds }
+        value.insert(path!("window", "start"), time(window.start));
+        value.insert(path!("window", "end"), time(window.end));
+        value
+    }
+}
+
+pub(super) fn time(time: EventTime) -> Value {
+    Value::Timestamp(time.to_chrono())
+}
+
+pub(super) fn count(count: u64) -> Value {
+    Value::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+/// Gives when the first and the last record happened, `null` where there is none.
+pub(super) fn span(gathered: &Gathered) -> (Value, Value) {
+    match gathered.count {
+        0 => (Value::Null, Value::Null),
+        _ => (time(gathered.first), time(gathered.last)),
+    }
+}
+
+impl Teller for Results {
+    fn look(&mut self, answer: &Answer<'_>) -> Look {
+        let partials = self.shape.fields.iter().zip(&answer.gathered.partials);
+        let fields: SmallVec<[Value; 2]> =
+            partials.map(|(field, partial)| partial.finish(&field.aggregate)).collect();
+        let judged = self.having.is_some().then(|| self.judged(answer, &fields));
+        let having = self.having.as_mut().zip(judged);
+        let holds = having.is_none_or(|(having, mut result)| having.holds(&mut result));
+        Look { digest: self.digest(answer, &fields), fields, holds }
     }
 
-    fn complete(&self, answer: &Answer<'_>, mut value: Value, counted: &Counted<'_>) -> Value {
-        let clock = counted.clock;
-        let ended = clock.watermark.nanoseconds() == i64::MAX;
-        let missing = clock.missing.iter().map(|source| Value::from(source.as_str()));
-        let completeness = object([
-            // At the end of all input everything that there was is in it.
-            ("complete_to", time(if ended { clock.now } else { clock.watermark })),
-            ("missing", Value::Array(missing.collect())),
-            ("late_events", count(counted.late)),
-            ("keys_evicted", count(counted.evicted)),
-            ("approximate", Value::Boolean(counted.approximate)),
-        ]);
-        value.insert(path!("id"), Value::from(self.shape.id(answer.key, answer.anchor)));
-        value.insert(path!("revision"), count(counted.revision));
-        value.insert(path!("change"), Value::from(counted.change.name()));
-        value.insert(path!("completeness"), completeness);
-        if let Some(anchor) = counted.superseded_by {
-            let id = Value::from(self.shape.id(answer.key, anchor));
-            value.insert(&owned_value_path!("superseded_by"), id);
-        }
-        value
+    fn write(&self, telling: &Telling<'_>, into: &mut Building<'_>) {
+        self.shape.layout.write(&layout::Result { shape: &self.shape, telling }, into);
     }
 }

@@ -3,7 +3,7 @@
 //! the state; within allowed lateness none of it may show in what windows end as.
 
 use super::*;
-use crate::testing::{check, checked};
+use crate::testing::{Said, check, checked};
 use crate::vrl::testing::record_of;
 use azud_event::id::{Partitioner, StreamId};
 use azud_event::record::Record;
@@ -118,7 +118,7 @@ struct Run {
     states: States,
     archives: BTreeMap<u8, PutAway>,
     watermark: EventTime,
-    told: Vec<Told>,
+    told: Vec<Said>,
 }
 
 impl Run {
@@ -146,7 +146,7 @@ impl Run {
                 continue;
             }
             let mut rows = rows.as_slice();
-            let mut tell = |told: Told| self.told.push(told);
+            let mut tell = |told: Told<'_>| self.told.push(told.into());
             while state.on_epoch(rows, &clock, &mut tell) == Progress::More {
                 rows = &[];
             }
@@ -202,7 +202,7 @@ impl Behind {
     }
 
     /// Takes what was told in an epoch; gives what became of each.
-    fn take(&mut self, told: &[Told], watermark: EventTime) -> Vec<Taken> {
+    fn take(&mut self, told: &[Said], watermark: EventTime) -> Vec<Taken> {
         let mut taken = Vec::new();
         let late_before = self.run.watermark;
         let context = RowContext { partitioner: Partitioner::new([7; 16]), late_before };
@@ -236,7 +236,7 @@ mod merge;
 mod nested;
 
 /// Feeds events; gives everything that was told, and how many were too late.
-fn feed(spec: &dyn TransformSpec, events: &[Event], feeding: &Feeding) -> (Vec<Told>, usize) {
+fn feed(spec: &dyn TransformSpec, events: &[Event], feeding: &Feeding) -> (Vec<Said>, usize) {
     let mut all = Vec::new();
     let late = feed_into(spec, events, feeding, &mut |told, _| all.extend_from_slice(told));
     (all, late)
@@ -248,7 +248,7 @@ fn feed_into(
     spec: &dyn TransformSpec,
     events: &[Event],
     feeding: &Feeding,
-    behind: &mut dyn FnMut(&[Told], EventTime),
+    behind: &mut dyn FnMut(&[Said], EventTime),
 ) -> usize {
     let makers = || match spec.build() {
         Running::Keyed { rows, state } => (rows, state),
@@ -337,9 +337,9 @@ fn ended(value: &Value) -> Ended {
 }
 
 /// Reads the last revision of every window that stands, and checks that none left out a number.
-fn last_revisions(told: &[Told]) -> BTreeSet<Ended> {
+fn last_revisions(told: &[Said]) -> BTreeSet<Ended> {
     let mut last: BTreeMap<String, &Value> = BTreeMap::new();
-    for Told { value, .. } in told {
+    for Said { value, .. } in told {
         let id = value.get(path!("id")).unwrap().to_string_lossy().into_owned();
         let before = last.insert(id, value);
         let revision = integer(value, &owned_value_path!("revision"));
@@ -618,7 +618,7 @@ fn records_too_late_are_refused_and_counted() {
         rows.drain(&mut made);
         let (late_before, missing) = (time(before), Arc::new([]));
         let clock = EpochClock { now: time(0), watermark: time(before), late_before, missing };
-        state.on_epoch(&made, &clock, &mut |one| told.push(one.value));
+        state.on_epoch(&made, &clock, &mut |one| told.push(one.body.to_value()));
     }
     let late = owned_value_path!("completeness", "late_events");
     let late: Vec<i64> = told.iter().map(|value| integer(value, &late)).collect();
@@ -666,7 +666,7 @@ fn the_least_recent_keys_leave_and_that_is_told() {
     state.on_epoch(&rows, &clock, &mut |_| {});
     let mut told = Vec::new();
     let clock = EpochClock { watermark: END, ..clock };
-    state.on_epoch(&[], &clock, &mut |one| told.push(one.value));
+    state.on_epoch(&[], &clock, &mut |one| told.push(one.body.to_value()));
     let kept: Vec<i64> = told.iter().map(|value| integer(value, &owned_value_path!("n"))).collect();
     assert_eq!(kept, (0..16).collect::<Vec<_>>());
     let evicted = owned_value_path!("completeness", "keys_evicted");
@@ -723,7 +723,7 @@ fn one_heavy_key_loses_its_oldest_parts_and_that_is_told() {
         assert!(state.snapshot().len() < 64 * 1024);
         let mut told = Vec::new();
         let clock = EpochClock { watermark: END, ..clock };
-        state.on_epoch(&[], &clock, &mut |one| told.push(one.value));
+        state.on_epoch(&[], &clock, &mut |one| told.push(one.body.to_value()));
         assert!((10..900).contains(&told.len()), "{}", told.len());
         let last = told.last().unwrap();
         assert_eq!(second(last, &owned_value_path!("last_event_at")), 1_998);

@@ -3,10 +3,10 @@
 //! Entries are not taken out when a key's time moves; who reads a list says which entries still
 //! hold. So a key that is given another time costs one entry, and nothing is searched.
 
+use super::key_bytes::KeyBytes;
 use azud_event::time::EventTime;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::sync::Arc;
 
 /// A key, by its place in a table.
 pub type Slot = u32;
@@ -59,25 +59,26 @@ impl Agenda {
 #[derive(Debug, Default)]
 pub struct Ages(BinaryHeap<Reverse<Age>>);
 
-/// When a key had its last event, the key, and where it stands.
-type Age = (EventTime, Arc<[u8]>, Slot);
+/// When a key had its last event, the key, where it stands, and which of those it is that stood
+/// there.
+type Age = (EventTime, KeyBytes, Slot, u32);
 
 impl Ages {
-    /// Adds a key that had its last event then.
-    pub fn add(&mut self, last: EventTime, key: &Arc<[u8]>, slot: Slot) {
-        self.0.push(Reverse((last, Arc::clone(key), slot)));
+    /// Adds a key that had its last event then; `born` tells it from others in its slot.
+    pub fn add(&mut self, last: EventTime, key: KeyBytes, slot: Slot, born: u32) {
+        self.0.push(Reverse((last, key, slot, born)));
     }
 
     /// Takes the oldest key out. `last_of` gives when a key had its last event, if the entry is of
     /// this key still.
     pub fn take_oldest(
         &mut self,
-        last_of: impl Fn(Slot, &Arc<[u8]>) -> Option<EventTime>,
+        last_of: impl Fn(Slot, u32) -> Option<EventTime>,
     ) -> Option<Slot> {
-        while let Some(Reverse((at, key, slot))) = self.0.pop() {
-            match last_of(slot, &key) {
+        while let Some(Reverse((at, key, slot, born))) = self.0.pop() {
+            match last_of(slot, born) {
                 Some(last) if last == at => return Some(slot),
-                Some(last) => self.0.push(Reverse((last, key, slot))),
+                Some(last) => self.0.push(Reverse((last, key, slot, born))),
                 None => {}
             }
         }
@@ -85,10 +86,10 @@ impl Ages {
     }
 
     /// Drops the entries of keys that are gone, once they are more than those of `keys` keys.
-    pub fn tidy(&mut self, keys: usize, is_there: impl Fn(Slot, &Arc<[u8]>) -> bool) {
+    pub fn tidy(&mut self, keys: usize, is_there: impl Fn(Slot, u32) -> bool) {
         const FEW: usize = 64;
         if self.0.len() > 2 * keys + FEW {
-            self.0.retain(|Reverse((_, key, slot))| is_there(*slot, key));
+            self.0.retain(|Reverse((_, _, slot, born))| is_there(*slot, *born));
         }
     }
 
@@ -127,13 +128,12 @@ mod tests {
 
     #[test]
     fn the_oldest_leaves_first_and_of_the_same_age_the_least() {
-        let keys: Vec<Arc<[u8]>> = ["c", "a", "b", "d"].map(|key| key.as_bytes().into()).to_vec();
         let mut ages = Ages::default();
-        for (slot, key) in keys.iter().enumerate() {
-            ages.add(time(10), key, slot as Slot);
+        for (slot, key) in ["c", "a", "b", "d"].into_iter().enumerate() {
+            ages.add(time(10), KeyBytes::from(key.as_bytes()), slot as Slot, 7);
         }
         // One was seen again, and one is gone.
-        let last_of = |slot, _: &Arc<[u8]>| match slot {
+        let last_of = |slot, _| match slot {
             1 => Some(time(40)),
             3 => None,
             _ => Some(time(10)),

@@ -169,12 +169,14 @@ impl Reach {
 mod tests {
     use super::*;
     use crate::window::{
-        Answer, Bounds, Counted, Fields, Gap, Look, Panes, Sessions, State, Teller, Windows, Zone,
+        Answer, Bounds, Fields, Gap, Look, Panes, Sessions, State, Teller, Telling, Windows, Zone,
     };
     use azud_event::id::{KeyGroup, Partitioner, StreamId};
+    use azud_event::record::Building;
     use azud_event::row::{Place, Row};
     use azud_event::time::EventTime;
     use azud_plan::component::{EpochClock, KeyedState};
+    use smallvec::SmallVec;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -187,12 +189,11 @@ mod tests {
     impl Teller for Counting {
         fn look(&mut self, answer: &Answer<'_>) -> Look {
             self.0.fetch_add(1, Ordering::SeqCst);
-            let count = Value::Integer(answer.gathered.count as i64);
-            Look { digest: [answer.gathered.count as u8; 16], value: count, holds: true }
+            let digest = [answer.gathered.count as u8; 16];
+            Look { digest, fields: SmallVec::new(), holds: true }
         }
-        fn complete(&self, _: &Answer<'_>, value: Value, _: &Counted<'_>) -> Value {
-            value
-        }
+
+        fn write(&self, _: &Telling<'_>, _: &mut Building<'_>) {}
     }
 
     fn place(second: i64) -> Place {

@@ -6,6 +6,7 @@ use crate::aggregate::{Aggregate, Partial};
 use azud_event::id::StreamId;
 use azud_event::row::Place;
 use azud_event::time::EventTime;
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 /// What is gathered of records.
@@ -43,7 +44,7 @@ pub struct Gathered {
     /// Event time of the last.
     pub last: EventTime,
     /// By field, what its aggregate has of them.
-    pub partials: Box<[Partial]>,
+    pub partials: SmallVec<[Partial; 1]>,
     /// Few windows keep records.
     kept: Option<Box<Kept>>,
 }

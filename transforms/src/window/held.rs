@@ -322,6 +322,14 @@ impl Held {
         }
     }
 
+    /// Has the processor fetch what is looked at when a window is told.
+    pub fn come_near(&self) {
+        match &self.spans {
+            Spans::Panes(key) => key.come_near(),
+            Spans::Sessions(key) => key.come_near(),
+        }
+    }
+
     /// Lets the oldest part go, because of a bound. Whether there was one.
     pub fn shrink(&mut self) -> bool {
         match &mut self.spans {

@@ -21,6 +21,7 @@ use azud_event::time::EventTime;
 use azud_plan::component::RowContext;
 use hashbrown::HashTable;
 use std::collections::{BTreeSet, HashMap};
+use std::hint::black_box;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ pub struct KeyPanes {
     images: Sorted<i64, Image>,
     next: i64,
     /// The least and greatest pane that there ever was, while the key is known.
-    seen: Option<(i64, i64)>,
+    seen: Span,
     /// Windows before this one have lost panes to a bound.
     floor: i64,
     /// Windows to look at again in this epoch, as ranges with both ends, sorted and apart.
@@ -71,9 +72,31 @@ pub struct KeyPanes {
     /// How much there is in panes of windows that are not closed.
     bytes: usize,
     /// The least and the greatest number of which a pane or an image was put away.
-    away: Option<(i64, i64)>,
-    /// The numbers of which everything that was put away is here again.
-    back: Option<(i64, i64)>,
+    away: Span,
+    /// The numbers of which everything that was put away is here again. Few keys have any.
+    back: Option<Box<(i64, i64)>>,
+}
+
+/// The least and the greatest of some numbers, without room for telling whether there is one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Span(i64, i64);
+
+impl Default for Span {
+    fn default() -> Self {
+        Span(i64::MAX, i64::MIN)
+    }
+}
+
+impl Span {
+    /// Gives both, if there is a number.
+    fn get(self) -> Option<(i64, i64)> {
+        (self.0 <= self.1).then_some((self.0, self.1))
+    }
+
+    /// Takes in a number.
+    fn add(&mut self, number: i64) {
+        *self = Span(self.0.min(number), self.1.max(number));
+    }
 }
 
 impl Panes {
@@ -171,7 +194,7 @@ impl Panes {
         payload: &[u8],
         around: &Around<'_>,
     ) -> Result<Option<(i64, i64)>, Damaged> {
-        let Some((least_away, greatest_away)) = key.away else { return Ok(None) };
+        let Some((least_away, greatest_away)) = key.away.get() else { return Ok(None) };
         let (kind, mut payload) = payload.split_first().ok_or(Damaged("a row is empty"))?;
         let mut panes = [Some(code::take_signed(&mut payload)?), None];
         if *kind == members::MEMBER {
@@ -180,7 +203,7 @@ impl Panes {
         }
         let mut needed: Option<(i64, i64)> = None;
         for pane in panes.into_iter().flatten() {
-            let least = key.seen.map(|(least, _)| least);
+            let least = key.seen.get().map(|(least, _)| least);
             let (first, last) = self.touched(key, pane, least, around);
             let last = self.grid.panes(last).end.saturating_sub(1);
             let (first, last) = (first.max(least_away), last.min(greatest_away));
@@ -189,7 +212,8 @@ impl Panes {
                 needed = Some((from.min(first), to.max(last)));
             }
         }
-        let here = |(first, last)| key.back.is_some_and(|(from, to)| from <= first && last <= to);
+        let back = key.back.as_deref();
+        let here = |(first, last)| back.is_some_and(|(from, to)| *from <= first && last <= *to);
         Ok(needed.filter(|needed| !here(*needed)))
     }
 
@@ -222,7 +246,7 @@ impl Panes {
     /// Gives the next window to be looked at once the watermark is at or behind its end.
     fn upcoming(&self, key: &KeyPanes, ended: bool) -> Option<i64> {
         if self.empty {
-            let (_, greatest) = key.seen?;
+            let (_, greatest) = key.seen.get()?;
             let silent = if ended { 0 } else { EMPTY_WINDOWS_MAX };
             return (key.next <= greatest.saturating_add(silent)).then_some(key.next);
         }
@@ -343,7 +367,7 @@ impl Panes {
 
     /// Says behind which bound of lateness something can be forgotten.
     pub fn expiry(&self, key: &KeyPanes) -> Option<EventTime> {
-        let away = key.away.map(|(_, greatest)| greatest);
+        let away = key.away.get().map(|(_, greatest)| greatest);
         let least = [key.first_from(i64::MIN), key.images.first(), away];
         least.into_iter().flatten().min().map(|number| self.over_at(number))
     }
@@ -357,13 +381,15 @@ impl Panes {
         while key.images.first().is_some_and(|number| number < open) {
             key.images.pop_first();
         }
-        key.away = key.away.filter(|(_, greatest)| *greatest >= open);
+        if key.away.1 < open {
+            key.away = Span::default();
+        }
     }
 
     /// Whether nothing is known of the key any more.
     pub fn is_empty(&self, key: &KeyPanes) -> bool {
         let holds_nothing = key.first_from(i64::MIN).is_none() && key.images.is_empty();
-        holds_nothing && key.away.is_none() && self.upcoming(key, false).is_none()
+        holds_nothing && key.away.get().is_none() && self.upcoming(key, false).is_none()
     }
 
     /// Lists what may be put away, in the order of its numbers: what is of closed windows alone.
@@ -396,9 +422,8 @@ impl KeyPanes {
     /// Notes a pane, and gives the least that there was so far.
     fn see(&mut self, pane: i64) -> Option<i64> {
         let seen = self.seen;
-        let (least, greatest) = seen.unwrap_or((pane, pane));
-        self.seen = Some((least.min(pane), greatest.max(pane)));
-        seen.map(|(least, _)| least)
+        self.seen.add(pane);
+        seen.get().map(|(least, _)| least)
     }
 
     /// Gives the first pane at or behind this one.
@@ -444,6 +469,11 @@ impl KeyPanes {
         Some(pane)
     }
 
+    /// Has the processor fetch what is looked at when a window is told.
+    pub fn come_near(&self) {
+        black_box((self.next, self.panes.first(), self.images.first(), self.away));
+    }
+
     /// Lets the oldest pane go that counts for the bound, because of it. Whether there was one.
     pub fn shrink(&mut self) -> bool {
         // What is closed counts elsewhere; results do not leave, and count here.
@@ -485,10 +515,7 @@ impl KeyPanes {
             self.images.range(..self.next).next_back().map(|(number, _)| number),
         ];
         let closed = numbers.into_iter().flatten().filter(|number| *number < self.next);
-        for number in closed {
-            let (least, greatest) = self.away.unwrap_or((number, number));
-            self.away = Some((least.min(number), greatest.max(number)));
-        }
+        closed.for_each(|number| self.away.add(number));
         let next = self.next;
         self.panes.drop_range(..next);
         self.images.drop_range(..next);
@@ -525,10 +552,10 @@ impl KeyPanes {
         let near = |(from, to): (i64, i64)| {
             first <= to.saturating_add(1) && from <= last.saturating_add(1)
         };
-        self.back = Some(match self.back.filter(|back| near(*back)) {
-            Some((from, to)) => (from.min(first), to.max(last)),
+        self.back = Some(Box::new(match self.back.take().filter(|back| near(**back)) {
+            Some(back) => (back.0.min(first), back.1.max(last)),
             None => (first, last),
-        });
+        }));
     }
 
     /// Gives up what could not be brought back: windows up to `last` are not amended any more.
@@ -541,7 +568,7 @@ impl KeyPanes {
         code::push_signed(self.next, out);
         code::push_signed(self.floor, out);
         // A key that is known has seen a pane.
-        let (least, greatest) = self.seen.unwrap_or_default();
+        let (least, greatest) = self.seen.get().unwrap_or_default();
         code::push_signed(least, out);
         code::push_signed(greatest, out);
         code::push_number(self.panes.len() as u64, out);
@@ -558,8 +585,8 @@ impl KeyPanes {
             Some(members) => members.encode(out),
             None => code::push_number(0, out),
         }
-        out.push(u8::from(self.away.is_some()));
-        if let Some((least, greatest)) = self.away {
+        out.push(u8::from(self.away.get().is_some()));
+        if let Some((least, greatest)) = self.away.get() {
             code::push_signed(least, out);
             code::push_signed(greatest, out);
         }
@@ -570,7 +597,7 @@ impl KeyPanes {
         let mut key = KeyPanes {
             next: code::take_signed(bytes)?,
             floor: code::take_signed(bytes)?,
-            seen: Some((code::take_signed(bytes)?, code::take_signed(bytes)?)),
+            seen: Span(code::take_signed(bytes)?, code::take_signed(bytes)?),
             ..KeyPanes::default()
         };
         for _ in 0..code::take_number(bytes)? {
@@ -591,7 +618,7 @@ impl KeyPanes {
         let members = Members::decode(around.fields, bytes)?;
         key.members = (members.len() > 0).then(|| Box::new(members));
         if code::take_truth(bytes)? {
-            key.away = Some((code::take_signed(bytes)?, code::take_signed(bytes)?));
+            key.away = Span(code::take_signed(bytes)?, code::take_signed(bytes)?);
         }
         Ok(key)
     }

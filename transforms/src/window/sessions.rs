@@ -39,6 +39,7 @@ use azud_event::id::Partitioner;
 use azud_event::row::{Place, Row};
 use azud_event::time::EventTime;
 use std::collections::{BTreeMap, HashMap};
+use std::hint::black_box;
 use std::time::Duration;
 
 /// How many segments of sessions that are not closed a key may have. Of further ones, which only a
@@ -402,6 +403,11 @@ impl KeySessions {
         let mut anchors = self.anchors(session.window.start, session.last);
         let first = anchors.next().unwrap_or(session.window.start);
         (first, anchors.collect())
+    }
+
+    /// Has the processor fetch what is looked at when a session is told.
+    pub fn come_near(&self) {
+        black_box((self.segments.first(), self.images.first(), self.away));
     }
 
     /// Lets the oldest segment go that is not closed, because of a bound. Whether there was one.

@@ -1,65 +1,159 @@
 //! A map for few entries that come nearly in order: panes, images, sessions of one key.
 //!
-//! Most keys have one pane. A tree would take a node for eleven of them; here one entry takes the
-//! room of one. New entries mostly go to the end and old ones leave at the front, both without
-//! moving the others; one that comes late moves what is behind it.
+//! Most keys have one pane. A tree would take a node for eleven of them; here one entry stands in
+//! place, without anything from the heap. More of them stand in a ring: new entries mostly go to the
+//! end and old ones leave at the front, both without moving the others; one that comes late moves
+//! what is behind it.
 
 use std::collections::VecDeque;
 use std::ops::{Bound, Range, RangeBounds};
 
 /// Entries in the order of their keys, each key once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Sorted<K, V> {
-    entries: VecDeque<(K, V)>,
+    entries: Entries<(K, V)>,
+}
+
+#[derive(Clone, Debug)]
+enum Entries<E> {
+    One(Option<E>),
+    Many(VecDeque<E>),
+}
+
+impl<E> Entries<E> {
+    /// Gives them as two runs, one behind the other.
+    #[inline]
+    fn runs(&self) -> (&[E], &[E]) {
+        match self {
+            Entries::One(entry) => (entry.as_slice(), &[]),
+            Entries::Many(ring) => ring.as_slices(),
+        }
+    }
+
+    fn runs_mut(&mut self) -> (&mut [E], &mut [E]) {
+        match self {
+            Entries::One(entry) => (entry.as_mut_slice(), &mut []),
+            Entries::Many(ring) => ring.as_mut_slices(),
+        }
+    }
+
+    fn get_mut(&mut self, at: usize) -> Option<&mut E> {
+        let (one, other) = self.runs_mut();
+        match at.checked_sub(one.len()) {
+            Some(behind) => other.get_mut(behind),
+            None => one.get_mut(at),
+        }
+    }
+
+    fn insert(&mut self, at: usize, entry: E) {
+        match self {
+            Entries::One(empty @ None) => *empty = Some(entry),
+            Entries::One(Some(_)) => {
+                let Entries::One(first) = std::mem::replace(self, Entries::One(None)) else {
+                    return;
+                };
+                let mut ring: VecDeque<E> = first.into_iter().collect();
+                ring.insert(at, entry);
+                *self = Entries::Many(ring);
+            }
+            Entries::Many(ring) => ring.insert(at, entry),
+        }
+    }
+
+    fn remove(&mut self, at: usize) -> Option<E> {
+        match self {
+            Entries::One(entry) => entry.take_if(|_| at == 0),
+            Entries::Many(ring) => ring.remove(at),
+        }
+    }
+
+    fn drain(&mut self, places: Range<usize>) {
+        match self {
+            Entries::One(entry) if !places.is_empty() => *entry = None,
+            Entries::One(_) => {}
+            Entries::Many(ring) => {
+                ring.drain(places);
+                if ring.is_empty() {
+                    *self = Entries::One(None);
+                }
+            }
+        }
+    }
 }
 
 impl<K, V> Default for Sorted<K, V> {
     fn default() -> Self {
-        Sorted { entries: VecDeque::new() }
+        Sorted { entries: Entries::One(None) }
+    }
+}
+
+impl<K: PartialEq, V: PartialEq> PartialEq for Sorted<K, V> {
+    fn eq(&self, other: &Self) -> bool {
+        let all = |sorted: &'_ Self| sorted.entries.runs().0.len() + sorted.entries.runs().1.len();
+        let (one, two) = (self.entries.runs(), other.entries.runs());
+        all(self) == all(other) && one.0.iter().chain(one.1).eq(two.0.iter().chain(two.1))
     }
 }
 
 impl<K: Ord + Copy, V> Sorted<K, V> {
     /// Gives how many there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        let (one, other) = self.entries.runs();
+        one.len() + other.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
+    }
+
+    /// Gives how many entries stand before a place at which `before` does not hold any more.
+    fn count_before(&self, before: impl Fn(&K) -> bool) -> usize {
+        let (one, other) = self.entries.runs();
+        let entry = |(key, _): &(K, V)| before(key);
+        match other.first() {
+            Some(first) if entry(first) => one.len() + other.partition_point(entry),
+            _ => one.partition_point(entry),
+        }
     }
 
     /// Gives where a key stands, or where it belongs.
     fn find(&self, key: &K) -> Result<usize, usize> {
+        let (one, other) = self.entries.runs();
+        let count = one.len() + other.len();
         // Most of what comes belongs to the last entry, or behind it.
-        match self.entries.back() {
+        match other.last().or(one.last()) {
             None => Err(0),
-            Some((last, _)) if last < key => Err(self.entries.len()),
-            Some((last, _)) if last == key => Ok(self.entries.len() - 1),
-            Some(_) => self.entries.binary_search_by(|(other, _)| other.cmp(key)),
+            Some((last, _)) if last < key => Err(count),
+            Some((last, _)) if last == key => Ok(count - 1),
+            Some(_) => {
+                let at = self.count_before(|other| other < key);
+                let there = at.checked_sub(one.len()).map_or_else(|| &one[at], |at| &other[at]);
+                if there.0 == *key { Ok(at) } else { Err(at) }
+            }
         }
     }
 
     /// Gives what stands under a key.
     pub fn get(&self, key: &K) -> Option<&V> {
-        Some(&self.entries[self.find(key).ok()?].1)
+        let (at, (one, other)) = (self.find(key).ok()?, self.entries.runs());
+        Some(&at.checked_sub(one.len()).map_or_else(|| &one[at], |at| &other[at]).1)
     }
 
     /// Gives what stands under a key, to be changed.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let at = self.find(key).ok()?;
-        Some(&mut self.entries[at].1)
+        self.entries.get_mut(at).map(|(_, value)| value)
     }
 
     /// Puts an entry in its place; gives what stood there.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.find(&key) {
-            Ok(at) => Some(std::mem::replace(&mut self.entries[at].1, value)),
+            Ok(at) => {
+                let there = self.entries.get_mut(at).map(|(_, there)| there);
+                there.map(|there| std::mem::replace(there, value))
+            }
             Err(at) => {
-                if self.entries.capacity() == 0 {
-                    self.entries.reserve_exact(1);
-                }
                 self.entries.insert(at, (key, value));
                 None
             }
@@ -74,27 +168,28 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
 
     /// Takes out what stands at the front.
     pub fn pop_first(&mut self) -> Option<(K, V)> {
-        self.entries.pop_front()
+        self.entries.remove(0)
     }
 
     /// Takes out what stands at the end.
     pub fn pop_last(&mut self) -> Option<(K, V)> {
-        self.entries.pop_back()
+        self.entries.remove(self.len().checked_sub(1)?)
     }
 
     /// Gives the least key.
     pub fn first(&self) -> Option<K> {
-        self.entries.front().map(|(key, _)| *key)
+        self.entries.runs().0.first().map(|(key, _)| *key)
     }
 
     /// Gives the greatest key.
     pub fn last(&self) -> Option<K> {
-        self.entries.back().map(|(key, _)| *key)
+        let (one, other) = self.entries.runs();
+        other.last().or(one.last()).map(|(key, _)| *key)
     }
 
     fn places(&self, keys: &impl RangeBounds<K>) -> Range<usize> {
-        let before = |key: &K| self.entries.partition_point(|(other, _)| other < key);
-        let behind = |key: &K| self.entries.partition_point(|(other, _)| other <= key);
+        let before = |key: &K| self.count_before(|other| other < key);
+        let behind = |key: &K| self.count_before(|other| other <= key);
         let start = match keys.start_bound() {
             Bound::Included(key) => before(key),
             Bound::Excluded(key) => behind(key),
@@ -103,7 +198,7 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
         let end = match keys.end_bound() {
             Bound::Included(key) => behind(key),
             Bound::Excluded(key) => before(key),
-            Bound::Unbounded => self.entries.len(),
+            Bound::Unbounded => self.len(),
         };
         start..end.max(start)
     }
@@ -118,28 +213,36 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
         &self,
         keys: R,
     ) -> impl DoubleEndedIterator<Item = (K, &V)> + use<'_, K, V, R> {
-        let entries = self.entries.range(self.places(&keys));
-        entries.map(|(key, value)| (*key, value))
+        let (one, other) = self.entries.runs();
+        let (first, second) = split(self.places(&keys), one.len());
+        one[first].iter().chain(&other[second]).map(|(key, value)| (*key, value))
     }
 
     /// Lists what stands under some keys, in their order, to be changed.
     pub fn range_mut(&mut self, keys: impl RangeBounds<K>) -> impl Iterator<Item = (K, &mut V)> {
         let places = self.places(&keys);
-        self.entries.range_mut(places).map(|(key, value)| (*key, value))
+        let (one, other) = self.entries.runs_mut();
+        let (first, second) = split(places, one.len());
+        one[first].iter_mut().chain(&mut other[second]).map(|(key, value)| (*key, value))
     }
 
     /// Drops the entries within some keys, and the room that they took when none is left.
     pub fn drop_range(&mut self, keys: impl RangeBounds<K>) {
         self.entries.drain(self.places(&keys));
-        if self.entries.is_empty() {
-            self.entries = VecDeque::new();
-        }
     }
 
     /// Lists all entries in their order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (K, &V)> {
-        self.entries.iter().map(|(key, value)| (*key, value))
+        let (one, other) = self.entries.runs();
+        one.iter().chain(other).map(|(key, value)| (*key, value))
     }
+}
+
+/// Divides places between two runs of which the first is so long.
+fn split(places: Range<usize>, length: usize) -> (Range<usize>, Range<usize>) {
+    let Range { start, end } = places;
+    let behind = |at: usize| at.saturating_sub(length);
+    (start.min(length)..end.min(length), behind(start)..behind(end))
 }
 
 #[cfg(test)]

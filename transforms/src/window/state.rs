@@ -16,14 +16,19 @@ use super::code::{self, Damaged};
 use super::gathered::{Fields, Gathered};
 use super::grid::Window;
 use super::held::{Around, Held, Ready, Windows};
+use super::key_bytes::KeyBytes;
 use super::parts::Sharing;
 use super::told::{Change, Digest};
+use azud_event::record::Building;
 use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Archive, ArchiveError, Due, Entry, EpochClock, KeyedState, NoArchive, Progress, Told,
+    Archive, ArchiveError, Body, Due, Entry, EpochClock, KeyedState, NoArchive, Progress, Told,
+    Written,
 };
-use std::collections::HashMap;
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use vrl::value::Value;
 
@@ -32,7 +37,7 @@ use vrl::value::Value;
 pub const LOOKS_MAX: usize = 1_024;
 
 /// The version of snapshots, their first byte.
-const SNAPSHOT_VERSION: u8 = 3;
+const SNAPSHOT_VERSION: u8 = 4;
 
 /// What the state of one key group may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +66,9 @@ pub struct Answer<'a> {
 /// What a [`Teller`] makes of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Look {
-    /// The result, as far as it does not depend on how it came about.
-    pub value: Value,
-    /// A hash of it.
+    /// What the fields came to, in their order.
+    pub fields: SmallVec<[Value; 2]>,
+    /// A hash of the result, as far as it does not depend on how it came about.
     pub digest: Digest,
     /// Whether it is one that is wanted.
     pub holds: bool,
@@ -90,14 +95,33 @@ pub struct Counted<'a> {
 
 /// Makes records of answers.
 pub trait Teller: Send {
-    /// Makes the result of an answer.
+    /// Looks at an answer.
     fn look(&mut self, answer: &Answer<'_>) -> Look;
 
-    /// Completes a result that is to be told.
-    fn complete(&self, answer: &Answer<'_>, value: Value, counted: &Counted<'_>) -> Value;
+    /// Writes the result of an answer that is to be told.
+    fn write(&self, telling: &Telling<'_>, into: &mut Building<'_>);
 }
 
-type Key = Arc<[u8]>;
+/// An answer that is to be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling<'a> {
+    /// The answer.
+    pub answer: Answer<'a>,
+    /// What was made of it.
+    pub look: &'a Look,
+    /// How it came about.
+    pub counted: Counted<'a>,
+}
+
+/// A result on its way into a record.
+struct Made<'a, T>(&'a T, Telling<'a>);
+
+impl<T: Teller> Written for Made<'_, T> {
+    fn write(&self, into: &mut Building<'_>) {
+        let Made(teller, telling) = self;
+        teller.write(telling, into);
+    }
+}
 
 /// The windows of one key group.
 pub struct State<T> {
@@ -107,17 +131,23 @@ pub struct State<T> {
     teller: T,
     sharing: Option<Sharing>,
     archive: Box<dyn Archive>,
-    slots: HashMap<Key, Slot>,
+    /// Where each key stands, with its hash: a table that grows looks at no key.
+    slots: HashTable<(u64, Slot)>,
+    hashes: RandomState,
     table: Vec<Option<Known>>,
     free: Vec<Slot>,
     /// Gives each key that is made another number.
     lives: u64,
+    /// How many keys were made or read so far.
+    births: u32,
     /// How many keys, panes and segments had to leave so far.
     evicted: u64,
     bytes: usize,
     closed: Closed,
     /// What is over at or before this had to leave.
     dropped_before: EventTime,
+    /// Hashes and slots of the keys of rows, while these are merged.
+    found: Vec<(u64, Option<Slot>)>,
     /// Keys that are to be gone through in this epoch, the next one last.
     ready: Vec<(u128, Slot)>,
     /// By the watermark at which a key has a window to tell.
@@ -129,15 +159,20 @@ pub struct State<T> {
 
 /// A key, with where it stands in the lists.
 struct Known {
-    key: Key,
-    /// How it begins: keys are gone through in their order, and mostly this tells it.
-    head: u128,
+    key: KeyBytes,
+    /// When a window of it is to be told, and when something of it is over; [`NEVER`] if at no
+    /// time.
+    due: EventTime,
+    expiry: EventTime,
+    /// Tells it from other keys that stood here.
+    born: u32,
+    is_ready: bool,
     held: Held,
     bytes: usize,
-    is_ready: bool,
-    due: Option<EventTime>,
-    expiry: Option<EventTime>,
 }
+
+/// A time at which nothing is due: no window ends at the first time of all.
+const NEVER: EventTime = EventTime::MIN;
 
 impl<T: Teller> State<T> {
     /// Makes an empty one.
@@ -150,14 +185,17 @@ impl<T: Teller> State<T> {
             teller,
             sharing: None,
             archive: Box::new(NoArchive),
-            slots: HashMap::new(),
+            slots: HashTable::new(),
+            hashes: RandomState::new(),
             table: Vec::new(),
             free: Vec::new(),
             lives: 0,
+            births: 0,
             evicted: 0,
             bytes: 0,
             closed,
             dropped_before: EventTime::from_nanoseconds(i64::MIN),
+            found: Vec::new(),
             ready: Vec::new(),
             due: Agenda::default(),
             expiries: Agenda::default(),
@@ -175,43 +213,72 @@ impl<T: Teller> State<T> {
         self.table.get_mut(slot as usize)?.as_mut()
     }
 
-    /// Finds the slot of a key, or makes it one.
-    fn slot_of(&mut self, key: &[u8]) -> Slot {
-        if let Some(slot) = self.slots.get(key) {
-            return *slot;
-        }
-        self.lives += 1;
-        self.take_in(Key::from(key), self.windows.held(self.lives))
+    /// Finds the slot of a key with this hash.
+    fn find(&self, hash: u64, key: &[u8]) -> Option<Slot> {
+        let State { table, slots, .. } = self;
+        let same = |(of, slot): &(u64, Slot)| {
+            let known = || table[*slot as usize].as_ref();
+            *of == hash && known().is_some_and(|known| *known.key == *key)
+        };
+        slots.find(hash, same).map(|(_, slot)| *slot)
     }
 
-    fn take_in(&mut self, key: Key, held: Held) -> Slot {
+    /// Makes a slot for a key that has none.
+    fn add_key(&mut self, hash: u64, key: &[u8]) -> Slot {
+        self.lives += 1;
+        self.take_in(hash, KeyBytes::from(key), self.windows.held(self.lives))
+    }
+
+    fn take_in(&mut self, hash: u64, key: KeyBytes, held: Held) -> Slot {
+        self.births = self.births.wrapping_add(1);
+        let (born, last) = (self.births, held.last);
         let known = Known {
-            head: head_of(&key),
-            key: Arc::clone(&key),
-            bytes: 0,
+            key: key.clone(),
+            due: NEVER,
+            expiry: NEVER,
+            born,
             is_ready: false,
-            due: None,
-            expiry: None,
             held,
+            bytes: 0,
         };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.table.push(None);
             // Keys are bounded far below this.
             Slot::try_from(self.table.len() - 1).unwrap_or(Slot::MAX)
         });
-        self.ages.add(known.held.last, &key, slot);
+        self.ages.add(last, key, slot, born);
         self.table[slot as usize] = Some(known);
-        self.slots.insert(key, slot);
+        self.slots.insert_unique(hash, (hash, slot), |(hash, _)| *hash);
         slot
     }
 
-    /// Merges one row into what is held of its key.
-    fn apply(&mut self, row: &Row, clock: &EpochClock) -> Result<(), Damaged> {
-        // Of a key that is not known, late records have nothing that they could be told with.
-        if !Windows::has_records(&row.payload) && !self.slots.contains_key(row.key.as_slice()) {
-            return Ok(());
+    /// Merges rows into what is held of their keys.
+    fn merge(&mut self, rows: &[Row], clock: &EpochClock) {
+        // Keys lie all over the memory. They are found one after the other first, so that the
+        // processor waits for many of them at a time, and not for each by itself.
+        let mut found = std::mem::take(&mut self.found);
+        found.extend(rows.iter().map(|row| {
+            let hash = self.hashes.hash_one(row.key.as_slice());
+            (hash, self.find(hash, &row.key))
+        }));
+        for (row, (hash, slot)) in rows.iter().zip(found.drain(..)) {
+            // It may have come with a row before this one.
+            let slot = slot.or_else(|| self.find(hash, &row.key));
+            // Of a key that is not known, late records have nothing that they could be told with.
+            if slot.is_none() && !Windows::has_records(&row.payload) {
+                continue;
+            }
+            let slot = slot.unwrap_or_else(|| self.add_key(hash, &row.key));
+            if let Err(damaged) = self.apply(slot, row, clock) {
+                // Rows are made by this program and live no longer than it.
+                tracing::error!("a row is not one: {damaged}");
+            }
         }
-        let slot = self.slot_of(&row.key);
+        self.found = found;
+    }
+
+    /// Merges one row into what is held of its key.
+    fn apply(&mut self, slot: Slot, row: &Row, clock: &EpochClock) -> Result<(), Damaged> {
         let State {
             windows, fields, archive, table, lives, evicted, closed, dropped_before, ..
         } = self;
@@ -233,7 +300,7 @@ impl<T: Teller> State<T> {
         let applied = windows.apply(held, &row.payload, around);
         if !known.is_ready {
             known.is_ready = true;
-            self.ready.push((known.head, slot));
+            self.ready.push((head_of(&known.key), slot));
         }
         applied
     }
@@ -243,12 +310,15 @@ impl<T: Teller> State<T> {
         while let Some((at, slots)) = self.due.take(watermark) {
             for slot in slots {
                 if let Some(known) = self.table[slot as usize].as_mut()
-                    && known.due == Some(at)
+                    && known.due == at
                 {
-                    known.due = None;
+                    known.due = NEVER;
+                    // Their turn comes in the order of keys. Here it is the order of memory, which
+                    // is read ahead.
+                    known.held.come_near();
                     if !known.is_ready {
                         known.is_ready = true;
-                        self.ready.push((known.head, slot));
+                        self.ready.push((head_of(&known.key), slot));
                     }
                 }
             }
@@ -265,7 +335,7 @@ impl<T: Teller> State<T> {
     }
 
     /// Goes through the windows of all keys that are ready; whether that is done.
-    fn go_through(&mut self, clock: &EpochClock, tell: &mut dyn FnMut(Told)) -> Progress {
+    fn go_through(&mut self, clock: &EpochClock, tell: &mut dyn FnMut(Told<'_>)) -> Progress {
         let windows = Arc::clone(&self.windows);
         let mut left = LOOKS_MAX;
         while let Some((_, slot)) = self.ready.last().copied() {
@@ -289,15 +359,22 @@ impl<T: Teller> State<T> {
     }
 
     /// Looks at one window, and tells it if it changed.
-    fn look(&mut self, slot: Slot, ready: &Ready, clock: &EpochClock, tell: &mut dyn FnMut(Told)) {
+    fn look(
+        &mut self,
+        slot: Slot,
+        ready: &Ready,
+        clock: &EpochClock,
+        tell: &mut dyn FnMut(Told<'_>),
+    ) {
         let State { windows, fields, teller, sharing, table, closed, .. } = self;
         let Some(Known { key, held, .. }) = table[slot as usize].as_mut() else { return };
         let Some(gathered) = windows.answer(held, ready, fields) else { return };
         let (anchor, taken_over) = held.known_as(ready);
         let window = ready.window();
         let answer = Answer { key, anchor, window, gathered: &gathered };
-        let mut look = teller.look(&answer);
-        look.holds &= gathered.count > 0 || windows.tells_empty();
+        let look = &teller.look(&answer);
+        let holds = look.holds && (gathered.count > 0 || windows.tells_empty());
+        let teller = &*teller;
         let mut counted = Counted {
             revision: 0,
             change: Change::Withdrawn,
@@ -315,19 +392,21 @@ impl<T: Teller> State<T> {
                 counted.revision = image.revision;
                 counted.superseded_by = Some(anchor);
                 let answer = Answer { anchor: other, ..answer };
-                let value = teller.complete(&answer, look.value.clone(), &counted);
-                tell(Told { port: 0, event_time: window.end, value, parts: None });
+                let made = Made(teller, Telling { answer, look, counted });
+                let body = Body::Written(&made);
+                tell(Told { port: 0, event_time: window.end, body, parts: None });
             }
         }
         let mut image = held.image(ready, anchor);
-        if let Some(change) = image.look(look.digest, look.holds) {
+        if let Some(change) = image.look(look.digest, holds) {
             windows.tell(held, (ready, anchor), image, closed);
             (counted.revision, counted.change) = (image.revision, change);
             counted.superseded_by = None;
-            let value = teller.complete(&answer, look.value, &counted);
             let sharing = sharing.as_ref().filter(|_| change != Change::Withdrawn);
             let parts = sharing.and_then(|it| it.parts(windows, answer.key, held, ready));
-            tell(Told { port: 0, event_time: window.end, value, parts });
+            let made = Made(teller, Telling { answer, look, counted });
+            let body = Body::Written(&made);
+            tell(Told { port: 0, event_time: window.end, body, parts });
         }
     }
 
@@ -350,7 +429,10 @@ impl<T: Teller> State<T> {
     fn remove(&mut self, slot: Slot) {
         let Some(known) = self.table[slot as usize].take() else { return };
         self.bytes -= known.bytes;
-        self.slots.remove(&known.key);
+        let hash = self.hashes.hash_one(&*known.key);
+        if let Ok(entry) = self.slots.find_entry(hash, |(_, other)| *other == slot) {
+            entry.remove();
+        }
         self.free.push(slot);
     }
 
@@ -377,9 +459,9 @@ impl<T: Teller> State<T> {
         while let Some((at, slots)) = self.expiries.take(over_before) {
             for slot in slots {
                 if let Some(known) = self.table[slot as usize].as_mut()
-                    && known.expiry == Some(at)
+                    && known.expiry == at
                 {
-                    known.expiry = None;
+                    known.expiry = NEVER;
                     self.windows.forget(&mut known.held, over_before);
                     self.settle(slot);
                 }
@@ -406,8 +488,8 @@ impl<T: Teller> State<T> {
             || (self.bytes > self.bounds.bytes && self.slots.len() > 1)
         {
             let table = &self.table;
-            let Some(slot) = self.ages.take_oldest(|slot, key| {
-                let known = table[slot as usize].as_ref().filter(|known| known.key == *key)?;
+            let Some(slot) = self.ages.take_oldest(|slot, born| {
+                let known = table[slot as usize].as_ref().filter(|known| known.born == born)?;
                 Some(known.held.last)
             }) else {
                 break;
@@ -425,14 +507,14 @@ impl<T: Teller> State<T> {
             );
         }
         let table = &self.table;
-        self.ages.tidy(self.slots.len(), |slot, key| {
-            table[slot as usize].as_ref().is_some_and(|known| Arc::ptr_eq(&known.key, key))
+        self.ages.tidy(self.slots.len(), |slot, born| {
+            table[slot as usize].as_ref().is_some_and(|known| known.born == born)
         });
     }
 
     /// Lets the oldest parts go of one key alone that has more than all may.
     fn shrink(&mut self) {
-        let Some(slot) = self.slots.values().next().copied() else { return };
+        let Some((_, slot)) = self.slots.iter().next().copied() else { return };
         let bound = self.bounds.bytes;
         let mut shrunk = 0;
         if let Some(known) = self.known_mut(slot) {
@@ -448,8 +530,8 @@ impl<T: Teller> State<T> {
     fn tidy(&mut self) {
         let table = &self.table;
         let known = |slot: Slot| table.get(slot as usize).and_then(Option::as_ref);
-        self.due.tidy(|at, slot| known(slot).is_some_and(|known| known.due == Some(at)));
-        self.expiries.tidy(|at, slot| known(slot).is_some_and(|known| known.expiry == Some(at)));
+        self.due.tidy(|at, slot| known(slot).is_some_and(|known| known.due == at));
+        self.expiries.tidy(|at, slot| known(slot).is_some_and(|known| known.expiry == at));
     }
 
     /// Lists the keys in their order.
@@ -492,9 +574,10 @@ fn unreadable(damaged: Damaged) -> ArchiveError {
 }
 
 /// Notes when a key has something to do.
-fn move_to(agenda: &mut Agenda, slot: Slot, from: &mut Option<EventTime>, to: Option<EventTime>) {
+fn move_to(agenda: &mut Agenda, slot: Slot, from: &mut EventTime, to: Option<EventTime>) {
+    let to = to.unwrap_or(NEVER);
     if *from != to {
-        if let Some(to) = to {
+        if to != NEVER {
             agenda.add(to, slot);
         }
         *from = to;
@@ -506,15 +589,10 @@ impl<T: Teller> KeyedState for State<T> {
         &mut self,
         rows: &[Row],
         clock: &EpochClock,
-        tell: &mut dyn FnMut(Told),
+        tell: &mut dyn FnMut(Told<'_>),
     ) -> Progress {
         let before = self.ready.len();
-        for row in rows {
-            if let Err(damaged) = self.apply(row, clock) {
-                // Rows are made by this program and live no longer than it.
-                tracing::error!("a row is not one: {damaged}");
-            }
-        }
+        self.merge(rows, clock);
         self.wake(clock.watermark);
         if self.ready.len() > before {
             self.sort_ready();
@@ -604,12 +682,13 @@ impl<T: Teller> State<T> {
         self.dropped_before = EventTime::from_nanoseconds(code::take_signed(bytes)?);
         self.closed.read(bytes)?;
         for _ in 0..code::take_number(bytes)? {
-            let key = Key::from(code::take_bytes(bytes)?);
+            let key = KeyBytes::from(code::take_bytes(bytes)?);
             let (over_before, watermark) = (self.dropped_before, EventTime::MIN);
             let (fields, closed) = (&self.fields, &mut self.closed);
             let around = &mut Around { fields, over_before, watermark, closed };
             let held = self.windows.decode(bytes, around)?;
-            let slot = self.take_in(key, held);
+            let hash = self.hashes.hash_one(&*key);
+            let slot = self.take_in(hash, key, held);
             self.settle(slot);
         }
         if bytes.is_empty() { Ok(()) } else { Err(Damaged("something stands behind the end")) }

@@ -18,7 +18,8 @@ pub(crate) fn scan_value(
     into: u32,
 ) -> Result<usize, Flaw> {
     let here = Open { node: into, last: NONE, members: 0, names: 0 };
-    let mut builder = Builder { lexer: Lexer::new(text, at), tree, here, around: SmallVec::new() };
+    let (lexer, around) = (Lexer::new(text, at), SmallVec::new());
+    let mut builder = Builder { lexer, tree, here, around, ordinal: 0 };
     let scanned = builder.document(into);
     let Builder { lexer, tree, .. } = builder;
     tree.add_cells();
@@ -54,6 +55,8 @@ struct Builder<'a> {
     here: Open,
     /// The open objects around it.
     around: SmallVec<[Open; 8]>,
+    /// How many members were begun, at any depth.
+    ordinal: usize,
 }
 
 impl Builder<'_> {
@@ -108,13 +111,16 @@ impl Builder<'_> {
             }
             _ => {}
         }
-        let name = self.lexer.name()?;
+        let name = match self.tree.familiar.pass(self.ordinal, &mut self.lexer) {
+            Some(name) => name,
+            None => self.strange_name()?,
+        };
+        self.ordinal += 1;
         let depth = self.around.len() + 1;
         self.here.members += 1;
         if self.here.members > OBJECT_FIELDS_LAZY_MAX {
             return self.hold_whole(depth);
         }
-        let name = self.name(name);
         let bit = name.key().bit();
         if self.here.names & bit != 0
             && let Some(child) = self.repeated(name)
@@ -167,15 +173,21 @@ impl Builder<'_> {
         }
     }
 
-    /// Keeps the name of a member: where it stands, or without its escapes beside the block.
+    /// Reads the name of a member and keeps it: where it stands, or without its escapes beside the
+    /// block.
     #[inline]
-    fn name(&mut self, name: Text) -> Name {
+    fn strange_name(&mut self) -> Result<Name, Refused> {
+        let start = self.lexer.at;
+        let name = self.lexer.name()?;
         if !name.escaped {
-            return Name::within_block(self.lexer.whole(), name.start, name.end);
+            let (block, end) = (self.lexer.whole(), self.lexer.at);
+            let kept = Name::within_block(block, name.start, name.end);
+            self.tree.familiar.note(self.ordinal, &block[start..end], kept);
+            return Ok(kept);
         }
         let mut plain = Vec::new();
         unescape(self.lexer.text(name), &mut plain);
-        self.tree.intern(Key::of(&plain), &plain)
+        Ok(self.tree.intern(Key::of(&plain), &plain))
     }
 
     /// Gives the node of a member whose name was there before, made empty: the last value of a name

@@ -1,0 +1,54 @@
+//! The bounds of what goes to others and comes from them, each with its reason.
+
+use std::time::Duration;
+
+/// How many redirects are followed: what `curl` and browsers take for a circle is more.
+pub(crate) const REDIRECTS_MAX: usize = 10;
+
+/// How much larger than it came a body may be when it is inflated, beyond the first
+/// [`INFLATED_FREE_BYTES`]. Logs as JSON come to 10 to 50; only what was made for it comes to more.
+pub(crate) const INFLATED_RATIO_MAX: usize = 500;
+
+/// Below this, the ratio does not matter.
+pub(crate) const INFLATED_FREE_BYTES: usize = 4 << 20;
+
+/// How much of an answer that is a refusal is read: error pages may be large, and say it at once.
+pub(crate) const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+
+/// How much of an answer is told to people.
+pub const ANSWER_TOLD_BYTES_MAX: usize = 300;
+
+/// The most that `Retry-After` is believed: whoever asks for more is asked again after it.
+pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// How many of the last exchanges of a connector are kept to be looked at.
+pub const TRACE_EXCHANGES: usize = 50;
+
+/// How much of a body a trace keeps.
+pub(crate) const TRACE_BODY_BYTES: usize = 4 * 1024;
+
+/// How much of a body a recording keeps.
+pub(crate) const RECORD_BODY_BYTES: usize = 1 << 20;
+
+/// How many secrets are remembered, to be taken out of what is told: those of a connector and the
+/// tokens that were made of them, of which the oldest are of no use to anybody.
+pub(crate) const HUSHED_MAX: usize = 256;
+
+/// A secret shorter than this is not looked for: it would blank out half of every text.
+pub(crate) const HUSHED_BYTES_MIN: usize = 4;
+
+/// How long before its end a token is replaced, unless its life is shorter.
+pub(crate) const TOKEN_MARGIN: Duration = Duration::from_secs(60);
+
+/// How long a token of which nothing is said is taken to live.
+pub(crate) const TOKEN_LIFE: Duration = Duration::from_secs(3600);
+
+/// How large the answer of a token endpoint may be.
+pub(crate) const TOKEN_BYTES_MAX: usize = 256 * 1024;
+
+/// How long a signed assertion is good for; servers refuse more than an hour (RFC 7523 asks for
+/// "reasonable").
+pub(crate) const ASSERTION_LIFE: Duration = Duration::from_secs(300);
+
+/// How large a key file may be.
+pub(crate) const KEY_BYTES_MAX: usize = 64 * 1024;

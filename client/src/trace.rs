@@ -1,0 +1,376 @@
+//! The last exchanges of a connector, for people; and recordings of them, for tests. Neither holds
+//! a secret.
+
+use crate::failure::Failure;
+use crate::http::{Answer, Request};
+use crate::hush::Hush;
+use crate::limits::{RECORD_BODY_BYTES, TRACE_BODY_BYTES, TRACE_EXCHANGES};
+use azud_event::time::EventTime;
+use azud_plan::component::Cause;
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{StatusCode, Url};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Headers whose values are never told.
+const SECRET_HEADERS: &[&str] = &[
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "set-cookie",
+    "www-authenticate",
+    "x-amz-security-token",
+    "x-api-key",
+    "x-auth-token",
+    "x-vault-token",
+];
+
+/// Members of JSON and parameters whose values are never told, wherever they stand.
+const SECRET_NAMES: &[&str] = &[
+    "access_token",
+    "api_key",
+    "apikey",
+    "assertion",
+    "client_assertion",
+    "client_secret",
+    "id_token",
+    "key",
+    "passwd",
+    "password",
+    "private_key",
+    "refresh_token",
+    "secret",
+    "secretaccesskey",
+    "session_token",
+    "sessiontoken",
+    "sig",
+    "signature",
+    "token",
+    "x-amz-security-token",
+    "x-amz-signature",
+];
+
+const STARS: &str = "***";
+
+/// A request and what came of it, without secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// When it ended.
+    pub at: EventTime,
+    /// How long it took.
+    pub took: Duration,
+    /// The method.
+    pub method: String,
+    /// Where to.
+    pub url: String,
+    /// The headers that went.
+    pub request_headers: Vec<(String, String)>,
+    /// The body that went.
+    pub request_body: String,
+    /// The status of the answer; `None` when there was none.
+    pub status: Option<u16>,
+    /// The headers of the answer.
+    pub headers: Vec<(String, String)>,
+    /// The body of the answer, or why there is no whole one.
+    pub body: String,
+}
+
+impl Exchange {
+    pub(crate) fn of(
+        request: &Request,
+        done: &Result<Answer, Failure>,
+        took: Duration,
+        at: EventTime,
+        hush: &Hush,
+    ) -> Self {
+        let (status, headers, body) = match done {
+            Ok(answer) => (
+                Some(answer.status.as_u16()),
+                clean_headers(&answer.headers, hush),
+                clean_body(&answer.body, hush),
+            ),
+            Err(failure) => (failure.status, Vec::new(), hush.clean(&failure.message)),
+        };
+        Exchange {
+            at,
+            took,
+            method: request.method.to_string(),
+            url: clean_url(&request.url, hush),
+            request_headers: clean_headers(&request.headers, hush),
+            request_body: clean_body(&request.body, hush),
+            status,
+            headers,
+            body,
+        }
+    }
+
+    /// Gives it as JSON.
+    pub fn to_json(&self) -> Value {
+        let map = |headers: &[(String, String)]| -> Value {
+            headers.iter().map(|(name, value)| json!([name, value])).collect()
+        };
+        json!({
+            "at": self.at.to_rfc3339(),
+            "took_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            "request": {
+                "method": self.method,
+                "url": self.url,
+                "headers": map(&self.request_headers),
+                "body": self.request_body,
+            },
+            "response": {
+                "status": self.status,
+                "headers": map(&self.headers),
+                "body": self.body,
+            },
+        })
+    }
+
+    fn cut(mut self) -> Self {
+        for body in [&mut self.request_body, &mut self.body] {
+            let end = body.floor_char_boundary(TRACE_BODY_BYTES);
+            if end < body.len() {
+                let left = body.len() - end;
+                body.truncate(end);
+                body.push_str(&format!("… {left} bytes more"));
+            }
+        }
+        self
+    }
+}
+
+/// The last exchanges, and where they are recorded to or replayed from.
+#[derive(Default)]
+pub struct Trace(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    last: VecDeque<Exchange>,
+    recorder: Option<Recorder>,
+    replay: Option<Replay>,
+}
+
+impl Trace {
+    /// Gives the last exchanges, the oldest first.
+    pub fn last(&self) -> Vec<Exchange> {
+        self.lock().last.iter().cloned().collect()
+    }
+
+    /// Has every exchange written from now on, or no longer.
+    pub fn record(&self, recorder: Option<Recorder>) {
+        self.lock().recorder = recorder;
+    }
+
+    /// Has a recording answer in place of the network.
+    pub fn replay_from(&self, replay: Replay) {
+        self.lock().replay = Some(replay);
+    }
+
+    pub(crate) fn note(&self, exchange: Exchange) {
+        let mut state = self.lock();
+        if let Some(recorder) = &mut state.recorder
+            && let Err(error) = recorder.write(&exchange)
+        {
+            tracing::error!("an exchange cannot be recorded: {error}");
+            state.recorder = None;
+        }
+        if state.last.len() >= TRACE_EXCHANGES {
+            state.last.pop_front();
+        }
+        state.last.push_back(exchange.cut());
+    }
+
+    pub(crate) fn replay(
+        &self,
+        request: &Request,
+        at: EventTime,
+    ) -> Option<Result<Answer, Failure>> {
+        self.lock().replay.as_mut().map(|replay| replay.answer(request, at))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes exchanges to a folder, a file each: `0001.json`, `0002.json`.
+#[derive(Debug)]
+pub struct Recorder {
+    folder: PathBuf,
+    written: u32,
+}
+
+impl Recorder {
+    /// Makes the folder, which has nothing of an earlier recording.
+    ///
+    /// # Errors
+    /// When the system refuses, or there are files.
+    pub fn new(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        if fs::read_dir(folder)?.next().is_some() {
+            let message = format!("{} is not empty", folder.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+        }
+        Ok(Recorder { folder: folder.to_owned(), written: 0 })
+    }
+
+    fn write(&mut self, exchange: &Exchange) -> io::Result<()> {
+        self.written += 1;
+        let mut exchange = exchange.clone();
+        let end = exchange.body.floor_char_boundary(RECORD_BODY_BYTES);
+        exchange.body.truncate(end);
+        let text = serde_json::to_vec_pretty(&exchange.to_json())?;
+        fs::write(self.folder.join(format!("{:04}.json", self.written)), text)
+    }
+}
+
+/// A recording that answers: each request is given the answer of the first recorded exchange of its
+/// method and path that was not given yet.
+#[derive(Debug)]
+pub struct Replay(Vec<Recorded>);
+
+#[derive(Debug)]
+struct Recorded {
+    method: String,
+    url: Url,
+    status: u16,
+    headers: HeaderMap,
+    body: Bytes,
+    given: bool,
+}
+
+impl Replay {
+    /// Reads a folder that a [`Recorder`] wrote.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is no exchange.
+    pub fn load(folder: &Path) -> io::Result<Self> {
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(folder)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        paths.sort();
+        let read = |path: &PathBuf| {
+            let value: Value = serde_json::from_slice(&fs::read(path)?)?;
+            recorded(&value).ok_or_else(|| {
+                io::Error::other(format!("{} is no recorded exchange", path.display()))
+            })
+        };
+        paths.iter().map(read).collect::<io::Result<_>>().map(Replay)
+    }
+
+    fn answer(&mut self, request: &Request, at: EventTime) -> Result<Answer, Failure> {
+        let fits = |recorded: &Recorded| {
+            !recorded.given
+                && recorded.method == request.method.as_str()
+                && recorded.url.path() == request.url.path()
+        };
+        let Some(found) = self.0.iter_mut().find(|recorded| fits(recorded)) else {
+            let what = format!("{} {}", request.method, request.url.path());
+            return Err(Failure::new(Cause::Unreachable, format!("{what} was not recorded")));
+        };
+        found.given = true;
+        let status = StatusCode::from_u16(found.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        let (headers, body) = (found.headers.clone(), found.body.clone());
+        Ok(Answer { status, headers, body, url: request.url.clone(), took: Duration::ZERO, at })
+    }
+}
+
+fn recorded(value: &Value) -> Option<Recorded> {
+    let (request, response) = (value.get("request")?, value.get("response")?);
+    let mut headers = HeaderMap::new();
+    for pair in response.get("headers")?.as_array()? {
+        let name = HeaderName::from_bytes(pair.get(0)?.as_str()?.as_bytes()).ok()?;
+        headers.append(name, HeaderValue::from_str(pair.get(1)?.as_str()?).ok()?);
+    }
+    // The body was written inflated.
+    headers.remove(reqwest::header::CONTENT_ENCODING);
+    Some(Recorded {
+        method: request.get("method")?.as_str()?.to_owned(),
+        url: Url::parse(request.get("url")?.as_str()?).ok()?,
+        status: u16::try_from(response.get("status")?.as_u64()?).ok()?,
+        headers,
+        body: Bytes::from(response.get("body")?.as_str()?.to_owned()),
+        given: false,
+    })
+}
+
+fn is_secret(name: &str) -> bool {
+    SECRET_NAMES.contains(&name.to_ascii_lowercase().as_str())
+}
+
+fn clean_headers(headers: &HeaderMap, hush: &Hush) -> Vec<(String, String)> {
+    let clean = |(name, value): (&HeaderName, &HeaderValue)| {
+        let hidden = value.is_sensitive() || SECRET_HEADERS.contains(&name.as_str());
+        let value = match hidden {
+            true => STARS.to_owned(),
+            false => clean_links(&String::from_utf8_lossy(value.as_bytes()), hush),
+        };
+        (name.to_string(), value)
+    };
+    headers.iter().map(clean).collect()
+}
+
+/// Cleans the addresses in a header such as `Link` or `Location`.
+fn clean_links(text: &str, hush: &Hush) -> String {
+    let mut clean = hush.clean(text);
+    for name in SECRET_NAMES {
+        let mut from = 0;
+        while let Some(at) = clean[from..].find(&format!("{name}=")).map(|at| from + at) {
+            let start = at + name.len() + 1;
+            let is_name = at == 0 || matches!(clean.as_bytes()[at - 1], b'?' | b'&' | b';' | b' ');
+            let length = clean[start..].find(['&', '>', ';', ' ', '"']);
+            let end = length.map_or(clean.len(), |length| start + length);
+            if is_name {
+                clean.replace_range(start..end, STARS);
+            }
+            from = start;
+        }
+    }
+    clean
+}
+
+fn clean_url(url: &Url, hush: &Hush) -> String {
+    clean_links(url.as_str(), hush)
+}
+
+fn clean_body(body: &[u8], hush: &Hush) -> String {
+    if let Ok(mut value) = serde_json::from_slice::<Value>(body) {
+        if clean_value(&mut value) {
+            return hush.clean(&value.to_string());
+        }
+    }
+    let text = String::from_utf8_lossy(body);
+    match text.contains('=') && !text.contains(['{', '<', '\n']) {
+        true => clean_links(&text, hush),
+        false => hush.clean(&text),
+    }
+}
+
+/// Takes out what is secret by its name; tells whether there was any.
+fn clean_value(value: &mut Value) -> bool {
+    match value {
+        Value::Object(members) => {
+            let mut found = false;
+            for (name, value) in members {
+                match value {
+                    Value::String(text) if is_secret(name) => {
+                        *text = STARS.to_owned();
+                        found = true;
+                    }
+                    value => found |= clean_value(value),
+                }
+            }
+            found
+        }
+        Value::Array(items) => {
+            items.iter_mut().fold(false, |found, item| clean_value(item) | found)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,411 @@
+//! What polls one connector: its requests, and how a page becomes durable.
+
+use super::pace::Pace;
+use super::request::Requests;
+use super::seen::Seen;
+use super::settings::Settings;
+use super::spool::{Page, Spool};
+use super::state::{State, Stream, Walk};
+use super::template::Values;
+use azud_client::header::{HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use azud_client::{Answer, Auth, Backoff, Failure, Http, Request, Url};
+use azud_event::clock::Clock;
+use azud_event::id::StreamId;
+use azud_event::time::EventTime;
+use azud_plan::component::{
+    Acknowledged, Cause, Connector, ConnectorError, Secrets, SourceContext,
+};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How long a request that failed waits within its poll; what would wait longer ends the poll.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// From so many failed polls in a row on a request is made once.
+pub(super) const BROKEN_AFTER: u32 = 5;
+
+/// How many pages of parents are asked for.
+const PARENT_PAGES_MAX: usize = 1_000;
+
+/// What a poll did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) requests: u64,
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+}
+
+/// Up to where each stream of a source is in the log, or delivered.
+#[derive(Default)]
+pub(super) struct Acks {
+    ends: Mutex<HashMap<StreamId, u64>>,
+    changed: Notify,
+}
+
+impl Acks {
+    /// Takes in what the engine notes, for ever.
+    pub(super) async fn drive(&self, acknowledged: &Acknowledged) {
+        loop {
+            let noted = acknowledged.changed().await;
+            let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+            for (stream, end) in noted {
+                let known = ends.entry(stream).or_insert(0);
+                *known = (*known).max(end);
+            }
+            drop(ends);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Waits until everything of a stream before `end` is.
+    async fn until(&self, stream: StreamId, end: u64) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            {
+                let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+                if ends.get(&stream).is_some_and(|known| *known >= end) {
+                    ends.remove(&stream);
+                    return;
+                }
+            }
+            changed.await;
+        }
+    }
+}
+
+/// What polls one connector.
+pub(super) struct Poller {
+    pub(super) source: String,
+    pub(super) settings: Arc<Settings>,
+    pub(super) http: Http,
+    pub(super) auth: Option<Auth>,
+    pub(super) secrets: Arc<dyn Secrets>,
+    pub(super) connector: Arc<dyn Connector>,
+    pub(super) context: SourceContext,
+    pub(super) acks: Arc<Acks>,
+    pub(super) spool: Spool,
+    pub(super) seen: Option<Seen>,
+    pub(super) pace: Pace,
+    pub(super) backoff: Backoff,
+    pub(super) state: State,
+    /// Whether the state is further than what is saved of it.
+    pub(super) dirty: bool,
+    /// Pages whose files are of no use once the state is saved.
+    pub(super) done: Vec<String>,
+}
+
+impl Poller {
+    pub(super) fn clock(&self) -> &Clock {
+        &self.context.clock
+    }
+
+    pub(super) fn context(&self) -> &SourceContext {
+        &self.context
+    }
+
+    /// Whether when it polled last must be known after a restart.
+    pub(super) fn keeps_polled_at(&self) -> bool {
+        matches!(self.settings.schedule, super::schedule::Schedule::Calendar(_))
+    }
+
+    /// Reads the state anew, and hands over what was claimed and may not be in the log.
+    pub(super) async fn reload(&mut self) -> Result<(), Failure> {
+        self.state = self.stored().await?;
+        self.dirty = false;
+        self.done.clear();
+        if let Some(claim) = self.state.claim.clone() {
+            match self.get(&claim.page).await? {
+                Some(page) => {
+                    self.hand_over(&page).await?;
+                    self.state = claim.after.clone();
+                    self.done.push(claim.page);
+                }
+                // Its records are lost: it is asked for again.
+                None if self.spool.was_damaged(&claim.page) => self.state.claim = None,
+                None => self.state = self.state.passing(&claim),
+            }
+            self.dirty = true;
+            self.settle_up().await?;
+        }
+        self.hand_over_passed(true).await
+    }
+
+    /// Hands over what this process claimed and another passed over. Files that nobody claimed are
+    /// removed by whoever holds the lease: their pages are asked for again.
+    pub(super) async fn hand_over_passed(&mut self, holds_lease: bool) -> Result<(), Failure> {
+        let state = match holds_lease {
+            true => self.state.clone(),
+            false => self.stored().await?,
+        };
+        for name in self.names().await? {
+            let claimed = state.claim.as_ref().is_some_and(|claim| claim.page == name);
+            if state.passed.contains(&name) || (claimed && !holds_lease) {
+                if let Some(page) = self.get(&name).await? {
+                    self.hand_over(&page).await?;
+                }
+                self.dirty |= self.state.passed.contains(&name);
+                self.state.passed.retain(|passed| *passed != name);
+            } else if !holds_lease {
+                continue;
+            }
+            self.remove(vec![name]).await?;
+        }
+        Ok(())
+    }
+
+    async fn stored(&self) -> Result<State, Failure> {
+        let cursors = self.connector.cursors().await.map_err(local)?;
+        match cursors.get("") {
+            Some(cursor) => State::read(cursor).map_err(local),
+            None => Ok(State::default()),
+        }
+    }
+
+    /// Takes the records of a page: from here on they are not lost, and not taken twice. Without
+    /// records only the state moves on.
+    pub(super) async fn commit(
+        &mut self,
+        lines: Vec<Vec<u8>>,
+        seen: Vec<u64>,
+        mut after: State,
+    ) -> Result<(), Failure> {
+        if lines.is_empty() {
+            self.dirty |= after != self.state;
+            self.state = after;
+            return Ok(());
+        }
+        let now = self.clock().now();
+        let begin = Stream { generation: now.nanoseconds().unsigned_abs(), position: 0 };
+        let mut stream = self.state.stream.unwrap_or(begin);
+        let id = stream.id(&self.source, self.connector.name());
+        let page = Page::new((id, stream.position), now, &lines, seen);
+        stream.position = page.end().1;
+        after.stream = Some(stream);
+        after.sequence = self.state.sequence + 1;
+        let name = format!("{:012}-{}", after.sequence, azud_client::sign::nonce(6));
+        let (spool, at) = (self.spool.clone(), name.clone());
+        let page = Arc::new(page);
+        let put = Arc::clone(&page);
+        blocking(move || spool.put(&at, &put)).await?;
+        self.save(&self.state.claiming(&name, &after)).await?;
+        let done = std::mem::take(&mut self.done);
+        self.remove(done).await?;
+        self.hand_over(&page).await?;
+        self.state = after;
+        self.dirty = true;
+        self.done.push(name);
+        Ok(())
+    }
+
+    /// Hands a page over, and waits until it is in the log or delivered.
+    async fn hand_over(&mut self, page: &Page) -> Result<(), Failure> {
+        for block in page.blocks(self.context.source) {
+            self.context.intake.submit(block).await;
+        }
+        let (stream, end) = page.end();
+        self.acks.until(stream, end).await;
+        let now = self.clock().now().nanoseconds();
+        if let Some(seen) = &mut self.seen {
+            seen.note(&page.seen, now);
+            // A file that is written within milliseconds, as often as there are pages.
+            seen.write(&page.seen, now).map_err(disk)?;
+        }
+        Ok(())
+    }
+
+    /// Saves the state, where it is further than what is saved.
+    pub(super) async fn settle_up(&mut self) -> Result<(), Failure> {
+        if self.dirty {
+            self.save(&self.state.clone()).await?;
+            self.dirty = false;
+        }
+        let done = std::mem::take(&mut self.done);
+        self.remove(done).await
+    }
+
+    async fn save(&self, state: &State) -> Result<(), Failure> {
+        self.connector.save("", &state.write()).await.map_err(local)
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Page>, Failure> {
+        let (spool, name) = (self.spool.clone(), name.to_owned());
+        blocking(move || spool.get(&name)).await
+    }
+
+    async fn names(&self) -> Result<Vec<String>, Failure> {
+        let spool = self.spool.clone();
+        blocking(move || spool.names()).await
+    }
+
+    async fn remove(&self, names: Vec<String>) -> Result<(), Failure> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let spool = self.spool.clone();
+        blocking(move || names.iter().try_for_each(|name| spool.remove(name))).await
+    }
+
+    /// Gives what makes the requests.
+    pub(super) fn requests(&self) -> Requests<'_> {
+        Requests {
+            settings: &self.settings,
+            connector: &*self.connector,
+            secrets: &*self.secrets,
+            http: &self.http,
+        }
+    }
+
+    /// Gives what the texts of a request are filled with.
+    pub(super) fn values(&self, state: &State, walk: &Walk, parent: Option<&Value>) -> Values {
+        self.requests().values(state, walk, parent)
+    }
+
+    /// Gives where the next slice of time begins.
+    pub(super) fn slice_start(&self, state: &State, now: EventTime) -> Option<EventTime> {
+        self.requests().slice_start(state, now)
+    }
+
+    /// Makes the first request of a walk.
+    pub(super) async fn request(&self, state: &State, values: &Values) -> Result<Request, Failure> {
+        self.requests().request(state, values).await
+    }
+
+    pub(super) fn ask_for_changes(&self, request: &mut Request, state: &State) {
+        if !self.settings.conditional {
+            return;
+        }
+        for (name, value) in [(IF_NONE_MATCH, &state.etag), (IF_MODIFIED_SINCE, &state.modified)] {
+            let value = value.as_ref().and_then(|value| HeaderValue::from_str(value).ok());
+            if let Some(value) = value {
+                request.headers.insert(name, value);
+            }
+        }
+    }
+
+    /// Makes a request until it has an answer that is worth looking at.
+    pub(super) async fn fetch(
+        &mut self,
+        request: &Request,
+        tally: &mut Tally,
+    ) -> Result<Answer, Failure> {
+        let broken = self.backoff.attempts() >= BROKEN_AFTER;
+        let attempts = if broken { 1 } else { self.settings.retry.attempts };
+        let (min, max) = (self.settings.retry.min, self.settings.retry.max);
+        let mut pauses = Backoff::new(&self.source, min, max);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            self.pace.turn().await?;
+            let begun = self.clock().monotonic();
+            let sent = self.http.send(request, self.auth.as_ref()).await;
+            let took = self.clock().monotonic().saturating_sub(begun);
+            tally.requests += 1;
+            let class = match &sent {
+                Ok(answer) => class(answer.status.as_u16()),
+                Err(_) => "none",
+            };
+            self.context.meter.requested(class, took);
+            let failure = match sent {
+                Ok(answer) => {
+                    tally.bytes += answer.body.len() as u64;
+                    self.pace.note(&answer);
+                    match answer.status.as_u16() {
+                        408 | 425 | 429 | 500.. => answer.failure(self.http.hush()),
+                        _ => return Ok(answer),
+                    }
+                }
+                Err(failure) => failure,
+            };
+            let passing = matches!(
+                failure.cause,
+                Cause::Server | Cause::Timeout | Cause::Unreachable | Cause::Response
+            );
+            let pause = pauses.next_pause().max(failure.retry_after.unwrap_or_default());
+            if !passing || attempt >= attempts || pause > WAIT_MAX {
+                return Err(failure);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Gives the list of parents, where there is one.
+    pub(super) async fn parents(
+        &mut self,
+        began: EventTime,
+        tally: &mut Tally,
+    ) -> Result<Option<Vec<Value>>, Failure> {
+        let settings = Arc::clone(&self.settings);
+        let Some(parents) = &settings.parents else { return Ok(None) };
+        let walk = Walk { begun: began.nanoseconds(), ..Walk::default() };
+        let values = self.values(&self.state, &walk, None);
+        let address = parents.endpoint.render_address(&values).unwrap_or_default();
+        let no_address = |_| Failure::new(Cause::Configuration, "`parents.endpoint` is no address");
+        let mut request = Request::get(Url::parse(&address).map_err(no_address)?);
+        request.headers = self.request(&self.state, &values).await?.headers;
+        let extract = super::extract::Extract {
+            content: super::extract::Content::Json,
+            records: parents.records.clone(),
+            keep: Vec::new(),
+            ..settings.extract.clone()
+        };
+        let paging = super::paging::Paging {
+            kind: super::paging::Kind::LinkHeader { rel: "next".to_owned() },
+            ..super::paging::Paging::none()
+        };
+        let mut found = Vec::new();
+        for _ in 0..PARENT_PAGES_MAX {
+            let answer = self.fetch(&request, tally).await?.succeeded(self.http.hush());
+            let answer = answer.map_err(|failure| failure.during("the list of parents"))?;
+            let lines = extract.records(&answer, false)?.lines;
+            let count = lines.len() as u64;
+            found.extend(lines.iter().filter_map(|line| serde_json::from_slice(line).ok()));
+            let had =
+                super::paging::Had { answer: &answer, body: None, records: count, last: None };
+            match paging.turn(&had, None)?.next {
+                Some(next) if count > 0 => paging.apply(&mut request, Some(&next), &values)?,
+                _ => return Ok(Some(found)),
+            }
+        }
+        Err(Failure::new(Cause::Bound, "the list of parents has no end"))
+    }
+
+    /// Gives the labels of a row that runs a definition it shares, as they stand in records.
+    pub(super) fn labels_json(&self) -> Option<String> {
+        self.settings.connector.as_ref()?;
+        let labels = self.connector.labels().into_iter();
+        let labels: Map<String, Value> = labels.map(|(name, value)| (name, value.into())).collect();
+        (!labels.is_empty()).then(|| Value::Object(labels).to_string())
+    }
+}
+
+fn class(status: u16) -> &'static str {
+    match status / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}
+
+pub(super) fn local(error: ConnectorError) -> Failure {
+    Failure::new(Cause::Local, error.to_string())
+}
+
+fn disk(error: io::Error) -> Failure {
+    Failure::new(Cause::Local, format!("a page cannot be kept on disk: {error}"))
+}
+
+/// Does what waits for a disk where waiting is allowed.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
+    done.and_then(|done| done).map_err(disk)
+}

@@ -1,0 +1,1 @@
+//! Polls against a server that does what it likes.

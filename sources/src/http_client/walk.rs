@@ -1,0 +1,384 @@
+//! One poll: from page to page, until there is no more, each claimed and handed over before the
+//! next is asked for.
+
+use super::extract::add;
+use super::paging::{Had, Kind, Next, Turn};
+use super::poller::{Poller, Tally};
+use super::seen::Seen;
+use super::settings::{CursorValue, RestartFrom};
+use super::state::{State, Walk};
+use super::value::{compare, parse_time, render_time};
+use azud_client::{Answer, Failure, Request, StatusCode, json};
+use azud_event::id::StreamId;
+use azud_event::time::EventTime;
+use azud_plan::component::Cause;
+use serde_json::Value;
+use std::cmp::Ordering;
+use std::collections::HashSet;
+
+/// How many pages of a walk are remembered, to know a circle by.
+const HAD_MAX: usize = 2_000;
+
+/// What is known of the records of a page.
+#[derive(Default)]
+struct Page {
+    lines: Vec<Vec<u8>>,
+    seen: Vec<u64>,
+    /// How many the other side gave, those that were taken already included.
+    given: u64,
+    last: Option<Value>,
+}
+
+/// What came of asking for a page.
+enum Asked {
+    /// Records, and what follows.
+    Page(Box<(Page, Turn)>),
+    /// Nothing has changed.
+    Unchanged,
+    /// The other side does not know where we were.
+    Rejected(Failure),
+}
+
+impl Poller {
+    /// Polls: goes on with the walk that is under way, or begins one.
+    pub(super) async fn poll(&mut self, tally: &mut Tally) -> Result<(), Failure> {
+        let began = self.clock().now();
+        let polled = self.walk(began, tally).await;
+        if polled.is_ok() && self.state.walk.is_none() {
+            self.state.polled_at = Some(began.nanoseconds());
+            self.dirty |= self.keeps_polled_at();
+        }
+        self.settle_up().await?;
+        polled
+    }
+
+    async fn walk(&mut self, began: EventTime, tally: &mut Tally) -> Result<(), Failure> {
+        let parents = self.parents(began, tally).await?;
+        let mut restarted = false;
+        for _ in 0..self.settings.paging.max_pages {
+            let mut state = self.state.clone();
+            let fresh = || Walk { begun: began.nanoseconds(), ..Walk::default() };
+            let mut walk = state.walk.take().unwrap_or_else(fresh);
+            if !self.slice(&state, &mut walk) {
+                return Ok(());
+            }
+            let parent = match &parents {
+                Some(parents) => match usize::try_from(walk.parent) {
+                    Ok(at) if at < parents.len() => Some(parents[at].clone()),
+                    _ => return self.over(state, walk).await,
+                },
+                None => None,
+            };
+            if self.settings.job.is_some() {
+                self.job(&state, &mut walk, tally).await?;
+            }
+            let (request, answer) = self.ask(&state, &walk, parent.as_ref(), tally).await?;
+            match self.understand(&mut state, &mut walk, &request, answer)? {
+                Asked::Unchanged => return self.over(state, walk).await,
+                Asked::Rejected(failure) if restarted => return Err(failure),
+                Asked::Rejected(failure) => {
+                    restarted = true;
+                    self.restart(failure)?;
+                }
+                Asked::Page(page) => {
+                    let (page, turn) = *page;
+                    self.context().meter.paged();
+                    tally.records += page.lines.len() as u64;
+                    let more = self.turn(&mut state, walk, &turn, parents.as_ref().map(Vec::len));
+                    self.commit(page.lines, page.seen, state).await?;
+                    if !more {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the page that a walk is at.
+    async fn ask(
+        &mut self,
+        state: &State,
+        walk: &Walk,
+        parent: Option<&Value>,
+        tally: &mut Tally,
+    ) -> Result<(Request, Answer), Failure> {
+        let values = self.values(state, walk, parent);
+        let mut request = self.request(state, &values).await?;
+        match walk.downloads.first() {
+            Some(link) => {
+                let url = link.parse().map_err(|_| {
+                    Failure::new(Cause::Response, "the result of the job is at no address")
+                })?;
+                request = Request { headers: request.headers, ..Request::get(url) };
+            }
+            None => self.settings.paging.apply(&mut request, walk.next.as_ref(), &values)?,
+        }
+        self.ask_for_changes(&mut request, state);
+        let answer = self.fetch(&request, tally).await?;
+        Ok((request, answer))
+    }
+
+    /// Reads an answer, and says how the state is behind it.
+    fn understand(
+        &mut self,
+        state: &mut State,
+        walk: &mut Walk,
+        request: &Request,
+        answer: Answer,
+    ) -> Result<Asked, Failure> {
+        if answer.status == StatusCode::NOT_MODIFIED && self.settings.conditional {
+            return Ok(Asked::Unchanged);
+        }
+        if !answer.status.is_success() {
+            let failure = answer.failure(self.http.hush());
+            let stale = matches!(answer.status.as_u16(), 400 | 404 | 410 | 422);
+            let has_cursor = walk.next.is_some() || state.cursor.is_some();
+            let policy = self.settings.cursor.as_ref().and_then(|cursor| cursor.on_rejected);
+            return match stale && has_cursor && policy.is_some() {
+                true => Ok(Asked::Rejected(failure)),
+                false => Err(failure),
+            };
+        }
+        let reads = self.settings.paging.reads_body() || self.reads_answer();
+        let extracted = self.settings.extract.records(&answer, reads)?;
+        let page = self.page(extracted.lines, state, walk)?;
+        let body = extracted.body.as_ref();
+        let had = Had { answer: &answer, body, records: page.given, last: page.last.as_ref() };
+        let mut turn = match walk.downloads.is_empty() {
+            true => self.settings.paging.turn(&had, walk.next.as_ref())?,
+            false => Turn { next: None, ends: walk.downloads.len() == 1 },
+        };
+        self.check_circle(walk, request, &mut turn)?;
+        self.note_answer(state, walk, &answer, body);
+        if let Some(Next::Url(link) | Next::Token(link)) = &turn.next
+            && self.keeps_next()
+        {
+            state.cursor = Some(link.clone());
+            state.begin = None;
+        }
+        Ok(Asked::Page(Box::new((page, turn))))
+    }
+
+    /// Notices when the next page is one that was had. One that names itself as the next is the
+    /// last: there is nothing behind it yet.
+    fn check_circle(
+        &self,
+        walk: &mut Walk,
+        request: &Request,
+        turn: &mut Turn,
+    ) -> Result<(), Failure> {
+        let Some(next @ (Next::Url(_) | Next::Token(_) | Next::After(_))) = &turn.next else {
+            return Ok(());
+        };
+        let key = |next: &Next| {
+            let text = serde_json::to_string(next).unwrap_or_default();
+            StreamId::named(format!("{}\0{text}", walk.parent).as_bytes()).0
+        };
+        let asked = Next::Url(request.url.to_string());
+        if walk.next.as_ref() == Some(next) || *next == asked {
+            turn.ends = true;
+        }
+        if turn.ends {
+            return Ok(());
+        }
+        let (next, asked) = (key(next), key(&asked));
+        if walk.had.contains(&next) {
+            let message = "the pages go round in a circle: the next is one that was had";
+            return Err(Failure::new(Cause::Bound, message));
+        }
+        walk.had.extend([asked, next]);
+        let surplus = walk.had.len().saturating_sub(HAD_MAX);
+        walk.had.drain(..surplus);
+        Ok(())
+    }
+
+    /// Looks through the records of a page: which are new, when they happened, how far they reach.
+    fn page(
+        &self,
+        lines: Vec<Vec<u8>>,
+        state: &mut State,
+        walk: &mut Walk,
+    ) -> Result<Page, Failure> {
+        let cursor = self.settings.cursor.as_ref().map(|cursor| &cursor.value);
+        let field = match cursor {
+            Some(
+                CursorValue::First(field) | CursorValue::Last(field) | CursorValue::Max(field),
+            ) => Some(field),
+            _ => None,
+        };
+        let keyset = matches!(self.settings.paging.kind, Kind::Keyset { .. });
+        let dedupe = self.settings.dedupe.as_ref();
+        let event_time = self.settings.event_time.as_ref();
+        let looks = field.is_some() || keyset || dedupe.is_some() || event_time.is_some();
+        let labels = self.labels_json();
+        let mut page = Page { given: lines.len() as u64, ..Page::default() };
+        let mut here = HashSet::new();
+        for mut line in lines {
+            let value: Option<Value> = looks.then(|| serde_json::from_slice(&line).ok()).flatten();
+            if let Some(value) = &value {
+                let time = event_time.and_then(|path| parse_time(json::at(value, path)?));
+                let time = time.map(EventTime::nanoseconds);
+                state.last_event_time = state.last_event_time.max(time);
+                reach(walk, cursor, field.and_then(|field| json::text_at(value, field)));
+                let id = dedupe.and_then(|dedupe| json::at(value, &dedupe.id)).map(Seen::hash);
+                if let Some(id) = id {
+                    let taken = self.seen.as_ref().is_some_and(|seen| seen.has(id));
+                    if taken || !here.insert(id) {
+                        page.last = Some(value.clone());
+                        continue;
+                    }
+                    page.seen.push(id);
+                }
+            }
+            if let Some(labels) = &labels
+                && !has_member(&line, "labels")
+            {
+                let first = line.len() <= 2;
+                add(&mut line, "labels", labels, first);
+            }
+            page.lines.push(line);
+            page.last = value.or(page.last);
+        }
+        Ok(page)
+    }
+
+    /// Moves a walk on; tells whether there is more of it.
+    fn turn(&self, state: &mut State, mut walk: Walk, turn: &Turn, parents: Option<usize>) -> bool {
+        if !walk.downloads.is_empty() {
+            walk.downloads.remove(0);
+        }
+        if !turn.ends {
+            walk.next = turn.next.clone().or(walk.next);
+            state.walk = Some(walk);
+            return true;
+        }
+        walk.next = None;
+        walk.had.clear();
+        walk.job = None;
+        walk.parent += 1;
+        if parents.is_some_and(|parents| walk.parent < parents as u64) {
+            state.walk = Some(walk);
+            return true;
+        }
+        self.conclude(state, &walk);
+        // Another slice may follow at once.
+        self.settings.slices.is_some()
+    }
+
+    /// Ends a walk in which there was nothing more.
+    async fn over(&mut self, mut state: State, walk: Walk) -> Result<(), Failure> {
+        self.conclude(&mut state, &walk);
+        self.commit(Vec::new(), Vec::new(), state).await
+    }
+
+    /// Moves the cursor at the end of a walk.
+    fn conclude(&self, state: &mut State, walk: &Walk) {
+        state.walk = None;
+        state.sliced_to = walk.slice_end.or(state.sliced_to);
+        let Some(cursor) = &self.settings.cursor else { return };
+        let time = |nanoseconds: i64| render_time(EventTime::from_nanoseconds(nanoseconds));
+        let moved = match &cursor.value {
+            CursorValue::LastEventTime => state.last_event_time.map(time),
+            CursorValue::Now => Some(time(walk.begun)),
+            CursorValue::NextLink | CursorValue::Token => None,
+            CursorValue::Max(_) => match (&walk.reached, &state.cursor) {
+                // Asked for again with some overlap, it must not go back.
+                (Some(reached), Some(known)) if compare(reached, known) == Ordering::Less => None,
+                (reached, _) => reached.clone(),
+            },
+            _ => walk.reached.clone(),
+        };
+        if moved.is_some() {
+            state.cursor = moved;
+        }
+    }
+
+    /// Gives a walk its slice of time; `false` when there is none yet.
+    fn slice(&self, state: &State, walk: &mut Walk) -> bool {
+        let Some(slices) = &self.settings.slices else { return true };
+        if walk.slice_end.is_some() {
+            return true;
+        }
+        let now = EventTime::from_nanoseconds(walk.begun);
+        let Some(start) = self.slice_start(state, now) else { return false };
+        let end = start.saturating_add(slices.step).min(now.saturating_sub(slices.lag));
+        walk.slice_end = Some(end.nanoseconds());
+        end > start
+    }
+
+    /// Begins again where the author says.
+    fn restart(&mut self, failure: Failure) -> Result<(), Failure> {
+        let Some(cursor) = &self.settings.cursor else { return Err(failure) };
+        let Some(policy) = cursor.on_rejected else { return Err(failure) };
+        let last = self.state.last_event_time.map(EventTime::from_nanoseconds);
+        let from = match policy.restart_from {
+            RestartFrom::LastEventTime => last,
+            RestartFrom::Now => Some(self.clock().now()),
+            RestartFrom::Start => None,
+        };
+        let from = from.map(|from| from.saturating_sub(policy.overlap));
+        tracing::warn!(connector = self.connector.name(), error = %failure,
+            "the other side does not know the cursor any more; polling begins again before it");
+        self.state.walk = None;
+        let is_time = matches!(
+            cursor.value,
+            CursorValue::LastEventTime | CursorValue::Now | CursorValue::Max(_)
+        );
+        self.state.cursor = from.filter(|_| is_time).map(render_time);
+        self.state.begin = from.filter(|_| !is_time).map(EventTime::nanoseconds);
+        self.dirty = true;
+        Ok(())
+    }
+
+    fn keeps_next(&self) -> bool {
+        let value = self.settings.cursor.as_ref().map(|cursor| &cursor.value);
+        matches!(value, Some(CursorValue::NextLink | CursorValue::Token))
+    }
+
+    fn reads_answer(&self) -> bool {
+        let value = self.settings.cursor.as_ref().map(|cursor| &cursor.value);
+        matches!(value, Some(CursorValue::Response(_)))
+    }
+
+    fn note_answer(
+        &self,
+        state: &mut State,
+        walk: &mut Walk,
+        answer: &Answer,
+        body: Option<&Value>,
+    ) {
+        if self.settings.conditional {
+            state.etag = answer.header("etag").map(str::to_owned);
+            state.modified = answer.header("last-modified").map(str::to_owned);
+        }
+        let value = self.settings.cursor.as_ref().map(|cursor| &cursor.value);
+        if let (Some(CursorValue::Response(path)), Some(body)) = (value, body)
+            && let Some(found) = json::text_at(body, path)
+        {
+            walk.reached = Some(found);
+        }
+    }
+}
+
+/// Notes how far a record reaches.
+fn reach(walk: &mut Walk, cursor: Option<&CursorValue>, found: Option<String>) {
+    let Some(found) = found else { return };
+    let known = walk.reached.as_ref();
+    let moves = match cursor {
+        Some(CursorValue::First(_)) => known.is_none(),
+        Some(CursorValue::Last(_)) => true,
+        Some(CursorValue::Max(_)) => {
+            known.is_none_or(|known| compare(&found, known) == Ordering::Greater)
+        }
+        _ => false,
+    };
+    if moves {
+        walk.reached = Some(found);
+    }
+}
+
+fn has_member(line: &[u8], name: &str) -> bool {
+    line.first() != Some(&b'{')
+        || serde_json::from_slice::<Value>(line).is_ok_and(|value| value.get(name).is_some())
+}
