@@ -14,7 +14,7 @@ use crate::probers::Probers;
 use crate::wiring::{self, NotBuilt};
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
-use azud_plan::component::{Connectors, Resource, Secrets, Services, TokenKeeper};
+use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Services};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use azud_store::Registry;
@@ -169,7 +169,8 @@ async fn prepare(
         partition_secret: secret,
         clock: clock.clone(),
     };
-    Ok(Prepared { built, settings, registry, probers, secrets: services.secrets() })
+    let secrets = services.find::<SecretService>().map(|service| Arc::clone(&service.0));
+    Ok(Prepared { built, settings, registry, probers, secrets })
 }
 
 /// Opens the store if something needs it, with the rules and connectors of the plan, and offers it
@@ -200,7 +201,6 @@ async fn open_store(
     tokio::spawn(table.run());
     services.add(store);
     services.add(Arc::new(Arc::clone(&registry) as Arc<dyn Connectors>));
-    services.add(Arc::new(Arc::clone(&registry) as Arc<dyn TokenKeeper>));
     Ok(Some(registry))
 }
 
