@@ -28,7 +28,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// The bounds of a connector that no component declares.
 const BOUNDS: Bounds = Bounds { unreachable_after: Duration::from_secs(300), limits_max: 10 };
 
-/// The service [`Connectors`] of an instance, over its store. [`Registry::close`] writes what was told last.
+/// The service [`Connectors`] of an instance, over its store. [`Registry::close`] writes what was
+/// told last.
 pub struct Registry {
     shared: Arc<Shared>,
     handles: Arc<RwLock<Vec<Arc<Handle>>>>,
