@@ -11,7 +11,7 @@ pub fn at<'a>(value: &'a Value, path: &OwnedValuePath) -> Option<&'a Value> {
             let items = value.as_array()?;
             let index = match usize::try_from(*index) {
                 Ok(index) => index,
-                Err(_) => items.len().checked_sub(usize::try_from(index.unsigned_abs()).ok()?)?,
+                Err(_) => items.len().checked_sub(index.unsigned_abs())?,
             };
             items.get(index)
         }

@@ -340,10 +340,10 @@ fn clean_url(url: &Url, hush: &Hush) -> String {
 }
 
 fn clean_body(body: &[u8], hush: &Hush) -> String {
-    if let Ok(mut value) = serde_json::from_slice::<Value>(body) {
-        if clean_value(&mut value) {
-            return hush.clean(&value.to_string());
-        }
+    if let Ok(mut value) = serde_json::from_slice::<Value>(body)
+        && clean_value(&mut value)
+    {
+        return hush.clean(&value.to_string());
     }
     let text = String::from_utf8_lossy(body);
     match text.contains('=') && !text.contains(['{', '<', '\n']) {
