@@ -9,6 +9,7 @@
 mod amended;
 mod answers;
 mod clock;
+mod connectors;
 mod documents;
 mod flood;
 mod hostile;

@@ -13,9 +13,7 @@ use vrl::value::Value;
 pub fn read(path: &Path, record: &mut Record) {
     let time = match record.look(path) {
         Look::Nothing => None,
-        Look::Text(text) => {
-            str::from_utf8(record.text(text)).ok().and_then(EventTime::from_rfc3339)
-        }
+        Look::Text(text) => EventTime::from_rfc3339(record.text(text)),
         Look::Scalar(value) => time_of(&value),
         Look::Value(value) => time_of(value),
     };
@@ -31,7 +29,7 @@ fn time_of(value: &Value) -> Option<EventTime> {
         Value::Float(seconds) => {
             Some(EventTime::from_nanoseconds((seconds.into_inner() * 1e9) as i64))
         }
-        other => EventTime::from_rfc3339(&other.to_str_lossy()?),
+        other => EventTime::from_rfc3339(&*other.to_str_lossy()?),
     }
 }
 

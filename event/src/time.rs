@@ -52,11 +52,12 @@ impl EventTime {
     }
 
     /// Reads RFC 3339 (`2026-03-01T10:00:00+01:00`); `None` when it is something else.
-    pub fn from_rfc3339(text: &str) -> Option<Self> {
-        if let Some(time) = from_usual_form(text.as_bytes()) {
+    pub fn from_rfc3339(text: impl AsRef<[u8]>) -> Option<Self> {
+        let text = text.as_ref();
+        if let Some(time) = from_usual_form(text) {
             return Some(time);
         }
-        let time = DateTime::parse_from_rfc3339(text).ok()?;
+        let time = DateTime::parse_from_rfc3339(str::from_utf8(text).ok()?).ok()?;
         Some(EventTime::from_chrono(time.with_timezone(&Utc)))
     }
 

@@ -24,6 +24,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("E006", "needs a file system: `resolve::environment`"),
     ("E007", "needs a database: the store, and the end-to-end tests"),
     ("E008", "is said of a data folder, by the commands that look at one"),
+    ("E009", "needs a master key: the store, and the end-to-end tests"),
     ("P020", "belongs to the components that have VRL"),
     ("P021", "belongs to the components that have VRL"),
     ("P022", "belongs to the components that have VRL"),

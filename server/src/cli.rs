@@ -1,5 +1,12 @@
 //! The command line: what may be written, and nothing of what it does.
 
+mod access;
+
+pub use access::{
+    AddConnector, Connectors, ConnectorsCommand, Credentials, CredentialsCommand, CursorCommand,
+    Keys, KeysCommand, ListConnectors, Of, RotateCredential, SetCredential, Tokens, TokensCommand,
+};
+
 use azud_event::dead_letter::Reason;
 use azud_event::time::EventTime;
 use azud_plan::component::parse_duration;
@@ -87,6 +94,14 @@ pub enum Command {
     /// Look at the checkpoints of an instance, also while it runs
     #[command(subcommand)]
     Checkpoint(Checkpoint),
+    /// Look at everything that talks to the outside, try it, and switch it on and off
+    Connectors(Connectors),
+    /// Set, rotate and revoke the credentials that connectors use
+    Credentials(Credentials),
+    /// Say who may use the API
+    Tokens(Tokens),
+    /// Rotate and verify the keys that seal what is secret in the database
+    Keys(Keys),
     /// Ask a running instance whether it is alive; for health checks of containers
     Health(Health),
     /// Write the reference pages into a folder
@@ -139,6 +154,9 @@ pub struct Run {
     /// Give up the state of this transform, whose document has changed too much for it
     #[arg(long, value_name = "ID")]
     pub drop_state: Vec<String>,
+    /// Wait while another instance has the database, and take over when it is gone
+    #[arg(long)]
+    pub standby: bool,
     /// Accept that this sink lacks for ever what can be delivered from nowhere any more
     #[arg(long, value_name = "ID")]
     pub accept_gap: Vec<String>,

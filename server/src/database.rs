@@ -13,7 +13,7 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// How often the database is asked whether it is there: what `azud_database_up` says is at most so
 /// old, and the time that a request to a server that is gone takes.
@@ -46,7 +46,10 @@ pub async fn location(instance: &Instance, secrets: &dyn Secrets) -> Result<Loca
     })
 }
 
-/// Opens the database of an instance for writing.
+/// How often who stands by looks whether the database is free.
+const STANDBY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Opens the database of an instance for writing; who stands by waits for it.
 ///
 /// # Errors
 /// Said on standard error: what failed, and what to do.
@@ -54,10 +57,23 @@ pub async fn open(
     location: &Location,
     instance: &Instance,
     incarnation: [u8; 16],
+    standby: bool,
 ) -> Result<Store, Outcome> {
     // Without a log nothing is repeated after a restart: each begins anew.
     let kept = instance.log.as_ref().map(|_| incarnation);
-    Store::open(location, kept).await.map_err(|error| explain(location, &error))
+    let mut told = false;
+    loop {
+        match Store::open(location, kept).await {
+            Err(StoreError::Locked { .. }) if standby => {
+                if !told {
+                    eprintln!("azud stands by: another instance has the database {location}");
+                    told = true;
+                }
+                sleep(STANDBY_PAUSE).await;
+            }
+            opened => return opened.map_err(|error| explain(location, &error)),
+        }
+    }
 }
 
 /// Tells the database which rules there are: those of the plan, and no others any more.
@@ -90,7 +106,9 @@ pub fn explain(location: &Location, error: &StoreError) -> Outcome {
 
 fn help(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Locked { .. } => "stop the other, or give this instance a database of its own",
+        StoreError::Locked { .. } => {
+            "stop the other, give this instance a database of its own, or let it stand by (--standby)"
+        }
         StoreError::Missing { .. } | StoreError::OlderSchema { .. } => {
             "name the instance's folder with --data-dir or `database.url`; it must have run once"
         }

@@ -1,11 +1,13 @@
 //! `azud`: the program.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod admin;
 mod alerts;
 mod api;
 mod cases;
 mod checkpoints;
 mod cli;
+mod commands;
 mod connectors;
 mod data_folder;
 mod database;
@@ -19,6 +21,8 @@ mod listing;
 mod log;
 mod logging;
 mod outcome;
+mod probers;
+mod prompt;
 mod run;
 mod secrets;
 mod table;
@@ -46,6 +50,10 @@ fn main() -> ExitCode {
         Command::DeadLetters(command) => dead_letters::dead_letters(&command, &global),
         Command::Log(command) => log::log(&command, &global),
         Command::Checkpoint(command) => checkpoints::checkpoint(&command, &global),
+        Command::Connectors(arguments) => commands::connectors::connectors(&arguments, &global),
+        Command::Credentials(arguments) => commands::credentials::credentials(&arguments, &global),
+        Command::Tokens(arguments) => commands::tokens::tokens(&arguments, &global),
+        Command::Keys(arguments) => commands::keys::keys(&arguments, &global),
         Command::Health(arguments) => health::health(arguments.address),
         Command::Reference { folder } => listing::write_reference(&folder),
     };

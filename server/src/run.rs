@@ -1,6 +1,7 @@
 //! `azud run`: reads, checks, builds and runs a plan until it is told to stop.
 
-use crate::api::{self, Api};
+use crate::admin::LOCAL_TOKEN;
+use crate::api::{self, Api, LocalToken, Repeats};
 use crate::cli::{Global, Run};
 use crate::connectors;
 use crate::data_folder::INCARNATION;
@@ -9,6 +10,7 @@ use crate::documents::{self, Loaded};
 use crate::keys;
 use crate::letters_table::LettersTable;
 use crate::outcome::Outcome;
+use crate::probers::Probers;
 use crate::secrets;
 use crate::wiring::{self, NotBuilt};
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
@@ -71,45 +73,51 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
         Ok(recorder) => recorder,
         Err(error) => return refuse(&error),
     };
-    match prepare(&plan, instance, &clock, arguments).await {
-        Ok(Prepared { built, settings, registry }) => {
-            let listener = match instance.api_address {
-                Some(address) => match api::bind(address).await {
-                    Ok(listener) => Some(listener),
-                    Err(error) => return refuse(&error),
-                },
-                None => None,
-            };
-            let greeting = greeting(&plan, instance);
-            // Before anything is taken in: from then on a stop delivers it.
-            let signals = match Signals::new() {
-                Ok(signals) => signals,
-                Err(error) => return refuse(&format!("signals cannot be received: {error}")),
-            };
-            let engine = match Engine::start(plan, built, settings) {
-                Ok(engine) => Arc::new(engine),
-                Err(error) => return refuse(&error.to_string()),
-            };
-            tokio::spawn(recorder_upkeep(recorder.clone()));
-            if let Some(listener) = listener {
-                let api = Api {
-                    engine: Arc::clone(&engine),
-                    recorder,
-                    clock,
-                    registry: registry.clone(),
-                };
-                tokio::spawn(api::serve(listener, api));
-            }
-            eprint!("{greeting}");
-            let outcome = live(&engine, signals, instance.shutdown_timeout).await;
-            if let Some(registry) = registry {
-                // A database that is down must not hold up the end.
-                let _ = tokio::time::timeout(FLUSH_TIMEOUT, registry.close()).await;
-            }
-            outcome
-        }
-        Err(outcome) => outcome,
+    let prepared = match prepare(&plan, instance, &clock, arguments).await {
+        Ok(prepared) => prepared,
+        Err(outcome) => return outcome,
+    };
+    let Prepared { built, settings, registry, probers, secrets } = prepared;
+    let listener = match instance.api_address {
+        Some(address) => match api::bind(address).await {
+            Ok(listener) => Some(listener),
+            Err(error) => return refuse(&error),
+        },
+        None => None,
+    };
+    let greeting = greeting(&plan, instance);
+    // Before anything is taken in: from then on a stop delivers it.
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return refuse(&format!("signals cannot be received: {error}")),
+    };
+    let engine = match Engine::start(plan, built, settings) {
+        Ok(engine) => Arc::new(engine),
+        Err(error) => return refuse(&error.to_string()),
+    };
+    tokio::spawn(recorder_upkeep(recorder.clone()));
+    if let Some(listener) = listener {
+        let api = Api {
+            engine: Arc::clone(&engine),
+            recorder,
+            repeats: Repeats::new(clock.clone()),
+            clock,
+            registry: registry.clone(),
+            probers: Some(probers),
+            secrets,
+            local: local_token(&instance.data_dir),
+            on_loopback: instance.api_address.is_some_and(|at| at.ip().is_loopback()),
+        };
+        warn_of_the_open(instance);
+        tokio::spawn(api::serve(listener, api));
     }
+    eprint!("{greeting}");
+    let outcome = live(&engine, signals, instance.shutdown_timeout).await;
+    if let Some(registry) = registry {
+        // A database that is down must not hold up the end.
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT, registry.close()).await;
+    }
+    outcome
 }
 
 /// What is ready to run.
@@ -117,6 +125,8 @@ struct Prepared {
     built: azud_engine::Built,
     settings: Settings,
     registry: Option<Arc<Registry>>,
+    probers: Arc<Probers>,
+    secrets: Option<Arc<dyn Secrets>>,
 }
 
 /// Makes the data folder, opens the store if something needs it, and builds the components.
@@ -136,11 +146,18 @@ async fn prepare(
     let partition = random_file(&data_dir.join("partition.key")).map_err(|error| refuse(&error))?;
     let incarnation = random_file(&data_dir.join(INCARNATION)).map_err(|error| refuse(&error))?;
     let mut services = Services::default();
-    let secrets = secrets::build(instance, clock)?;
-    let registry = open_store(plan, instance, incarnation, clock, &secrets, &mut services).await?;
+    let mut secrets = secrets::build(instance, clock)?;
+    let standby = arguments.standby;
+    let registry =
+        open_store(plan, instance, (incarnation, standby), clock, &secrets, &mut services).await?;
+    if let Some(registry) = &registry {
+        secrets::add_credentials(&mut secrets, registry);
+    }
     let secrets: Arc<dyn Secrets> = Arc::new(secrets);
-    services.add(Arc::new(SecretService(secrets)));
-    let built = match wiring::build(plan, data_dir, clock, &Arc::new(services)) {
+    services.add(Arc::new(SecretService(Arc::clone(&secrets))));
+    let services = Arc::new(services);
+    let probers = Arc::new(Probers::new(plan, data_dir, clock, &services));
+    let built = match wiring::build(plan, data_dir, clock, &services) {
         Ok(built) => built,
         Err(failed) => {
             if let Some(registry) = &registry {
@@ -160,7 +177,7 @@ async fn prepare(
         partition_secret: partition,
         clock: clock.clone(),
     };
-    Ok(Prepared { built, settings, registry })
+    Ok(Prepared { built, settings, registry, probers, secrets: services.secrets() })
 }
 
 /// Opens the store if something needs it, with the rules and connectors of the plan, and offers it
@@ -168,7 +185,7 @@ async fn prepare(
 async fn open_store(
     plan: &Plan,
     instance: &Instance,
-    incarnation: [u8; 16],
+    (incarnation, standby): ([u8; 16], bool),
     clock: &Clock,
     secrets: &dyn Secrets,
     services: &mut Services,
@@ -178,7 +195,7 @@ async fn open_store(
         return Ok(None);
     }
     let location = database::location(instance, secrets).await?;
-    let store = Arc::new(database::open(&location, instance, incarnation).await?);
+    let store = Arc::new(database::open(&location, instance, incarnation, standby).await?);
     let keyring = keys::open(&store, instance, secrets).await?;
     database::load_rules(&store, &location, plan).await?;
     let registry = Registry::open(Arc::clone(&store), keyring, &declared).await;
@@ -189,6 +206,7 @@ async fn open_store(
     tokio::spawn(table.run());
     services.add(store);
     services.add(Arc::new(Arc::clone(&registry) as Arc<dyn Connectors>));
+    services.add(Arc::new(Arc::clone(&registry) as Arc<dyn TokenKeeper>));
     Ok(Some(registry))
 }
 
@@ -272,6 +290,26 @@ async fn recorder_upkeep(recorder: PrometheusHandle) {
     loop {
         timer.tick().await;
         recorder.run_upkeep();
+    }
+}
+
+/// Makes the token with which commands of this machine ask the instance.
+fn local_token(data_dir: &Path) -> Option<LocalToken> {
+    let made = LocalToken::make(&data_dir.join(LOCAL_TOKEN));
+    let explain = |error: &io::Error| {
+        tracing::warn!(%error, "commands that ask the instance need a token: {LOCAL_TOKEN} cannot be written");
+    };
+    made.inspect_err(explain).ok()
+}
+
+/// Says that tokens would go over the network open.
+fn warn_of_the_open(instance: &Instance) {
+    let open = instance.api_address.filter(|address| !address.ip().is_loopback());
+    if let Some(address) = open {
+        tracing::warn!(
+            "the API listens on {address}, and has no TLS in this version: put a proxy that has before \
+             it, or tokens go over the network as they are"
+        );
     }
 }
 

@@ -1,13 +1,21 @@
 //! The secrets of the instance: made of the table `[secret]`, tried by `validate`.
 
+use crate::database;
 use crate::outcome::Outcome;
 use azud_event::clock::Clock;
-use azud_plan::component::{BuildError, Secrets};
+use azud_plan::component::{BuildError, Secret, SecretBackend, SecretError, Secrets};
 use azud_plan::diagnostic::{Diagnostic, Severity, codes};
 use azud_plan::resolve::{CREDENTIALS, Instance, NamedSecret};
 use azud_secrets::Cache;
-use futures_util::StreamExt;
-use futures_util::stream;
+use azud_store::{Keyring, Registry, Store};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a credential counts as fresh: reading one is a query, and commands change them while we
+/// run.
+const CREDENTIALS_REFRESH: Duration = Duration::from_secs(10);
 
 /// How many secrets `validate` tries at a time.
 const TRIED_AT_A_TIME: usize = 16;
@@ -24,6 +32,36 @@ pub fn build(instance: &Instance, clock: &Clock) -> Result<Cache, Outcome> {
         }
         Outcome::Environment
     })
+}
+
+/// Adds the backend `azud`: the table `credentials` of the database.
+pub fn add_credentials(cache: &mut Cache, registry: &Registry) {
+    let (store, keyring) = (Arc::clone(registry.store()), Arc::clone(registry.keyring()));
+    cache.add(CREDENTIALS, CREDENTIALS_REFRESH, Arc::new(Credentials { store, keyring }));
+}
+
+/// The backend `azud`: the table `credentials` of the database.
+struct Credentials {
+    store: Arc<Store>,
+    keyring: Arc<Keyring>,
+}
+
+impl SecretBackend for Credentials {
+    fn read<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Secret, SecretError>> {
+        async move {
+            match self.store.credential(&self.keyring, key).await {
+                Ok(Some(secret)) => Ok(secret),
+                Ok(None) => Err(SecretError::Missing(format!(
+                    "there is no credential `{key}`; `azud credentials set {key}` makes it"
+                ))),
+                Err(error) => Err(SecretError::Unavailable(format!(
+                    "credential `{key}` cannot be read: {}",
+                    database::causes(&error)
+                ))),
+            }
+        }
+        .boxed()
+    }
 }
 
 /// Asks for every secret that documents name, and says which cannot be had.

@@ -6,7 +6,7 @@ mod registry;
 mod status;
 mod writer;
 
-pub use registry::Registry;
+pub use registry::{Registry, matches};
 pub use status::{Status, Transition};
 
 use azud_event::time::EventTime;
@@ -149,6 +149,12 @@ pub struct ConnectorRow {
 }
 
 impl ConnectorRow {
+    /// Whether it is polled, and so may be asked to, and be switched off. A listener or a sink runs
+    /// as long as its document has it.
+    pub fn is_polled(&self) -> bool {
+        matches!(self.kind.as_str(), "api" | "feed")
+    }
+
     /// Writes it as interfaces show it: all but its configuration.
     pub fn to_json(&self) -> Value {
         let time = |time: Option<EventTime>| time.map(EventTime::to_rfc3339);
@@ -208,6 +214,32 @@ pub(crate) struct CursorRow {
     pub event_time: Option<EventTime>,
     pub format: u32,
     pub updated_at: EventTime,
+}
+
+/// How far a connector has come, as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCursor {
+    /// Its partition; of most connectors there is one, under the empty name.
+    pub partition: String,
+    /// How far, nothing secret.
+    pub summary: String,
+    /// Up to which event time everything was taken, if that is known.
+    pub event_time: Option<EventTime>,
+    /// The version of its form.
+    pub format: u32,
+    /// When it was saved.
+    pub updated_at: EventTime,
+}
+
+impl StoredCursor {
+    /// Writes it as interfaces show it.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "partition": self.partition, "summary": self.summary,
+            "event_time": self.event_time.map(EventTime::to_rfc3339), "format": self.format,
+            "updated_at": self.updated_at.to_rfc3339(),
+        })
+    }
 }
 
 /// How a connector is, and what it did since that was last written.

@@ -82,6 +82,20 @@ pub enum StoreError {
         /// The name.
         name: String,
     },
+    /// There is none of that name.
+    #[error("there is no `{name}`")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// What is sealed does not open.
+    #[error("what is kept of `{name}` does not open: {why}")]
+    Sealed {
+        /// The name of the row.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// Somebody else has changed it meanwhile.
     #[error("somebody else has changed it meanwhile; look at it again")]
     Changed,
@@ -133,6 +147,8 @@ impl StoreError {
             StoreError::Locked { .. }
             | StoreError::Changed
             | StoreError::Taken { .. }
+            | StoreError::Unknown { .. }
+            | StoreError::Sealed { .. }
             | StoreError::Replaced
             | StoreError::WentBack { .. }
             | StoreError::Missing { .. }

@@ -10,8 +10,11 @@
 //! another of ours. Any number of processes read while it writes, without a lock.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod access;
+mod administer;
 mod alerts;
 mod connectors;
+mod credentials;
 mod dead_letters;
 mod error;
 mod keys;
@@ -29,13 +32,15 @@ mod statements;
 #[cfg(test)]
 mod testing;
 
+pub use access::{AuditRow, Deed, Role, TokenRow};
 pub use alerts::{
     AlertCursor, AlertFilter, AlertRevision, AlertRow, Applied, Delivery, Unstorable, check_alert,
 };
 pub use connectors::{
     ConnectorFilter, ConnectorRow, Declared, HistoryRow, NewConnector, Origin, Registry, Status,
-    Transition,
+    StoredCursor, Transition, matches,
 };
+pub use credentials::{CredentialKind, CredentialRow, NewCredential};
 pub use dead_letters::{DeadLetters, LettersEnd, SAMPLE_BYTES_MAX};
 pub use error::StoreError;
 pub use keys::{KeyError, Keyring, Master, MasterKey, MasterKind, Rotated, Unopened};
@@ -259,7 +264,8 @@ impl Store {
         statements::add_connector(self.writer()?, id, new, &configuration, now).await
     }
 
-    /// Switches a connector on or off; gives whether that changed something. `message` says who did.
+    /// Switches a connector on or off; gives whether that changed something. `message` says who
+    /// did.
     ///
     /// # Errors
     /// [`StoreError::Changed`] when the row is another one by now; else what the database answers.

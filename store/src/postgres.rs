@@ -36,13 +36,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(35);
 const READERS_MAX: u32 = 4;
 
 /// What holds for each session, in the server's own words. The last three let the server find out
-/// within a minute that we are gone, so that our lock is free for the next.
+/// within half a minute that we are gone, so that our lock is free for the next.
 const SESSION: &[(&str, &str)] = &[
     ("statement_timeout", "30s"),
     ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "60s"),
-    ("tcp_keepalives_idle", "30"),
-    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "3"),
 ];
 
@@ -105,6 +105,26 @@ pub(crate) async fn open(options: &PgConnectOptions, at: &Location) -> Result<Po
     Ok(Pool::Postgres(pool))
 }
 
+/// Opens for what people change; where its schema is as it should be, without the lock.
+pub(crate) async fn administer(
+    options: &PgConnectOptions,
+    at: &Location,
+) -> Result<Pool, StoreError> {
+    match read(options).await {
+        Ok(readers) => readers.close().await,
+        Err(StoreError::OlderSchema { .. }) => return open(options, at).await,
+        Err(error) => return Err(error),
+    }
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async move { connection.execute(DURABLE).await.map(drop) })
+        })
+        .connect_with(session(options));
+    Ok(Pool::Postgres(pool.await.map_err(explain)?))
+}
+
 /// Opens for reading a database that has its tables.
 pub(crate) async fn read(options: &PgConnectOptions) -> Result<Pool, StoreError> {
     connect(options).await?.close().await.map_err(explain)?;
@@ -164,7 +184,6 @@ fn query(statement: &'static str, values: &[Value<'_>]) -> Query {
         Value::Time(time) => query.bind(time.map(micros)),
         Value::Json(json) => query.bind(json.map(JsonText)),
         Value::Uuid(id) => query.bind(*id),
-        Value::OptionalUuid(id) => query.bind(*id),
     })
 }
 

@@ -50,8 +50,6 @@ pub(crate) enum Value<'a> {
     Json(Option<&'a str>),
     /// An identity.
     Uuid(Uuid),
-    /// An identity, where there may be none.
-    OptionalUuid(Option<Uuid>),
 }
 
 impl<'a> From<&'a str> for Value<'a> {

@@ -55,6 +55,21 @@ pub(crate) async fn open(path: &Path) -> Result<(Pool, WriterLock), StoreError> 
     Ok((Pool::Sqlite(pool), lock))
 }
 
+/// Opens for what people change; where its schema is as it should be, without the lock.
+pub(crate) async fn administer(path: &Path) -> Result<(Pool, Option<WriterLock>), StoreError> {
+    match read(path).await {
+        Ok(readers) => readers.close().await,
+        Err(StoreError::Missing { .. } | StoreError::OlderSchema { .. }) => {
+            let (pool, lock) = open(path).await?;
+            return Ok((pool, Some(lock)));
+        }
+        Err(error) => return Err(error),
+    }
+    let options = options(path).synchronous(SqliteSynchronous::Full);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
+    Ok((Pool::Sqlite(pool.map_err(explain)?), None))
+}
+
 /// Opens for reading a database that is there.
 pub(crate) async fn read(path: &Path) -> Result<Pool, StoreError> {
     if !path.exists() {
@@ -108,7 +123,6 @@ fn query(statement: &'static str, values: &[Value<'_>]) -> Query {
         Value::Boolean(truth) => query.bind(*truth),
         Value::Time(time) => query.bind(time.map(EventTime::to_rfc3339)),
         Value::Uuid(id) => query.bind(id.to_string()),
-        Value::OptionalUuid(id) => query.bind(id.map(|id| id.to_string())),
     })
 }
 

@@ -1,7 +1,9 @@
 //! Every statement, once for both databases.
 
+mod access;
 mod alerts;
 mod connectors;
+mod credentials;
 mod dead_letters;
 mod instances;
 mod keys;
@@ -11,13 +13,21 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use access::{
+    add_token, audit, audit_log, list_tokens, note_token, revoke_token, token_of,
+};
 pub(crate) use alerts::{apply, get, list, revisions};
 #[cfg(test)]
 pub(crate) use connectors::CHANGES_AN_HOUR;
 pub(crate) use connectors::{
     CursorChange, Declaration, Known, SealedCursor, add_connector, change_cursors, connector,
     connector_history, connectors, connectors_version, cursors, declare_connectors,
-    enable_connector, report_connectors, take_leases,
+    enable_connector, label_connector, remove_connector, report_connectors, reset_cursors,
+    set_cursor, take_leases,
+};
+pub(crate) use credentials::{
+    CredentialChange, TokensRow, credential, credentials, forget_previous, note_credential,
+    revoke_credential, set_credential, store_tokens, token_ids, tokens,
 };
 pub(crate) use dead_letters::{held_dead_letters, keep_dead_letters};
 pub(crate) use instances::{begin_incarnation, check};

@@ -1,5 +1,6 @@
 //! What end-to-end tests share: the running program, its folder, its metrics, and waiting.
 
+pub mod api;
 pub mod files;
 pub mod instance;
 pub mod metrics;

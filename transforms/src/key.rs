@@ -10,7 +10,7 @@
 //! part  = tag (1 byte) · length (u32, little endian) · bytes
 //! ```
 
-use azud_event::record::Record;
+use azud_event::record::{Look, Record};
 use chrono::DateTime;
 use std::collections::BTreeMap;
 use vrl::path::OwnedValuePath;
@@ -28,7 +28,12 @@ pub struct KeyField {
 /// Gives the key of a record as canonical bytes.
 pub fn encode(fields: &[KeyField], record: &Record, out: &mut Vec<u8>) {
     for field in fields {
-        push(record.get(&field.path), out);
+        match record.look(&field.path) {
+            Look::Nothing => push(None, out),
+            Look::Text(text) => push_part(TEXT, record.text(text), out),
+            Look::Scalar(value) => push(Some(&value), out),
+            Look::Value(value) => push(Some(value), out),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Paths made ready to be followed in record after record.
 
 use super::tree::{Key, METADATA, ROOT};
-use vrl::path::{OwnedSegment, OwnedTargetPath, PathPrefix};
+use vrl::path::{OwnedSegment, OwnedTargetPath, OwnedValuePath, PathPrefix};
 
 /// A path into the event or its metadata, with the names on it hashed once for all records.
 #[derive(Clone, Debug)]
@@ -50,6 +50,14 @@ impl<'a> From<&'a Path> for Steps<'a> {
     #[inline]
     fn from(path: &'a Path) -> Self {
         Steps { keys: &path.keys, ..Steps::from(&path.target) }
+    }
+}
+
+/// A path of the event.
+impl<'a> From<&'a OwnedValuePath> for Steps<'a> {
+    #[inline]
+    fn from(path: &'a OwnedValuePath) -> Self {
+        Steps::new(ROOT, &path.segments)
     }
 }
 

@@ -227,7 +227,8 @@ impl Cause {
     }
 }
 
-/// How far a connector has come, as it is kept: sealed, because cursors of strangers may open doors.
+/// How far a connector has come, as it is kept: sealed, because cursors of strangers may open
+/// doors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// What the component needs to go on; its form is its own.

@@ -103,8 +103,9 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
                 name: "address",
                 kind: OptionKind::SocketAddress,
                 default: OptionDefault::Value("\"127.0.0.1:8686\""),
-                summary: "Where the API listens. It has no authentication in this version: keep \
-                          it on loopback.",
+                summary: "Where the API listens. On loopback whoever is on the machine may look; \
+                          every change, and all from elsewhere, needs a token (`azud tokens`). It \
+                          has no TLS in this version: off loopback put a proxy before it.",
             },
             OptionSpec {
                 name: "enabled",
@@ -114,7 +115,7 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
             },
         ]),
         default: OptionDefault::Value("{}"),
-        summary: "The HTTP API: `/health`, `/ready`, `/metrics`.",
+        summary: "The HTTP API: `/health`, `/ready`, `/metrics`, `/api/v1`.",
     },
     OptionSpec {
         name: "checkpoint",

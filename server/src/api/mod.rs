@@ -1,11 +1,16 @@
-//! The HTTP surface: whether the instance lives, whether it is ready, and its metrics.
+//! The HTTP surface: whether the instance lives, whether it is ready, its metrics, and `/api/v1`.
 
 mod health;
 mod metrics;
+mod v1;
 
+pub use v1::{LocalToken, Repeats};
+
+use crate::probers::Probers;
 use axum::Router;
 use axum::routing::get;
 use azud_engine::Engine;
+use azud_plan::component::Secrets;
 use azud_store::Registry;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::SocketAddr;
@@ -23,6 +28,16 @@ pub struct Api {
     pub clock: azud_event::clock::Clock,
     /// The connectors, where there are some.
     pub registry: Option<Arc<Registry>>,
+    /// What tries connectors.
+    pub probers: Option<Arc<Probers>>,
+    /// The secrets of the instance.
+    pub secrets: Option<Arc<dyn Secrets>>,
+    /// The token of those who may read the data folder.
+    pub local: Option<LocalToken>,
+    /// Answers to requests that may come again.
+    pub repeats: Repeats,
+    /// Whether the API listens on this machine only.
+    pub on_loopback: bool,
 }
 
 /// Opens the listener.
@@ -44,7 +59,9 @@ pub async fn serve(listener: TcpListener, api: Api) {
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
         .route("/metrics", get(metrics::metrics))
-        .with_state(api);
+        .nest("/api/v1", v1::routes(&api))
+        .with_state(api)
+        .into_make_service_with_connect_info::<SocketAddr>();
     if let Err(error) = axum::serve(listener, routes).await {
         tracing::error!("the API ended: {error}");
     }

@@ -26,7 +26,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// The bounds of a connector that no component declares.
 const BOUNDS: Bounds = Bounds { unreachable_after: Duration::from_secs(300), limits_max: 10 };
 
-/// The service [`Connectors`] of an instance, over its store. [`Registry::close`] writes what was told last.
+/// The service [`Connectors`] of an instance, over its store. [`Registry::close`] writes what was
+/// told last.
 pub struct Registry {
     shared: Arc<Shared>,
     handles: Arc<RwLock<Vec<Arc<Handle>>>>,
@@ -316,7 +317,7 @@ impl Connectors for Registry {
 }
 
 /// Whether a name matches a pattern, in which `*` stands for any signs.
-fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else { return false };

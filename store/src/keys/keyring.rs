@@ -102,6 +102,18 @@ impl Keyring {
         seal::seal(key, *id, place, plain)
     }
 
+    /// Tells values of a row apart, and nothing of them: without the keys nobody can try which
+    /// value has this fingerprint. It stays the same when keys are rotated.
+    pub(crate) fn fingerprint(&self, row: &str, plain: &[u8]) -> String {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let first = keys.all.iter().min_by_key(|(id, _)| **id).map(|(_, key)| key.bytes());
+        let first = first.expect("there is an active key");
+        let key = blake3::derive_key("azud 2026 fingerprints of credentials", first);
+        let mut hasher = blake3::Hasher::new_keyed(&key);
+        hasher.update(row.as_bytes()).update(&[0]).update(plain);
+        hasher.finalize().to_hex()[..12].to_owned()
+    }
+
     /// Opens a value of a place.
     pub(crate) fn open_sealed(
         &self,

@@ -8,7 +8,7 @@ use crate::connectors::{
 use crate::sql::{Connection, Pool, Row, Transaction, Value, within};
 use crate::{StoreError, Writer};
 use azud_event::time::EventTime;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -633,4 +633,97 @@ pub(crate) async fn take_leases(
     let taken = within(writer.pool.patience(), taking).await;
     connection.release(&taken);
     taken
+}
+
+/// Removes a connector.
+///
+/// # Errors
+/// [`StoreError::Changed`] when it is another one by now.
+pub(crate) async fn remove_connector(
+    writer: &Writer,
+    row: &ConnectorRow,
+) -> Result<(), StoreError> {
+    const REMOVE: &str = "DELETE FROM connectors WHERE id = $1 AND version = $2";
+    let mut connection = writer.pool.acquire().await?;
+    let removing = async {
+        let mut transaction = connection.begin().await?;
+        let id = Uuid::parse_str(&row.id).expect("it was written from a UUID");
+        match transaction.execute(REMOVE, &[id.into(), row.version.into()]).await? {
+            0 => Err(StoreError::Changed),
+            _ => transaction.commit().await,
+        }
+    };
+    let removed = within(writer.pool.patience(), removing).await;
+    connection.release(&removed);
+    removed
+}
+
+/// Changes the labels of a connector.
+///
+/// # Errors
+/// [`StoreError::Changed`] when it is another one by now.
+pub(crate) async fn label_connector(
+    writer: &Writer,
+    row: &ConnectorRow,
+    labels: &BTreeMap<String, String>,
+    now: EventTime,
+) -> Result<(), StoreError> {
+    const LABEL: &str = "
+        UPDATE connectors SET labels = $3, version = version + 1, updated_at = $4
+        WHERE id = $1 AND version = $2";
+    let mut connection = writer.pool.acquire().await?;
+    let labelling = async {
+        let mut transaction = connection.begin().await?;
+        let id = Uuid::parse_str(&row.id).expect("it was written from a UUID");
+        let labels = serde_json::to_string(labels).expect("texts are JSON");
+        let values = [id.into(), row.version.into(), Value::Json(Some(&labels)), now.into()];
+        match transaction.execute(LABEL, &values).await? {
+            0 => Err(StoreError::Changed),
+            _ => transaction.commit().await,
+        }
+    };
+    let labelled = within(writer.pool.patience(), labelling).await;
+    connection.release(&labelled);
+    labelled
+}
+
+const REREAD: &str = "UPDATE connectors SET cursor_version = cursor_version + 1 WHERE id = $1";
+
+/// Sets a cursor from outside, whoever has the lease: who polls reads it again.
+pub(crate) async fn set_cursor(
+    writer: &Writer,
+    change: &CursorChange,
+    now: EventTime,
+) -> Result<(), StoreError> {
+    let mut connection = writer.pool.acquire().await?;
+    let setting = async {
+        let mut transaction = connection.begin().await?;
+        put_cursor(&mut transaction, writer, change, now).await?;
+        transaction.execute(REREAD, &[change.id.into()]).await?;
+        transaction.commit().await
+    };
+    let set = within(writer.pool.patience(), setting).await;
+    connection.release(&set);
+    set
+}
+
+/// Forgets cursors from outside; gives how many.
+pub(crate) async fn reset_cursors(
+    writer: &Writer,
+    id: Uuid,
+    partition: Option<&str>,
+) -> Result<u64, StoreError> {
+    const RESET: &str = "DELETE FROM connector_cursors
+                         WHERE connector_id = $1 AND ($2 IS NULL OR partition = $2)";
+    let mut connection = writer.pool.acquire().await?;
+    let resetting = async {
+        let mut transaction = connection.begin().await?;
+        let gone = transaction.execute(RESET, &[id.into(), Value::Text(partition)]).await?;
+        transaction.execute(REREAD, &[id.into()]).await?;
+        transaction.commit().await?;
+        Ok(gone)
+    };
+    let reset = within(writer.pool.patience(), resetting).await;
+    connection.release(&reset);
+    reset
 }

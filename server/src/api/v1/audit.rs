@@ -1,0 +1,26 @@
+//! `/audit`: who changed what.
+
+use super::caller::Caller;
+use super::paging::{limit, page};
+use super::problem::{Parameters, Problem};
+use axum::Json;
+use azud_store::{AuditRow, Role};
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    limit: Option<u32>,
+    after: Option<i64>,
+}
+
+pub async fn list(
+    caller: Caller,
+    Parameters(asked): Parameters<Asked>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(Role::Admin)?;
+    let limit = limit(asked.limit)?;
+    let rows = caller.registry().store().audit_log(asked.after, limit + 1).await?;
+    Ok(page(rows, limit, |row| row.id.to_string(), AuditRow::to_json))
+}

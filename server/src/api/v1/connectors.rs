@@ -1,0 +1,295 @@
+//! `/connectors`: what talks to the outside, and how it is.
+
+use super::caller::Caller;
+use super::paging::{if_match, limit, page, versioned};
+use super::problem::{Body, Parameters, Problem, is_line};
+use super::tokens::check_name;
+use crate::api::Api;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use azud_plan::component::{Asked, ConnectorKind, Probe};
+use azud_store::{ConnectorFilter, ConnectorRow, HistoryRow, NewConnector, Origin, Role, Status};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// How many labels a connector may have.
+const LABELS_MAX: usize = 32;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listing {
+    limit: Option<u32>,
+    after: Option<String>,
+    status: Option<String>,
+    kind: Option<String>,
+    removed: Option<bool>,
+}
+
+pub async fn list(
+    caller: Caller,
+    Parameters(asked): Parameters<Listing>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(Role::Viewer)?;
+    let limit = limit(asked.limit)?;
+    let status = match asked.status.as_deref().map(Status::named) {
+        Some(None) => return Err(Problem::malformed("there is no such `status`")),
+        status => status.flatten(),
+    };
+    let named = |name: &str| ConnectorKind::ALL.into_iter().find(|kind| kind.name() == name);
+    let kind = match asked.kind.as_deref().map(named) {
+        Some(None) => return Err(Problem::malformed("there is no such `kind`")),
+        kind => kind.flatten(),
+    };
+    let removed = asked.removed.unwrap_or(false);
+    let filter = ConnectorFilter { status, kind, removed, after: asked.after, limit: limit + 1 };
+    let rows = caller.registry().store().connectors(&filter).await?;
+    Ok(page(rows, limit, |row| row.name.clone(), ConnectorRow::to_json))
+}
+
+/// Finds a connector.
+///
+/// # Errors
+/// A problem: there is none.
+pub async fn find(caller: &Caller, name: &str) -> Result<ConnectorRow, Problem> {
+    let found = caller.registry().store().connector(name).await?;
+    found.ok_or_else(|| Problem::not_found(format!("there is no connector `{name}`")))
+}
+
+/// Refuses a change of what a document has.
+fn not_of_a_file(row: &ConnectorRow) -> Result<(), Problem> {
+    if row.origin != "file" {
+        return Ok(());
+    }
+    let path = row.origin_path.as_deref().unwrap_or("a document");
+    Err(Problem::new(409, format!("`{}` belongs to {path}", row.name))
+        .detail(format!("change it in {path}")))
+}
+
+/// Refuses to do with a listener or a sink what is done with what is polled.
+fn is_polled(row: &ConnectorRow) -> Result<(), Problem> {
+    match row.is_polled() {
+        true => Ok(()),
+        false => Err(Problem::new(409, format!("`{}` is not polled", row.name))
+            .detail("it runs as long as its document has it")),
+    }
+}
+
+pub async fn show(caller: Caller, Path(name): Path<String>) -> Result<Response, Problem> {
+    caller.needs(Role::Viewer)?;
+    let row = find(&caller, &name).await?;
+    Ok(versioned(row.version, row.to_json()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct New {
+    name: String,
+    r#type: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default = "yes")]
+    enabled: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Problem> {
+    let fits =
+        |(name, value): (&String, &String)| !name.is_empty() && is_line(name) && is_line(value);
+    match labels.len() <= LABELS_MAX && labels.iter().all(fits) {
+        true => Ok(()),
+        false => Err(Problem::malformed(format!(
+            "`labels` are at most {LABELS_MAX}, with names and values of at most 256 signs, none \
+             of them a control"
+        ))),
+    }
+}
+
+pub async fn add(caller: Caller, Body(new): Body<New>) -> Result<Response, Problem> {
+    caller.needs(Role::Editor)?;
+    check_name(&new.name)?;
+    check_labels(&new.labels)?;
+    if new.r#type != "http_client" {
+        return Err(Problem::malformed("`type` is that of a source that polls: http_client"));
+    }
+    let after = json!({ "type": new.r#type, "labels": new.labels, "enabled": new.enabled });
+    let connector = NewConnector {
+        name: new.name,
+        kind: ConnectorKind::Api,
+        r#type: new.r#type,
+        origin: Origin::Api,
+        origin_path: None,
+        labels: new.labels,
+        enabled: new.enabled,
+        configuration: "{}".to_owned(),
+        summary: json!({}),
+        interval: None,
+    };
+    let registry = caller.registry();
+    let added = registry.store().add_connector(registry.keyring(), &connector).await;
+    let object = format!("connector/{}", connector.name);
+    let added = added.map_err(Problem::from);
+    caller.did("connector.add", object, Some(after), added).await?;
+    caller.registry().refresh().await?;
+    let row = find(&caller, &connector.name).await?;
+    let mut response = versioned(row.version, row.to_json());
+    *response.status_mut() = StatusCode::CREATED;
+    let path = format!("/api/v1/connectors/{}", crate::admin::encoded(&row.name));
+    if let Ok(path) = HeaderValue::from_str(&path) {
+        response.headers_mut().insert(LOCATION, path);
+    }
+    Ok(response)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    labels: BTreeMap<String, String>,
+}
+
+pub async fn change(
+    caller: Caller,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Body(change): Body<Change>,
+) -> Result<Response, Problem> {
+    caller.needs(Role::Editor)?;
+    let row = find(&caller, &name).await?;
+    not_of_a_file(&row)?;
+    if_match(&headers, row.version)?;
+    check_labels(&change.labels)?;
+    let changed = caller.registry().store().label_connector(&row, &change.labels).await;
+    let (object, after) = (format!("connector/{}", row.name), json!({ "labels": change.labels }));
+    let changed = changed.map_err(Problem::from);
+    caller.did("connector.change", object, Some(after), changed).await?;
+    caller.registry().refresh().await?;
+    let row = find(&caller, &name).await?;
+    Ok(versioned(row.version, row.to_json()))
+}
+
+pub async fn remove(
+    caller: Caller,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    caller.needs(Role::Editor)?;
+    let row = find(&caller, &name).await?;
+    not_of_a_file(&row)?;
+    if_match(&headers, row.version)?;
+    let removed = caller.registry().store().remove_connector(&row).await;
+    let removed = removed.map_err(Problem::from);
+    caller.did("connector.remove", format!("connector/{}", row.name), None, removed).await?;
+    caller.registry().refresh().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub async fn enable(caller: Caller, Path(name): Path<String>) -> Result<Response, Problem> {
+    switch(caller, &name, true).await
+}
+
+pub async fn disable(caller: Caller, Path(name): Path<String>) -> Result<Response, Problem> {
+    switch(caller, &name, false).await
+}
+
+async fn switch(caller: Caller, name: &str, enabled: bool) -> Result<Response, Problem> {
+    caller.needs(Role::Editor)?;
+    let row = find(&caller, name).await?;
+    is_polled(&row)?;
+    let (word, action) = match enabled {
+        true => ("enabled", "connector.enable"),
+        false => ("disabled", "connector.disable"),
+    };
+    let message = format!("{word} by {}", caller.name);
+    let switched = caller.registry().store().enable_connector(&row, enabled, &message).await;
+    if !matches!(switched, Ok(false)) {
+        let switched = switched.map_err(Problem::from);
+        caller.did(action, format!("connector/{}", row.name), None, switched).await?;
+        caller.registry().refresh().await?;
+    }
+    let row = find(&caller, name).await?;
+    Ok(versioned(row.version, row.to_json()))
+}
+
+pub async fn poll(
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    caller.needs(Role::Analyst)?;
+    let row = find(&caller, &name).await?;
+    is_polled(&row)?;
+    if !row.enabled || row.removed_at.is_some() {
+        return Err(
+            Problem::new(409, format!("`{}` is disabled", row.name)).detail("enable it first")
+        );
+    }
+    let asked = match caller.registry().ask(&row.name, Asked::Now) {
+        true => Ok(()),
+        false => Err(Problem::new(409, format!("`{}` does not run here", row.name))),
+    };
+    caller.did("connector.poll", format!("connector/{}", row.name), None, asked).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "asked": true }))))
+}
+
+pub async fn test(
+    caller: Caller,
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(Role::Analyst)?;
+    let row = find(&caller, &name).await?;
+    let probed = probe(&api, &row.name).await;
+    let probe =
+        caller.did("connector.test", format!("connector/{}", row.name), None, probed).await?;
+    Ok(Json(shown(&probe)))
+}
+
+/// Makes one real call as a connector would.
+///
+/// # Errors
+/// A problem: nothing of the documents that run can try it.
+pub async fn probe(api: &Api, name: &str) -> Result<Probe, Problem> {
+    let Some(probers) = &api.probers else {
+        return Err(Problem::new(409, "no documents run here"));
+    };
+    match probers.of(name) {
+        Ok(Some(prober)) => Ok(prober.probe().await),
+        Ok(None) => Err(Problem::new(409, format!("there is nothing to try of `{name}`"))
+            .detail("it waits for what is sent to it, or no document that runs has it")),
+        Err(error) => Err(Problem::new(409, format!("`{name}` cannot be tried: {error}"))),
+    }
+}
+
+/// Writes what a probe saw.
+pub fn shown(probe: &Probe) -> Value {
+    let steps = probe.steps.iter().map(|step| {
+        let took = u64::try_from(step.took.as_millis()).unwrap_or(u64::MAX);
+        let failed = step.failed.map(azud_plan::component::Cause::name);
+        json!({ "name": step.name, "message": step.message, "failed": failed, "took_ms": took })
+    });
+    json!({ "passed": probe.passed(), "steps": steps.collect::<Vec<_>>() })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    limit: Option<u32>,
+    after: Option<i64>,
+}
+
+pub async fn history(
+    caller: Caller,
+    Path(name): Path<String>,
+    Parameters(asked): Parameters<Page>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(Role::Viewer)?;
+    let limit = limit(asked.limit)?;
+    let row = find(&caller, &name).await?;
+    let rows = caller.registry().store().connector_history(&row, asked.after, limit + 1).await?;
+    Ok(page(rows, limit, |row| row.id.to_string(), HistoryRow::to_json))
+}

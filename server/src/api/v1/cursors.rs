@@ -1,0 +1,80 @@
+//! `/connectors/{connector}/cursor`: how far one has come.
+
+use super::caller::Caller;
+use super::connectors::find;
+use super::problem::{Body, Parameters, Problem, is_line};
+use axum::Json;
+use axum::extract::Path;
+use axum::http::StatusCode;
+use azud_plan::component::Cursor;
+use azud_store::{Role, StoredCursor};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub async fn show(caller: Caller, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    caller.needs(Role::Viewer)?;
+    let row = find(&caller, &name).await?;
+    let cursors = caller.registry().store().cursor_summaries(&row).await?;
+    let items: Vec<Value> = cursors.iter().map(StoredCursor::to_json).collect();
+    Ok(Json(json!({ "items": items, "next": null })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct New {
+    #[serde(default)]
+    partition: String,
+    state: String,
+    format: u32,
+    summary: String,
+    event_time: Option<String>,
+}
+
+pub async fn set(
+    caller: Caller,
+    Path(name): Path<String>,
+    Body(new): Body<New>,
+) -> Result<StatusCode, Problem> {
+    caller.needs(Role::Editor)?;
+    let row = find(&caller, &name).await?;
+    let Ok(state) = STANDARD.decode(&new.state) else {
+        return Err(Problem::malformed("`state` is Base64"));
+    };
+    let event_time = super::tokens::time("event_time", new.event_time.as_deref())?;
+    if ![&new.partition, &new.summary].into_iter().all(|text| is_line(text)) {
+        return Err(Problem::malformed(
+            "`partition` and `summary` have at most 256 signs, none of them a control",
+        ));
+    }
+    let cursor = Cursor { state, format: new.format, summary: new.summary, event_time };
+    let registry = caller.registry();
+    let set = registry.store().set_cursor(registry.keyring(), &row, &new.partition, &cursor).await;
+    let after = json!({ "partition": new.partition, "summary": cursor.summary });
+    let (object, set) = (format!("connector/{}", row.name), set.map_err(Problem::from));
+    caller.did("connector.cursor.set", object, Some(after), set).await?;
+    caller.registry().refresh().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    partition: Option<String>,
+}
+
+pub async fn reset(
+    caller: Caller,
+    Path(name): Path<String>,
+    Parameters(which): Parameters<Which>,
+) -> Result<StatusCode, Problem> {
+    caller.needs(Role::Editor)?;
+    let row = find(&caller, &name).await?;
+    let reset = caller.registry().store().reset_cursors(&row, which.partition.as_deref()).await;
+    let (object, reset) = (format!("connector/{}", row.name), reset.map_err(Problem::from));
+    let after = json!({ "partition": which.partition });
+    caller.did("connector.cursor.reset", object, Some(after), reset).await?;
+    caller.registry().refresh().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
