@@ -43,12 +43,6 @@ pub(crate) const TOKEN_MARGIN: Duration = Duration::from_secs(60);
 /// How long a token of which nothing is said is taken to live.
 pub(crate) const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
-/// How large the answer of a token endpoint may be.
-pub(crate) const TOKEN_BYTES_MAX: usize = 256 * 1024;
-
 /// How long a signed assertion is good for; servers refuse more than an hour (RFC 7523 asks for
 /// "reasonable").
 pub(crate) const ASSERTION_LIFE: Duration = Duration::from_secs(300);
-
-/// How large a key file may be.
-pub(crate) const KEY_BYTES_MAX: usize = 64 * 1024;

@@ -1,7 +1,7 @@
 //! What tries connectors of the documents that run, for `azud connectors test`.
 
 use azud_event::clock::Clock;
-use azud_plan::component::{BuildContext, BuildError, Prober, Services, SinkSpec, SourceSpec};
+use azud_plan::component::{BuildContext, Probe, Services, SinkSpec, SourceSpec};
 use azud_plan::plan::Plan;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -53,19 +53,14 @@ impl Probers {
     }
 
     /// Makes what tries a connector; `None` when there is nothing to try of it.
-    ///
-    /// # Errors
-    /// When the outside world refuses already.
-    pub fn of(&self, connector: &str) -> Result<Option<Box<dyn Prober>>, BuildError> {
+    pub fn of(&self, connector: &str) -> Option<Box<dyn Probe>> {
         let runs_for = |component: &Component| {
             let pattern = component.runs_for.as_ref();
             pattern.is_some_and(|pattern| azud_store::matches(pattern, connector))
         };
         let own = self.components.get_key_value(connector);
         let found = own.or_else(|| self.components.iter().find(|(_, one)| runs_for(one)));
-        let (Some((id, component)), Some(connectors)) = (found, self.services.connectors()) else {
-            return Ok(None);
-        };
+        let ((id, component), connectors) = found.zip(self.services.connectors())?;
         let context = BuildContext {
             id: id.clone(),
             pipeline: component.pipeline.clone(),
@@ -75,8 +70,8 @@ impl Probers {
         };
         let connector = connectors.of(connector);
         match &component.spec {
-            Spec::Source(spec) => spec.prober(&context, connector),
-            Spec::Sink(spec) => spec.prober(&context, connector),
+            Spec::Source(spec) => spec.probe(&context, &connector),
+            Spec::Sink(spec) => spec.probe(&context, &connector),
         }
     }
 }

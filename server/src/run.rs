@@ -177,7 +177,8 @@ async fn prepare(
         partition_secret: partition,
         clock: clock.clone(),
     };
-    Ok(Prepared { built, settings, registry, probers, secrets: services.secrets() })
+    let secrets = services.find::<SecretService>().map(|service| Arc::clone(&service.0));
+    Ok(Prepared { built, settings, registry, probers, secrets })
 }
 
 /// Opens the store if something needs it, with the rules and connectors of the plan, and offers it
@@ -206,7 +207,6 @@ async fn open_store(
     tokio::spawn(table.run());
     services.add(store);
     services.add(Arc::new(Arc::clone(&registry) as Arc<dyn Connectors>));
-    services.add(Arc::new(Arc::clone(&registry) as Arc<dyn TokenKeeper>));
     Ok(Some(registry))
 }
 

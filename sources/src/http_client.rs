@@ -197,7 +197,10 @@ impl SourceSpec for HttpClient {
         })?;
         let who = match &self.settings.connector {
             Some(pattern) => Who::Matching(connectors, pattern.clone()),
-            None => Who::Own(connectors.of(&context.id)),
+            None => {
+                let own = connectors.of(&context.id);
+                Who::Own(connectors, own)
+            }
         };
         let maker = Maker {
             id: context.id.clone(),

@@ -41,7 +41,8 @@ pub(crate) fn check(
 ) -> Result<Box<dyn SourceSpec>, Vec<Diagnostic>> {
     let mut checker = Checker::default();
     let document = Document::parse(0, toml, &mut checker).expect("the table is TOML");
-    check_options(&document.root, factory.options, &[], "a source", &mut checker);
+    let common: Vec<&str> = SOURCE_OPTIONS.iter().map(|option| option.name).collect();
+    check_options(&document.root, factory.options, &common, "a source", &mut checker);
     let mut options = Options::new("in", &document.root, factory.options);
     options.common = SOURCE_OPTIONS;
     let spec = (factory.check)(&options, &mut checker);

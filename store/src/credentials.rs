@@ -1,14 +1,11 @@
 //! Credentials that this database keeps, and the tokens that others gave us.
 
-use crate::connectors::Registry;
 use crate::keys::Keyring;
 use crate::seal::Place;
 use crate::statements::{self, TokensRow, row_name};
 use crate::{Store, StoreError};
 use azud_event::time::EventTime;
-use azud_plan::component::{ConnectorError, Secret, TokenKeeper, Tokens};
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use azud_plan::component::{ConnectorError, Secret};
 use serde_json::{Value, json};
 use std::time::Duration;
 use uuid::Uuid;
@@ -325,59 +322,99 @@ fn unsealable(name: &str, why: &dyn std::fmt::Display) -> StoreError {
     StoreError::Sealed { name: name.to_owned(), why: why.to_string() }
 }
 
-impl Registry {
-    async fn load_tokens(
-        &self,
-        credential: &str,
-        connector: &str,
-    ) -> Result<Option<Tokens>, StoreError> {
-        let store = self.store();
-        let found = statements::tokens(&store.readers, name_of(credential), connector).await?;
-        let Some(TokensRow { row, access, refresh, expires_at, obtained_at, version }) = found
-        else {
-            return Ok(None);
-        };
-        let mut opened = [None, None];
-        for (index, (field, sealed)) in
-            [("access", access), ("refresh", refresh)].iter().enumerate()
-        {
-            let Some(sealed) = sealed else { continue };
-            let place = Place { table: "oauth_tokens", row: &row, field };
-            let bytes = self.keyring().open_fresh(store, place, sealed).await;
-            let bytes = bytes.map_err(|why| unsealable(credential, &why))?;
-            opened[index] = Some(secret(&bytes));
-        }
-        let [access, refresh] = opened;
-        Ok(Some(Tokens { access, refresh, expires_at, obtained_at, version }))
-    }
+/// What an authorisation server gave us for a credential, as one connector uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tokens {
+    pub access: Option<Secret>,
+    pub refresh: Option<Secret>,
+    pub expires_at: EventTime,
+    pub obtained_at: EventTime,
+    /// Counts: the first that are kept have 1, those that replace them 2.
+    pub version: u64,
+}
 
-    async fn store_tokens(
-        &self,
-        credential: &str,
-        connector: &str,
-        tokens: &Tokens,
-    ) -> Result<bool, StoreError> {
-        let (store, now) = (self.store(), self.store().clock.now());
-        let (credential, writer) = (name_of(credential), store.writer()?);
-        let ids = statements::token_ids(writer, credential, connector, now).await?;
-        let (credential_id, connector_id) = ids;
-        let row = row_name(credential_id, Some(&connector_id.to_string()));
-        let seal = |field, secret: &Option<Secret>| {
-            let place = Place { table: "oauth_tokens", row: &row, field };
-            let sealed = secret
-                .as_ref()
-                .map(|secret| self.keyring().seal(place, secret.reveal().as_bytes()));
-            sealed.transpose()
-        };
-        let row = TokensRow {
-            row: String::new(),
-            access: seal("access", &tokens.access)?,
-            refresh: seal("refresh", &tokens.refresh)?,
-            expires_at: tokens.expires_at,
-            obtained_at: tokens.obtained_at,
-            version: tokens.version,
-        };
-        statements::store_tokens(writer, ids, &row).await
+/// Reads the tokens that are kept for a credential, as a connector uses it.
+pub(crate) async fn load_tokens(
+    store: &Store,
+    keyring: &Keyring,
+    credential: &str,
+    connector: &str,
+) -> Result<Option<Tokens>, StoreError> {
+    let found = statements::tokens(&store.readers, name_of(credential), connector).await?;
+    let Some(TokensRow { row, access, refresh, expires_at, obtained_at, version }) = found else {
+        return Ok(None);
+    };
+    let mut opened = [None, None];
+    for (index, (field, sealed)) in [("access", access), ("refresh", refresh)].iter().enumerate() {
+        let Some(sealed) = sealed else { continue };
+        let place = Place { table: "oauth_tokens", row: &row, field };
+        let bytes = keyring.open_fresh(store, place, sealed).await;
+        let bytes = bytes.map_err(|why| unsealable(credential, &why))?;
+        opened[index] = Some(secret(&bytes));
+    }
+    let [access, refresh] = opened;
+    Ok(Some(Tokens { access, refresh, expires_at, obtained_at, version }))
+}
+
+/// Keeps tokens; they are durable when this returns. `false` when those that are kept are not of
+/// the version before: another process was faster, and what it stored is to be loaded.
+pub(crate) async fn store_tokens(
+    store: &Store,
+    keyring: &Keyring,
+    (credential, connector): (&str, &str),
+    tokens: &Tokens,
+) -> Result<bool, StoreError> {
+    let (now, credential, writer) = (store.clock.now(), name_of(credential), store.writer()?);
+    let ids = statements::token_ids(writer, credential, connector, now).await?;
+    let (credential_id, connector_id) = ids;
+    let row = row_name(credential_id, Some(&connector_id.to_string()));
+    let seal = |field, secret: &Option<Secret>| {
+        let place = Place { table: "oauth_tokens", row: &row, field };
+        let sealed = secret.as_ref().map(|secret| keyring.seal(place, secret.reveal().as_bytes()));
+        sealed.transpose()
+    };
+    let row = TokensRow {
+        row: String::new(),
+        access: seal("access", &tokens.access)?,
+        refresh: seal("refresh", &tokens.refresh)?,
+        expires_at: tokens.expires_at,
+        obtained_at: tokens.obtained_at,
+        version: tokens.version,
+    };
+    statements::store_tokens(writer, ids, &row).await
+}
+
+/// Gives the refresh token that is kept for a credential.
+pub(crate) async fn refresh_token(
+    store: &Store,
+    keyring: &Keyring,
+    credential: &str,
+    connector: &str,
+) -> Result<Option<Secret>, ConnectorError> {
+    let tokens = load_tokens(store, keyring, credential, connector).await.map_err(explain)?;
+    Ok(tokens.and_then(|tokens| tokens.refresh))
+}
+
+/// Keeps a refresh token, which may be of one use, in the place of the one before it.
+pub(crate) async fn keep_refresh_token(
+    store: &Store,
+    keyring: &Keyring,
+    (credential, connector): (&str, &str),
+    token: &Secret,
+) -> Result<(), ConnectorError> {
+    let known = load_tokens(store, keyring, credential, connector).await.map_err(explain)?;
+    let tokens = Tokens {
+        access: None,
+        refresh: Some(token.clone()),
+        // When it ends its server says by refusing it.
+        expires_at: EventTime::MAX,
+        obtained_at: store.clock.now(),
+        version: known.map_or(0, |known| known.version) + 1,
+    };
+    match store_tokens(store, keyring, (credential, connector), &tokens).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ConnectorError::Lost),
+        Err(error) => Err(explain(error)),
     }
 }
 
@@ -390,32 +427,6 @@ fn explain(error: StoreError) -> ConnectorError {
     match error {
         StoreError::Sealed { .. } => ConnectorError::Unreadable(error.to_string()),
         error => ConnectorError::Unavailable(error.to_string()),
-    }
-}
-
-impl TokenKeeper for Registry {
-    fn load<'a>(
-        &'a self,
-        credential: &'a str,
-        connector: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Tokens>, ConnectorError>> {
-        self.load_tokens(credential, connector).map(|done| done.map_err(explain)).boxed()
-    }
-
-    fn store<'a>(
-        &'a self,
-        credential: &'a str,
-        connector: &'a str,
-        tokens: &'a Tokens,
-    ) -> BoxFuture<'a, Result<(), ConnectorError>> {
-        async move {
-            match self.store_tokens(credential, connector, tokens).await {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(ConnectorError::Lost),
-                Err(error) => Err(explain(error)),
-            }
-        }
-        .boxed()
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::access::{Deed, Role};
+use crate::connectors::Registry;
 use crate::connectors::{ConnectorFilter, Declared};
 use crate::keys::{Master, MasterKey, MasterKind};
 use crate::testing::{Place as At, number, on_both};
 use azud_event::clock::Clock;
+use azud_plan::component::Connectors;
 use azud_plan::component::{ConnectorKind, Cursor, Endpoint};
 use std::sync::Arc;
 
@@ -100,7 +102,11 @@ async fn tokens_are_kept_by_version(place: &At) {
     let keyring = keyring(&store).await;
     let all = [declared("okta", "")];
     let registry = Registry::open(Arc::clone(&store), keyring, &all).await.unwrap();
-    let keeper: &dyn TokenKeeper = &*registry;
+    let keyring = registry.keyring();
+    let load = async |credential| load_tokens(&store, keyring, credential, "okta").await.unwrap();
+    let keep = async |credential, tokens: &Tokens| {
+        store_tokens(&store, keyring, (credential, "okta"), tokens).await.unwrap()
+    };
     let tokens = |version: u64| Tokens {
         access: Some(Secret::new(format!("access {version}"))),
         refresh: (version > 1).then(|| Secret::new(format!("refresh {version}"))),
@@ -109,23 +115,24 @@ async fn tokens_are_kept_by_version(place: &At) {
         version,
     };
     for credential in ["azud.okta", "vault.okta#refresh"] {
-        assert_eq!(keeper.load(credential, "okta").await, Ok(None));
-        assert_eq!(keeper.store(credential, "okta", &tokens(2)).await, Err(ConnectorError::Lost));
-        keeper.store(credential, "okta", &tokens(1)).await.unwrap();
+        assert_eq!(load(credential).await, None);
+        assert!(!keep(credential, &tokens(2)).await, "there is no first");
+        assert!(keep(credential, &tokens(1)).await);
         // Two that refresh at the same time: one stores, the other loads what that one stored.
         let (one, two) = (tokens(2), tokens(2));
-        let (one, two) = tokio::join!(
-            keeper.store(credential, "okta", &one),
-            keeper.store(credential, "okta", &two)
-        );
-        assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
-        assert_eq!(keeper.load(credential, "okta").await.unwrap(), Some(tokens(2)));
+        let (one, two) = tokio::join!(keep(credential, &one), keep(credential, &two));
+        assert!(one != two, "both are stored");
+        assert_eq!(load(credential).await, Some(tokens(2)));
     }
-    let nobody = keeper.store("azud.okta", "nobody", &tokens(1)).await;
+    let connector = Connectors::of(&*registry, "okta");
+    let next = Secret::new("refresh 3".to_owned());
+    connector.keep_token("azud.okta", &next).await.unwrap();
+    assert_eq!(connector.token("azud.okta").await, Ok(Some(next.clone())));
+    let nobody = keep_refresh_token(&store, keyring, ("azud.okta", "nobody"), &next).await;
     assert!(matches!(nobody, Err(ConnectorError::Unavailable(_))), "{nobody:?}");
     // Another value of the credential: its tokens are not those of the old one.
     store.set_credential(registry.keyring(), &new("okta", "x", None)).await.unwrap();
-    assert_eq!(keeper.load("azud.okta", "okta").await, Ok(None));
+    assert_eq!(load("azud.okta").await, None);
     assert_eq!(number(&store, "SELECT count(*) FROM oauth_tokens").await, 1);
     assert_eq!(registry.keyring().verify(&store).await.unwrap().1, []);
 }

@@ -10,7 +10,16 @@ mod basic;
 mod bearer;
 mod check;
 mod custom;
+mod digest;
+mod hmac;
+mod jwt;
+mod login;
+mod oauth2;
 mod options;
+mod token;
+
+#[cfg(test)]
+mod tests;
 
 pub use check::{AuthOptions, check_url};
 pub use options::AUTH;

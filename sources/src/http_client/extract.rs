@@ -179,7 +179,7 @@ impl Extract {
         let own: HashMap<String, &RawValue> = parse(record)?;
         for name in self.keep.iter().filter(|name| !own.contains_key(*name)) {
             if let Some(value) = around.iter().rev().find_map(|members| members.get(name)) {
-                add(&mut line, name, value.get(), own.is_empty());
+                add(&mut line, name, value.get());
             }
         }
         Ok(line)
@@ -211,10 +211,10 @@ impl Extract {
 }
 
 /// Adds a member to a record.
-pub(super) fn add(line: &mut Vec<u8>, name: &str, value: &str, is_first: bool) {
+pub(super) fn add(line: &mut Vec<u8>, name: &str, value: &str) {
     let Some(end) = line.iter().rposition(|byte| *byte == b'}') else { return };
     line.truncate(end);
-    if !is_first {
+    if line.trim_ascii_end() != b"{" {
         line.push(b',');
     }
     line.extend_from_slice(Value::from(name).to_string().as_bytes());

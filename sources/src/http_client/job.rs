@@ -65,7 +65,7 @@ impl Poller {
         let lacks = || Failure::new(Cause::Response, "the answer that made the job lacks a value");
         let no_address = |_| Failure::new(Cause::Configuration, "`job` has what is no address");
         let status = job.status.render_address(&values).ok_or_else(lacks)?;
-        let headers = self.request(state, &values).await?.headers;
+        let headers = self.requests().headers(&values).await?;
         let status = Request { headers, ..Request::get(Url::parse(&status).map_err(no_address)?) };
         let begun = self.clock().monotonic();
         loop {

@@ -347,7 +347,7 @@ impl Poller {
         let address = parents.endpoint.render_address(&values).unwrap_or_default();
         let no_address = |_| Failure::new(Cause::Configuration, "`parents.endpoint` is no address");
         let mut request = Request::get(Url::parse(&address).map_err(no_address)?);
-        request.headers = self.request(&self.state, &values).await?.headers;
+        request.headers = self.requests().headers(&values).await?;
         let extract = super::extract::Extract {
             content: super::extract::Content::Json,
             records: parents.records.clone(),

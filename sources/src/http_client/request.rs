@@ -4,10 +4,10 @@ use super::settings::{CursorOptions, CursorValue, Header, Settings, Slices};
 use super::state::{State, Walk};
 use super::template::Values;
 use super::value::parse_time;
-use azud_client::header::HeaderValue;
+use azud_client::header::{HeaderMap, HeaderName, HeaderValue};
 use azud_client::{Failure, Http, Request, Url, url};
 use azud_event::time::EventTime;
-use azud_plan::component::{Cause, Connector, Secrets};
+use azud_plan::component::{Cause, Connector, Secret, Secrets};
 use serde_json::Value;
 
 /// What requests are made of.
@@ -58,23 +58,7 @@ impl Requests<'_> {
         if let Some(body) = &settings.body {
             request.body = body.render(values).ok_or_else(|| missing("`body`"))?.into();
         }
-        for (name, value) in &settings.headers {
-            match value {
-                Header::Text(text) => {
-                    let Some(text) = text.render(values) else { continue };
-                    let value = HeaderValue::from_str(&text).map_err(|_| {
-                        let message = format!("the value of the header `{name}` is none");
-                        Failure::new(Cause::Configuration, message)
-                    })?;
-                    request.headers.append(name.clone(), value);
-                }
-                Header::Secret(secret) => {
-                    let secret = secret.fill(self.secrets).await?;
-                    self.http.hush().keep(&secret);
-                    request.set_secret(name.clone(), secret.reveal())?;
-                }
-            }
-        }
+        request.headers = self.headers(values).await?;
         let link = settings.cursor.as_ref().is_some_and(|c| c.value == CursorValue::NextLink);
         match state.cursor.as_ref().filter(|_| link) {
             Some(link) => {
@@ -84,6 +68,29 @@ impl Requests<'_> {
             None => self.add_query(&mut request, state, values),
         }
         Ok(request)
+    }
+
+    /// Makes the headers that the document writes.
+    pub(super) async fn headers(&self, values: &Values) -> Result<HeaderMap, Failure> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.settings.headers {
+            match value {
+                Header::Text(text) => {
+                    let Some(text) = text.render(values) else { continue };
+                    let value = HeaderValue::from_str(&text).map_err(|_| {
+                        let message = format!("the value of the header `{name}` is none");
+                        Failure::new(Cause::Configuration, message)
+                    })?;
+                    headers.append(name.clone(), value);
+                }
+                Header::Secret(secret) => {
+                    let secret = secret.fill(self.secrets).await?;
+                    self.http.hush().keep(&secret);
+                    headers.append(name.clone(), secret_value(name, &secret)?);
+                }
+            }
+        }
+        Ok(headers)
     }
 
     fn add_query(&self, request: &mut Request, state: &State, values: &Values) {
@@ -134,4 +141,13 @@ fn cursor_text(cursor: &CursorOptions, state: &State, now: EventTime) -> Option<
         Some(time) => Some(cursor.format.time(time.saturating_sub(cursor.overlap))),
         None => Some(known.clone()),
     }
+}
+
+fn secret_value(name: &HeaderName, secret: &Secret) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::from_str(secret.reveal()).map_err(|_| {
+        let message = format!("the secret of the header `{name}` has signs that it may not");
+        Failure::new(Cause::Authentication, message)
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }

@@ -39,7 +39,7 @@ pub(super) type Make = Arc<
 /// Which connectors are polled.
 pub(super) enum Who {
     /// That of the source itself.
-    Own(Arc<dyn Connector>),
+    Own(Arc<dyn Connectors>, Arc<dyn Connector>),
     /// All that match a pattern.
     Matching(Arc<dyn Connectors>, String),
 }
@@ -51,19 +51,19 @@ pub(super) async fn run(who: Who, make: Make, context: SourceContext) -> Result<
     let shutdown = context.shutdown.clone();
     let polling = async {
         match who {
-            Who::Own(connector) => match make(connector, context.clone(), Arc::clone(&acks)) {
-                Ok(poller) => {
-                    Runner::new(poller).run().await;
-                    // One that was disabled stays quiet until the end, and does not end its source.
-                    context.shutdown.clone().await;
+            Who::Own(connectors, connector) => {
+                let name = connector.name().to_owned();
+                let made = make(connector, context.clone(), Arc::clone(&acks));
+                let mut runner = Runner::new(made.map_err(|message| RunError { message })?);
+                loop {
+                    until_enabled(&*connectors, &name).await;
+                    runner.run().await;
                 }
-                Err(message) => return Err(RunError { message }),
-            },
+            }
             Who::Matching(connectors, pattern) => {
-                match_up(&*connectors, &pattern, &make, &context, &acks).await;
+                match_up(&*connectors, &pattern, &make, &context, &acks).await
             }
         }
-        Ok(())
     };
     let driving = acks.drive(&acknowledged);
     pin_mut!(polling, driving);
@@ -88,7 +88,7 @@ async fn match_up(
     make: &Make,
     context: &SourceContext,
     acks: &Arc<Acks>,
-) {
+) -> Result<(), RunError> {
     let mut running = FuturesUnordered::<BoxFuture<'_, String>>::new();
     let mut names = HashSet::<String>::new();
     loop {
@@ -131,6 +131,17 @@ async fn match_up(
     }
 }
 
+/// Waits while a connector is disabled. A database that does not answer does not disable it.
+async fn until_enabled(connectors: &dyn Connectors, name: &str) {
+    loop {
+        let changed = connectors.changed();
+        match connectors.matching(name).await {
+            Ok(found) if found.is_empty() => changed.await,
+            _ => return,
+        }
+    }
+}
+
 /// Why a runner stops waiting or polling.
 enum Word {
     Asked(Asked),
@@ -155,8 +166,9 @@ impl Runner {
         Runner { poller, lease: None, stale: true, due, first: true, limits: 0 }
     }
 
-    /// Runs until the connector is disabled.
-    async fn run(mut self) {
+    /// Runs until the connector is disabled. What is begun then is begun anew.
+    async fn run(&mut self) {
+        self.stale = true;
         loop {
             if !self.hold_lease().await {
                 if self.rest().await {

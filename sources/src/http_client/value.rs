@@ -19,7 +19,7 @@ pub(super) fn parse_time(value: &Value) -> Option<EventTime> {
             .or_else(|| chrono_offset(text))
             .or_else(|| text.parse::<i64>().ok().and_then(from_number))
             .or_else(|| {
-                let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite())?;
+                let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.abs() < 9e9)?;
                 Some(EventTime::from_nanoseconds((seconds * 1e9) as i64))
             }),
         _ => None,

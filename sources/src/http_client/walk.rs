@@ -234,8 +234,7 @@ impl Poller {
             if let Some(labels) = &labels
                 && !has_member(&line, "labels")
             {
-                let first = line.len() <= 2;
-                add(&mut line, "labels", labels, first);
+                add(&mut line, "labels", labels);
             }
             page.lines.push(line);
             page.last = value.or(page.last);

@@ -4,11 +4,14 @@ use super::status::{Bounds, Machine, bounded};
 use super::writer::{Request, unavailable};
 use super::{ConnectorRow, Progress, Status, Transition};
 use crate::Store;
+use crate::credentials;
 use crate::keys::Keyring;
 use crate::seal::Place;
 use crate::statements::{self, CursorChange, SealedCursor, row_name};
 use azud_event::time::EventTime;
-use azud_plan::component::{Asked, Attempt, Connector, ConnectorError, Cursor, Lease, Outcome};
+use azud_plan::component::{
+    Asked, Attempt, Connector, ConnectorError, Cursor, Lease, Outcome, Secret,
+};
 use azud_plan::telemetry::ConnectorMeter;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -324,6 +327,20 @@ impl Connector for Handle {
     fn forget<'a>(&'a self, partition: &'a str) -> BoxFuture<'a, Result<(), ConnectorError>> {
         let (partition, term) = (partition.to_owned(), self.term());
         self.change_cursor(CursorChange { id: self.id, partition, cursor: None, term }).boxed()
+    }
+
+    fn token<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, ConnectorError>> {
+        let Shared { store, keyring, .. } = &*self.shared;
+        credentials::refresh_token(store, keyring, name, &self.name).boxed()
+    }
+
+    fn keep_token<'a>(
+        &'a self,
+        name: &'a str,
+        token: &'a Secret,
+    ) -> BoxFuture<'a, Result<(), ConnectorError>> {
+        let Shared { store, keyring, .. } = &*self.shared;
+        credentials::keep_refresh_token(store, keyring, (name, &self.name), token).boxed()
     }
 
     fn lease(&self, length: Duration) -> BoxFuture<'_, Result<Option<Lease>, ConnectorError>> {

@@ -9,7 +9,9 @@ use crate::seal::Place;
 use crate::statements::{self, Declaration, Known};
 use crate::{Store, StoreError, new_uuid};
 use azud_event::time::EventTime;
-use azud_plan::component::{Asked, Attempt, Connector, ConnectorError, Connectors, Cursor, Lease};
+use azud_plan::component::{
+    Asked, Attempt, Connector, ConnectorError, Connectors, Cursor, Lease, Secret,
+};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
 use std::collections::{BTreeMap, HashMap};
@@ -365,6 +367,18 @@ impl Connector for Detached {
     }
 
     fn forget<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), ConnectorError>> {
+        self.nothing()
+    }
+
+    fn token<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Secret>, ConnectorError>> {
+        self.nothing()
+    }
+
+    fn keep_token<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a Secret,
+    ) -> BoxFuture<'a, Result<(), ConnectorError>> {
         self.nothing()
     }
 

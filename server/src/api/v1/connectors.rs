@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use azud_plan::component::{Asked, ConnectorKind, Probe};
+use azud_plan::component::{Asked, ConnectorKind, Failed, ProbeStep};
 use azud_store::{ConnectorFilter, ConnectorRow, HistoryRow, NewConnector, Origin, Role, Status};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -253,26 +253,33 @@ pub async fn test(
 ///
 /// # Errors
 /// A problem: nothing of the documents that run can try it.
-pub async fn probe(api: &Api, name: &str) -> Result<Probe, Problem> {
+pub async fn probe(api: &Api, name: &str) -> Result<Vec<ProbeStep>, Problem> {
     let Some(probers) = &api.probers else {
         return Err(Problem::new(409, "no documents run here"));
     };
     match probers.of(name) {
-        Ok(Some(prober)) => Ok(prober.probe().await),
-        Ok(None) => Err(Problem::new(409, format!("there is nothing to try of `{name}`"))
+        Some(probe) => Ok(probe.run().await),
+        None => Err(Problem::new(409, format!("there is nothing to try of `{name}`"))
             .detail("it waits for what is sent to it, or no document that runs has it")),
-        Err(error) => Err(Problem::new(409, format!("`{name}` cannot be tried: {error}"))),
     }
 }
 
+/// Whether no step of a probe failed.
+pub fn passed(steps: &[ProbeStep]) -> bool {
+    steps.iter().all(|step| step.outcome.is_ok())
+}
+
 /// Writes what a probe saw.
-pub fn shown(probe: &Probe) -> Value {
-    let steps = probe.steps.iter().map(|step| {
-        let took = u64::try_from(step.took.as_millis()).unwrap_or(u64::MAX);
-        let failed = step.failed.map(azud_plan::component::Cause::name);
-        json!({ "name": step.name, "message": step.message, "failed": failed, "took_ms": took })
+pub fn shown(steps: &[ProbeStep]) -> Value {
+    let shown = steps.iter().map(|step| match &step.outcome {
+        Ok(seen) => json!({
+            "name": step.name, "message": seen, "failed": null, "http_status": null,
+        }),
+        Err(Failed { cause, message, http_status }) => json!({
+            "name": step.name, "message": message, "failed": cause.name(), "http_status": http_status,
+        }),
     });
-    json!({ "passed": probe.passed(), "steps": steps.collect::<Vec<_>>() })
+    json!({ "passed": passed(steps), "steps": shown.collect::<Vec<_>>() })
 }
 
 #[derive(Deserialize)]

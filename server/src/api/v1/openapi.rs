@@ -389,7 +389,7 @@ fn answers() -> Value {
             "properties": { "type": text, "title": text, "status": number, "detail": text },
         },
         "Step": object(json!({
-            "name": text, "message": text, "failed": maybe_text, "took_ms": number,
+            "name": text, "message": text, "failed": maybe_text, "http_status": maybe_number,
         })),
         "Token": token(None),
         "Use": object(json!({ "connector": text })),

@@ -1,0 +1,335 @@
+//! `oauth2`: a token of a token endpoint (RFC 6749), by any of four grants.
+//!
+//! | grant | what is shown |
+//! |---|---|
+//! | `client_credentials` | the client's secret, or an assertion that it signs (RFC 7523 §2.2) |
+//! | `password` | user and password |
+//! | `refresh_token` | a token; where the answer has another, that is kept before it is used |
+//! | `jwt_bearer` | an assertion (RFC 7523 §2.1), as service accounts of Google have them |
+
+use super::jwt::{Claims, Key, sign};
+use super::token::{Token, TokenCache};
+use super::{Keys, Strategy};
+use crate::failure::Failure;
+use crate::http::{Answer, Http, Request};
+use crate::json;
+use crate::limits::{ASSERTION_LIFE, TOKEN_LIFE};
+use crate::sign::{Algorithm, hex, sha256};
+use azud_plan::component::{Cause, Confidential, Secret};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use reqwest::Url;
+use reqwest::header::AUTHORIZATION;
+use serde_json::Value;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// What is asked for, and what is shown for it.
+#[derive(Clone, Debug)]
+pub(crate) struct OAuth2Options {
+    pub(crate) endpoint: Option<Url>,
+    pub(crate) grant: Grant,
+    pub(crate) client_id: Option<String>,
+    pub(crate) client: Client,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) params: Vec<(String, Confidential)>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Grant {
+    ClientCredentials,
+    Password { user: Confidential, password: Confidential },
+    RefreshToken(Confidential),
+    JwtBearer { key: Key, claims: Claims },
+    ServiceAccount { key: Confidential, subject: Option<String> },
+}
+
+/// How a client says who it is.
+#[derive(Clone, Debug)]
+pub(crate) enum Client {
+    None,
+    Basic(Confidential),
+    Body(Confidential),
+    Assertion { key: Key, audience: Option<String> },
+}
+
+/// The kind.
+pub(crate) struct OAuth2 {
+    options: OAuth2Options,
+    cache: TokenCache,
+    /// A refresh token that is not kept yet: the store did not take it.
+    unkept: Mutex<Option<Secret>>,
+}
+
+type Pairs = Vec<(String, Secret)>;
+
+impl OAuth2 {
+    pub(crate) fn new(options: OAuth2Options) -> Self {
+        OAuth2 { options, cache: TokenCache::default(), unkept: Mutex::default() }
+    }
+
+    async fn fetch(&self, http: &Http, keys: &Keys) -> Result<Token, Failure> {
+        let mut pairs: Pairs = Vec::new();
+        let mut add = |name: &str, value: Secret| pairs.push((name.to_owned(), value));
+        let open = |text: &str| Secret::new(text.to_owned());
+        let mut endpoint = self.options.endpoint.clone();
+        match &self.options.grant {
+            Grant::ClientCredentials => add("grant_type", open("client_credentials")),
+            Grant::Password { user, password } => {
+                add("grant_type", open("password"));
+                add("username", user.fill(&*keys.secrets).await?);
+                add("password", keys.fill(password, http).await?);
+            }
+            Grant::RefreshToken(first) => {
+                add("grant_type", open("refresh_token"));
+                add("refresh_token", self.refresh_token(first, http, keys).await?);
+            }
+            Grant::JwtBearer { key, claims } => {
+                add("grant_type", open(JWT_BEARER));
+                let mut claims = claims.clone();
+                claims.audience =
+                    claims.audience.or_else(|| endpoint.as_ref().map(ToString::to_string));
+                if !self.options.scopes.is_empty() {
+                    let scopes = self.options.scopes.join(" ").into();
+                    claims.others.insert("scope".to_owned(), scopes);
+                }
+                add("assertion", key.sign(&claims, ASSERTION_LIFE, http, keys).await?);
+            }
+            Grant::ServiceAccount { key, subject } => {
+                add("grant_type", open(JWT_BEARER));
+                let key = keys.fill(key, http).await?;
+                let account = ServiceAccount::read(&key)?;
+                endpoint = endpoint.or(Some(account.token_uri.clone()));
+                add("assertion", account.assertion(subject.clone(), &self.options.scopes, http)?);
+            }
+        }
+        let bearer =
+            matches!(self.options.grant, Grant::JwtBearer { .. } | Grant::ServiceAccount { .. });
+        if !self.options.scopes.is_empty() && !bearer {
+            add("scope", open(&self.options.scopes.join(" ")));
+        }
+        for (name, value) in &self.options.params {
+            add(name, keys.fill(value, http).await?);
+        }
+        let missing = || Failure::new(Cause::Configuration, "there is no token endpoint");
+        let endpoint = endpoint.ok_or_else(missing)?;
+        let asked = self.ask(&endpoint, pairs, http, keys).await;
+        self.take(&asked?, http, keys).await
+    }
+
+    /// Sends a request for a token.
+    async fn ask(
+        &self,
+        endpoint: &Url,
+        mut pairs: Pairs,
+        http: &Http,
+        keys: &Keys,
+    ) -> Result<Value, Failure> {
+        let mut basic = None;
+        let id = self.options.client_id.clone();
+        let in_body = !matches!(self.options.client, Client::Basic(_));
+        if let Some(id) = id.clone().filter(|_| in_body) {
+            pairs.push(("client_id".to_owned(), Secret::new(id)));
+        }
+        match &self.options.client {
+            Client::None => {}
+            Client::Basic(secret) => basic = Some(keys.fill(secret, http).await?),
+            Client::Body(secret) => {
+                pairs.push(("client_secret".to_owned(), keys.fill(secret, http).await?));
+            }
+            Client::Assertion { key, audience } => {
+                let claims = Claims {
+                    issuer: id.clone(),
+                    subject: id.clone(),
+                    audience: Some(audience.clone().unwrap_or_else(|| endpoint.to_string())),
+                    ..Claims::default()
+                };
+                let signed = key.sign(&claims, ASSERTION_LIFE, http, keys).await?;
+                let kind = Secret::new(ASSERTION_TYPE.to_owned());
+                pairs.push(("client_assertion_type".to_owned(), kind));
+                pairs.push(("client_assertion".to_owned(), signed));
+            }
+        }
+        let texts = pairs.iter().map(|(name, value)| (name.as_str(), value.reveal()));
+        let mut request = Request::form(endpoint.clone(), texts);
+        if let Some(secret) = basic {
+            // Both are encoded as in a form before they are joined (RFC 6749 §2.3.1).
+            let id = crate::url::encode(&id.unwrap_or_default());
+            super::basic::set(&mut request, http, &id, &crate::url::encode(secret.reveal()))?;
+        }
+        let answer = http.exchange(request).await.map_err(|f| f.during("asking for a token"))?;
+        understand(&answer, http)
+    }
+
+    /// Takes the token out of an answer; a refresh token is kept first.
+    async fn take(&self, answer: &Value, http: &Http, keys: &Keys) -> Result<Token, Failure> {
+        let text = |name: &str| answer.get(name).and_then(json::text);
+        let missing = || Failure::new(Cause::Response, "the token endpoint gave no token");
+        let token = Secret::new(text("access_token").ok_or_else(missing)?);
+        if let (Grant::RefreshToken(first), Some(next)) =
+            (&self.options.grant, text("refresh_token"))
+        {
+            let next = Secret::new(next);
+            http.hush().keep(&next);
+            *self.unkept.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+            self.keep(first, http, keys).await?;
+        }
+        let seconds = text("expires_in").and_then(|text| text.parse::<f64>().ok());
+        let life = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        Ok(Token::new(token, life.unwrap_or(TOKEN_LIFE), http))
+    }
+
+    /// Gives the refresh token that is good: the last that was given to us, unless the document's
+    /// has changed since.
+    async fn refresh_token(
+        &self,
+        first: &Confidential,
+        http: &Http,
+        keys: &Keys,
+    ) -> Result<Secret, Failure> {
+        self.keep(first, http, keys).await?;
+        let written = keys.fill(first, http).await?;
+        let Some(store) = &keys.tokens else { return Ok(written) };
+        let Some(kept) = store.load(&name(first)).await? else { return Ok(written) };
+        match kept.reveal().split_once(' ') {
+            Some((of, token)) if of == fingerprint(&written) => {
+                let token = Secret::new(token.to_owned());
+                http.hush().keep(&token);
+                Ok(token)
+            }
+            _ => Ok(written),
+        }
+    }
+
+    /// Keeps a refresh token that was given to us and is not kept yet.
+    async fn keep(&self, first: &Confidential, http: &Http, keys: &Keys) -> Result<(), Failure> {
+        let unkept = self.unkept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (Some(token), Some(store)) = (unkept, &keys.tokens) else { return Ok(()) };
+        let written = keys.fill(first, http).await?;
+        let kept = Secret::new(format!("{} {}", fingerprint(&written), token.reveal()));
+        store.keep(&name(first), &kept).await?;
+        *self.unkept.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
+}
+
+/// The name that a refresh token is kept under: that of the secret which the first one is.
+fn name(first: &Confidential) -> String {
+    first.names().next().map_or_else(|| "refresh_token".to_owned(), ToString::to_string)
+}
+
+/// Stands for the token of the document, so that another one there is noticed.
+fn fingerprint(written: &Secret) -> String {
+    hex(&sha256(written.reveal().as_bytes())[..8])
+}
+
+fn understand(answer: &Answer, http: &Http) -> Result<Value, Failure> {
+    let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    if answer.status.is_success() {
+        let missing = || Failure::new(Cause::Response, "the token endpoint did not answer in JSON");
+        return body.ok_or_else(missing);
+    }
+    let mut failure = answer.failure(http.hush());
+    if matches!(answer.status.as_u16(), 400 | 401 | 403) {
+        failure.cause = Cause::Authentication;
+        let text = |name: &str| body.as_ref()?.get(name).and_then(json::text);
+        if let Some(error) = text("error") {
+            let described = text("error_description").map(|text| format!(" ({text})"));
+            let told = format!("{error}{}", described.unwrap_or_default());
+            let told = http.hush().clean(&told);
+            failure.message = format!("no token was given: {told}");
+        }
+    }
+    Err(failure.during("asking for a token"))
+}
+
+/// A key of a service account, as Google gives it in JSON.
+struct ServiceAccount {
+    email: String,
+    key: Secret,
+    key_id: Option<String>,
+    token_uri: Url,
+}
+
+impl ServiceAccount {
+    fn read(key: &Secret) -> Result<Self, Failure> {
+        let wrong = |what: &str| {
+            let message = format!("the key of the service account {what}");
+            Failure::new(Cause::Authentication, message)
+        };
+        let value: Value = serde_json::from_str(key.reveal()).map_err(|_| wrong("is no JSON"))?;
+        let text = |name: &str| value.get(name).and_then(json::text);
+        let uri = text("token_uri").unwrap_or("https://oauth2.googleapis.com/token".to_owned());
+        Ok(ServiceAccount {
+            email: text("client_email").ok_or_else(|| wrong("has no `client_email`"))?,
+            key: Secret::new(text("private_key").ok_or_else(|| wrong("has no `private_key`"))?),
+            key_id: text("private_key_id"),
+            token_uri: Url::parse(&uri).map_err(|_| wrong("has no address in `token_uri`"))?,
+        })
+    }
+
+    fn assertion(
+        &self,
+        subject: Option<String>,
+        scopes: &[String],
+        http: &Http,
+    ) -> Result<Secret, Failure> {
+        http.hush().keep(&self.key);
+        let mut claims = Claims {
+            issuer: Some(self.email.clone()),
+            subject,
+            audience: Some(self.token_uri.to_string()),
+            ..Claims::default()
+        };
+        claims.others.insert("scope".to_owned(), scopes.join(" ").into());
+        let id = self.key_id.as_deref();
+        let signed = sign(Algorithm::Rs256, &self.key, id, &claims, ASSERTION_LIFE, http)?;
+        http.hush().keep(&signed);
+        Ok(signed)
+    }
+}
+
+impl Strategy for OAuth2 {
+    fn confidential(&self) -> Vec<&Confidential> {
+        let mut all = Vec::new();
+        match &self.options.grant {
+            Grant::ClientCredentials => {}
+            Grant::Password { user, password } => all.extend([user, password]),
+            Grant::RefreshToken(first) => all.push(first),
+            Grant::JwtBearer { key, .. } => all.push(&key.private),
+            Grant::ServiceAccount { key, .. } => all.push(key),
+        }
+        match &self.options.client {
+            Client::None => {}
+            Client::Basic(secret) | Client::Body(secret) => all.push(secret),
+            Client::Assertion { key, .. } => all.push(&key.private),
+        }
+        all.extend(self.options.params.iter().map(|(_, value)| value));
+        all
+    }
+
+    fn sign<'a>(
+        &'a self,
+        request: &'a mut Request,
+        http: &'a Http,
+        keys: &'a Keys,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        async move {
+            let token = self.cache.get(http, async || self.fetch(http, keys).await).await?;
+            request.set_secret(AUTHORIZATION, &format!("Bearer {}", token.reveal()))
+        }
+        .boxed()
+    }
+
+    fn refused<'a>(
+        &'a self,
+        _: &'a Answer,
+        _: &'a Http,
+        _: &'a Keys,
+    ) -> BoxFuture<'a, Result<bool, Failure>> {
+        async { Ok(self.cache.forget()) }.boxed()
+    }
+}
