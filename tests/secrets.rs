@@ -375,7 +375,7 @@ fn the_master_key_may_be_in_vault() {
         let told = String::from_utf8(ended.stderr).unwrap();
         assert!(!ended.status.success() && told.contains(expected), "{told}");
     };
-    vault_server.put("azud/keys", "master", &key("B"));
+    vault_server.put("azud/keys", "master", &key("E"));
     refused("error[E009]");
     vault_server.kill();
     refused("error[E002]: the master key cannot be had: secret backend `vault` does not answer");
