@@ -71,7 +71,7 @@ fn a_hostile_server_is_told_with_the_right_reasons_and_without_flapping() {
     assert!(far["status_message"].as_str().unwrap().contains("500"), "{far}");
     receiver.answer(Answer::Taken);
     status(&instance, "active");
-    receiver.answer(Answer::Unknown);
+    receiver.answer(Answer::Denied);
     lines.append(&instance.folder, 100);
     let far = status(&instance, "error");
     assert_eq!(far["status_reason"], "authentication", "{far}");

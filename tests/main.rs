@@ -13,6 +13,7 @@ mod connectors;
 mod documents;
 mod flood;
 mod hostile;
+mod lake;
 mod letters;
 mod pressure;
 mod quickstart;

@@ -7,6 +7,7 @@ use crate::wiring::REGISTRY;
 use crate::{database, keys, secrets};
 use azud_event::clock::Clock;
 use azud_plan::resolve::{self, Instance, MASTER_KEY, MasterKeyPlace};
+use azud_secrets::Cache;
 use azud_store::{ConnectorRow, Deed, Keyring, Location, Store, StoreError};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -30,6 +31,7 @@ pub struct Admin {
     pub instance: Instance,
     pub store: Arc<Store>,
     location: Location,
+    secrets: Cache,
 }
 
 /// Opens the database of an instance and does some work with it.
@@ -107,7 +109,7 @@ async fn open(of: &Of, global: &Global) -> Result<Admin, Outcome> {
     }
     let store = Store::administer(&location).await;
     let store = store.map_err(|error| database::explain(&location, &error))?;
-    Ok(Admin { instance, store: Arc::new(store), location })
+    Ok(Admin { instance, store: Arc::new(store), location, secrets })
 }
 
 /// Finds the instance: of the folder that was named, else as the documents here say.
@@ -131,7 +133,7 @@ impl Admin {
     /// # Errors
     /// Said on standard error.
     pub async fn keyring(&self) -> Result<Arc<Keyring>, Failed> {
-        Ok(keys::open(&self.store, &self.instance).await?)
+        Ok(keys::open(&self.store, &self.instance, &self.secrets).await?)
     }
 
     /// Finds a connector.

@@ -205,7 +205,7 @@ async fn open_store(
     }
     let location = database::location(instance, secrets).await?;
     let store = Arc::new(database::open(&location, instance, incarnation, standby).await?);
-    let keyring = keys::open(&store, instance).await?;
+    let keyring = keys::open(&store, instance, secrets).await?;
     database::load_rules(&store, &location, plan).await?;
     let registry = Registry::open(Arc::clone(&store), keyring, &declared).await;
     let registry = registry.map_err(|error| database::explain(&location, &error))?;

@@ -31,7 +31,7 @@ pub fn build(instance: &Instance, clock: &Clock) -> Result<Cache, Outcome> {
 
 /// How often a credential of the database that is used is read again: so soon one that was set by
 /// command is used.
-const CREDENTIALS_REFRESH: Duration = Duration::from_secs(30);
+const CREDENTIALS_REFRESH: Duration = Duration::from_secs(10);
 
 /// Adds the credentials that the database keeps, as the backend `azud`.
 pub fn add_credentials(cache: &mut Cache, registry: &Arc<Registry>) {

@@ -1,5 +1,6 @@
 //! Programs in Python that tests talk to: a server with Vault's API, driven by its users' own client
-//! (hvac), and AWS as moto plays it. `tests/run` installs what they need below `target/tools`.
+//! (hvac), AWS as moto plays it, and a server that takes `_bulk`. `tests/run` installs what they need
+//! below `target/tools`.
 
 use super::program::{self, Program};
 use super::tools::succeed;
@@ -100,5 +101,22 @@ impl Aws {
             self.address
         );
         succeed(python().arg("-c").arg(head + line));
+    }
+}
+
+/// A server that takes `_bulk`.
+pub struct Elasticsearch {
+    /// Where it is.
+    pub address: SocketAddr,
+    _program: Program,
+}
+
+impl Elasticsearch {
+    /// Starts it.
+    pub fn start() -> Self {
+        let address = program::free_address();
+        let mut command = python();
+        command.arg(here("python/elasticsearch.py")).arg(address.port().to_string());
+        Elasticsearch { address, _program: Program::start(command, "ready") }
     }
 }

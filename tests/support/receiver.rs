@@ -18,10 +18,10 @@ pub enum Answer {
     Failed,
     /// Wants to be left alone for so many seconds: 429.
     Later(u64),
+    /// Does not know who sends: 401.
+    Denied,
     /// Reads it, and says nothing, for as long as the other side waits.
     Nothing,
-    /// Does not know who sends it: 401.
-    Unknown,
 }
 
 /// A request that came.
@@ -114,7 +114,7 @@ fn serve(connection: TcpStream, shared: &Mutex<Shared>) {
             let mut shared = shared.lock().unwrap();
             let lines = body.lines().map(str::to_owned).collect();
             let is_known = shared.wanted.is_none() || shared.wanted == authorization;
-            let answer = if is_known { shared.answer } else { Answer::Unknown };
+            let answer = if is_known { shared.answer } else { Answer::Denied };
             let request = Request { answer, at: Instant::now(), authorization, lines };
             shared.requests.push(request);
             answer
@@ -123,7 +123,7 @@ fn serve(connection: TcpStream, shared: &Mutex<Shared>) {
             Answer::Taken => "200 OK".to_owned(),
             Answer::Failed => "500 Internal Server Error".to_owned(),
             Answer::Later(seconds) => format!("429 Too Many Requests\r\nRetry-After: {seconds}"),
-            Answer::Unknown => "401 Unauthorized".to_owned(),
+            Answer::Denied => "401 Unauthorized".to_owned(),
             Answer::Nothing => {
                 // Until the other side hangs up.
                 let _ = reader.read(&mut [0]);

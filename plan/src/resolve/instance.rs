@@ -58,6 +58,10 @@ pub enum MasterKeyPlace {
     File(PathBuf),
     /// In this environment variable, in Base64.
     Environment(String),
+    /// In Vault, in Base64.
+    Vault(Confidential),
+    /// In AWS Secrets Manager, in Base64.
+    AwsSecretsManager(Confidential),
 }
 
 /// The file of the master key in `data_dir`, when the documents name none.
@@ -272,6 +276,13 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
 /// The options of `keys.master`.
 const MASTER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
+        name: "key",
+        kind: OptionKind::Confidential,
+        default: OptionDefault::None,
+        summary: "The secret that it is, of `vault` and `aws_secrets_manager`: \
+                  `SECRET[vault.azud/keys#master]`, Base64 of 32 bytes. It is read at the start.",
+    },
+    OptionSpec {
         name: "name",
         kind: OptionKind::Text,
         default: OptionDefault::None,
@@ -286,7 +297,12 @@ const MASTER_OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         name: "type",
-        kind: OptionKind::OneOf(&[("env", "in an environment variable"), ("file", "in a file")]),
+        kind: OptionKind::OneOf(&[
+            ("aws_secrets_manager", "in AWS Secrets Manager, by a backend of `[secret]`"),
+            ("env", "in an environment variable"),
+            ("file", "in a file"),
+            ("vault", "in Vault, by a backend of `[secret]`"),
+        ]),
         default: OptionDefault::Value("\"file\""),
         summary: "Where it is.",
     },
@@ -366,10 +382,23 @@ fn check_master_key(table: &Table, checker: &mut Checker) {
     };
     let Some(options) = master.as_table() else { return };
     let kind = options.node("type").and_then(|node| node.as_text()).map(|text| &*text.text);
-    let stranger = if kind == Some("env") { "path" } else { "name" };
-    if let Some(node) = options.node(stranger) {
+    let kept = matches!(kind, Some("vault" | "aws_secrets_manager"));
+    let own = match kind {
+        Some("env") => "name",
+        _ if kept => "key",
+        _ => "path",
+    };
+    for stranger in ["key", "name", "path"].into_iter().filter(|name| *name != own) {
+        let Some(node) = options.node(stranger) else { continue };
         let title = format!("`keys.master.{stranger}` means nothing for this `type`");
         checker.report(Diagnostic::error(codes::CONTRADICTION, node.span, title, ""));
+    }
+    let names_one = |text: &str| Confidential::parse(text).is_ok_and(|key| key.open().is_none());
+    let key = options.node("key").and_then(|node| node.as_text());
+    if kept && !key.is_some_and(|key| names_one(&key.text)) {
+        let title = "`keys.master` does not say which secret";
+        let found = Diagnostic::error(codes::MISSING_OPTION, master.span, title, "");
+        checker.report(found.help("name it: `key = \"SECRET[vault.azud/keys#master]\"`"));
     }
     if kind == Some("env") && options.node("name").is_none() {
         let title = "`keys.master` does not say which environment variable";
@@ -435,6 +464,8 @@ fn read(options: &Options<'_>) -> Option<Instance> {
     let master = options.table("keys")?.table("master")?;
     let master_key = match master.one_of("type")? {
         "env" => MasterKeyPlace::Environment(master.string("name").unwrap_or_default()),
+        "vault" => MasterKeyPlace::Vault(master.confidential("key")?),
+        "aws_secrets_manager" => MasterKeyPlace::AwsSecretsManager(master.confidential("key")?),
         _ => {
             let path = master.has("path").then(|| master.path("path")).flatten();
             MasterKeyPlace::File(path.unwrap_or_else(|| data_dir.join(MASTER_KEY)))

@@ -145,6 +145,9 @@ impl Review<'_> {
         let (title, help) = if option.starts_with("secret.") && is_far {
             let title = "a backend's own options cannot hang on this one".to_owned();
             (title, "they may name secrets of `directory`, `env`, `exec` and `file`")
+        } else if option.starts_with("keys.") && backend == CREDENTIALS {
+            let title = format!("`{CREDENTIALS}` is sealed by the key that this is");
+            (title, "keep it in another backend of `[secret]`")
         } else if option.starts_with("database.") && backend == CREDENTIALS {
             let title = format!("`{CREDENTIALS}` is in the database, which this is to open");
             (title, "keep it in another backend of `[secret]`")
