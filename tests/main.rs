@@ -15,6 +15,7 @@ mod flood;
 mod hostile;
 mod lake;
 mod letters;
+mod library;
 mod pressure;
 mod quickstart;
 mod recovery;

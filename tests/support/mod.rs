@@ -8,6 +8,7 @@ pub mod postgres;
 pub mod program;
 pub mod python;
 pub mod receiver;
+pub mod recorded;
 pub mod soak;
 pub mod tail;
 pub mod tls;
