@@ -6,6 +6,7 @@ pub mod instance;
 pub mod metrics;
 pub mod postgres;
 pub mod program;
+pub mod python;
 pub mod receiver;
 pub mod recorded;
 pub mod soak;
