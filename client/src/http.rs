@@ -258,7 +258,13 @@ impl Http {
             failure.message = self.hush.clean(&failure.message);
             failure.during(&shown(&request.url))
         });
-        let exchange = Exchange::of(&request, &done, took, self.clock.now(), &self.hush);
+        let exchange = Exchange::of(
+            &request,
+            &done,
+            took,
+            self.clock.now(),
+            (&self.hush, self.trace.body_bytes()),
+        );
         self.trace.note(exchange);
         done
     }
