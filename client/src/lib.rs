@@ -52,4 +52,4 @@ pub use reqwest::header;
 pub use reqwest::{Method, StatusCode, Url};
 pub use retry::{Backoff, http_date, retry_after};
 pub use tls::{TLS, Tls};
-pub use trace::{Exchange, Recorder, Replay, Trace};
+pub use trace::{Exchange, Recorder, Replay, Trace, Traces};

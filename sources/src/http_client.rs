@@ -31,7 +31,7 @@ mod zip;
 #[cfg(test)]
 mod tests;
 
-use azud_client::{Auth, Backoff, Failure, Http, Keys, TokenStore, Url};
+use azud_client::{Auth, Backoff, Failure, Http, Keys, TokenStore, Traces, Url};
 use azud_event::codec::Decoder;
 use azud_event::codec::source_fields::SourceFields;
 use azud_event::time::EventTime;
@@ -207,6 +207,7 @@ impl SourceSpec for HttpClient {
             settings: Arc::clone(&self.settings),
             secrets: SecretService::of(&context.services),
             folder,
+            traces: context.services.find::<Traces>(),
         };
         Ok(Box::new(Task { who, maker }))
     }
@@ -221,6 +222,7 @@ impl SourceSpec for HttpClient {
             settings: Arc::clone(&self.settings),
             secrets: SecretService::of(&context.services),
             folder: PathBuf::new(),
+            traces: None,
         };
         let client = maker.client(connector, &context.clock).ok()?;
         Some(Box::new(probe::HttpProbe {
@@ -258,6 +260,8 @@ struct Maker {
     settings: Arc<Settings>,
     secrets: Arc<dyn Secrets>,
     folder: PathBuf,
+    /// Where the last exchanges can be asked for, if anybody may.
+    traces: Option<Arc<Traces>>,
 }
 
 impl Maker {
@@ -293,6 +297,9 @@ impl Maker {
         acks: Arc<Acks>,
     ) -> Result<Poller, String> {
         let (http, auth) = self.client(&connector, &context.clock)?;
+        if let Some(traces) = &self.traces {
+            traces.note(connector.name(), http.trace());
+        }
         let folder = self.folder.join(name_of_file(connector.name()));
         let spool = Spool::open(folder).map_err(|error| error.to_string())?;
         let seen = match &self.settings.dedupe {

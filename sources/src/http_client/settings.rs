@@ -229,6 +229,17 @@ impl Settings {
         settings.agrees(options, checker).then_some(settings)
     }
 
+    /// Whether a text of the request has the cursor in it.
+    fn uses_cursor(&self) -> bool {
+        let headers = self.headers.iter().filter_map(|(_, value)| match value {
+            Header::Text(text) => Some(text),
+            Header::Secret(_) => None,
+        });
+        let query = self.query.iter().map(|(_, text)| text);
+        let mut texts = query.chain(headers).chain(&self.body).chain([&self.endpoint]);
+        texts.any(|text| text.uses("cursor"))
+    }
+
     /// Reports what contradicts each other.
     fn agrees(&self, options: &Options<'_>, checker: &mut Checker) -> bool {
         let value = self.cursor.as_ref().map(|cursor| &cursor.value);
@@ -250,6 +261,14 @@ impl Settings {
         if value == Some(&CursorValue::LastEventTime) && self.event_time.is_none() {
             let help = "name it in `event_time`";
             refuse("cursor", "it is not said which field is the event time", help);
+        }
+        if let Some(cursor) = &self.cursor
+            && cursor.value != CursorValue::NextLink
+            && cursor.param.is_none()
+            && !self.uses_cursor()
+        {
+            let help = "name a parameter in `cursor.param`, or write `{{ cursor }}` into a text";
+            refuse("cursor", "it stands nowhere in a request", help);
         }
         if self.slices.is_some() && self.cursor.is_some() {
             let help = "remove one of them";

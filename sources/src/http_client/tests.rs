@@ -590,6 +590,7 @@ fn contradictions_are_told() {
         ("cursor = { value = \"next_link\" }", codes::CONTRADICTION),
         ("cursor = { value = \"last_event_time\" }", codes::CONTRADICTION),
         ("cursor = { value = \"max\" }", codes::CONTRADICTION),
+        ("cursor = { value = \"max\", field = \".id\" }", codes::CONTRADICTION),
         ("cursor = { value = \"now\", format = \"stardate\" }", codes::MALFORMED_VALUE),
         ("pagination = { type = \"token\", field = \".next\" }", codes::CONTRADICTION),
         ("pagination = { type = \"token\", param = \"x\" }", codes::CONTRADICTION),
