@@ -3,6 +3,7 @@
 
 use crate::support::files::Folder;
 use crate::support::instance::Instance;
+use crate::support::program;
 use crate::support::recorded::Recorded;
 use crate::support::wait::{self, PATIENCE};
 use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
@@ -59,11 +60,12 @@ fn play(name: &str) {
     let expected: BTreeSet<String> = expected.lines().map(normal).collect();
     let server = Recorded::start(recorded, &origins(&document));
     let folder = Folder::new();
-    let secrets: serde_json::Map<String, Value> = secrets(&document)
-        .into_iter()
-        .map(|secret| (secret.clone(), value(&secret, server.address()).into()))
-        .collect();
-    folder.write("secrets.json", Value::from(secrets).to_string());
+    for secret in secrets(&document) {
+        folder.write("secret", value(&secret, server.address()));
+        let set = ["credentials", "set", &secret, "--file", "secret"];
+        let (code, out, errors) = program::ask(&folder, &set);
+        assert_eq!(code, 0, "{out}{errors}");
+    }
     let instance = Instance::start_in(folder, &prepared(&document, server.address()), &[]);
     let start = Instant::now();
     wait::until(&format!("the recording of {name}"), PATIENCE * 2, || {
@@ -124,7 +126,8 @@ fn value(secret: &str, server: SocketAddr) -> String {
     }
 }
 
-/// Points a definition to the server, lets it poll without rest, and writes what it gives to a file.
+/// Points a definition to the server, lets it poll without rest, and writes what it gives to a
+/// file.
 fn prepared(document: &str, server: SocketAddr) -> String {
     let origins = origins(document);
     let here = format!("http://{server}");
@@ -136,11 +139,9 @@ fn prepared(document: &str, server: SocketAddr) -> String {
         None if line == "type = \"console\"" => {
             "type = \"file\"\npath = \"@OUT@/out.jsonl\"".to_owned()
         }
-        None => line.replace("SECRET[azud.", "SECRET[test."),
+        None => line.to_owned(),
     };
-    let lines: Vec<String> = document.lines().map(line).collect();
-    let secrets = "[secret.test]\ntype = \"file\"\npath = \"@OUT@/secrets.json\"";
-    format!("{}\n{secrets}\n", lines.join("\n"))
+    document.lines().map(|text| line(text) + "\n").collect()
 }
 
 #[test]

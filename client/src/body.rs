@@ -81,7 +81,8 @@ fn decode(body: &[u8], encoding: &str, most: usize) -> Result<Vec<u8>, Failure> 
     }
 }
 
-/// Inflates gzip that is not announced as an encoding but is the content: a file that was asked for.
+/// Inflates gzip that is not announced as an encoding but is the content: a file that was asked
+/// for.
 ///
 /// # Errors
 /// As of [`inflate`].

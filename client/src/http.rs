@@ -268,7 +268,8 @@ impl Http {
             failure.during(&shown(&request.url))
         });
         if self.traces {
-            let exchange = Exchange::of(&request, &done, took, self.clock.now(), &self.hush);
+            let kept = (&self.hush, self.trace.body_bytes());
+            let exchange = Exchange::of(&request, &done, took, self.clock.now(), kept);
             self.trace.note(exchange);
         }
         done

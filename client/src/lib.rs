@@ -12,8 +12,8 @@
 //!
 //! - Credentials go to the origins that the document writes, and nowhere else: not behind a
 //!   redirect, not behind a link in an answer.
-//! - Link-local addresses and those that serve a cloud's credentials are never connected to. Private
-//!   ones are where the document names the host itself ([`Guard`]).
+//! - Link-local addresses and those that serve a cloud's credentials are never connected to;
+//!   private ones are where the document names the host itself ([`Guard`]).
 //! - Nothing of the environment counts: no proxy, no credentials, no certificates beyond the
 //!   system's.
 //! - Everything has an end: connecting, waiting, reading, the body as it comes and as it inflates,
@@ -52,4 +52,4 @@ pub use reqwest::header;
 pub use reqwest::{Method, StatusCode, Url};
 pub use retry::{Backoff, http_date, retry_after};
 pub use tls::{TLS, Tls};
-pub use trace::{Exchange, Recorder, Replay, Trace};
+pub use trace::{Exchange, Recorder, Replay, Trace, Traces};

@@ -21,8 +21,14 @@ pub const ANSWER_TOLD_BYTES_MAX: usize = 300;
 /// The most that `Retry-After` is believed: whoever asks for more is asked again after it.
 pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// How many of the last exchanges of a connector are kept to be looked at.
+/// How many of the last exchanges of a connector are kept while somebody looks.
 pub const TRACE_EXCHANGES: usize = 50;
+
+/// How many while nobody does: of hundreds of connectors, to say what went wrong last.
+pub(crate) const UNWATCHED_EXCHANGES: usize = 5;
+
+/// How much of a body is kept while nobody looks.
+pub(crate) const UNWATCHED_BODY_BYTES: usize = 512;
 
 /// How much of a body a trace keeps.
 pub(crate) const TRACE_BODY_BYTES: usize = 4 * 1024;

@@ -4,18 +4,20 @@
 use crate::failure::Failure;
 use crate::http::{Answer, Request};
 use crate::hush::Hush;
-use crate::limits::{RECORD_BODY_BYTES, TRACE_BODY_BYTES, TRACE_EXCHANGES};
+use crate::limits::{
+    RECORD_BODY_BYTES, TRACE_BODY_BYTES, TRACE_EXCHANGES, UNWATCHED_BODY_BYTES, UNWATCHED_EXCHANGES,
+};
 use azud_event::time::EventTime;
 use azud_plan::component::Cause;
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{StatusCode, Url};
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Headers whose values are never told.
@@ -87,13 +89,13 @@ impl Exchange {
         done: &Result<Answer, Failure>,
         took: Duration,
         at: EventTime,
-        hush: &Hush,
+        (hush, most): (&Hush, usize),
     ) -> Self {
         let (status, headers, body) = match done {
             Ok(answer) => (
                 Some(answer.status.as_u16()),
                 clean_headers(&answer.headers, hush),
-                clean_body(&answer.body, hush),
+                clean_body(&answer.body, hush, most),
             ),
             Err(failure) => (failure.status, Vec::new(), hush.clean(&failure.message)),
         };
@@ -103,7 +105,7 @@ impl Exchange {
             method: request.method.to_string(),
             url: clean_url(&request.url, hush),
             request_headers: clean_headers(&request.headers, hush),
-            request_body: clean_body(&request.body, hush),
+            request_body: clean_body(&request.body, hush, most),
             status,
             headers,
             body,
@@ -131,18 +133,6 @@ impl Exchange {
             },
         })
     }
-
-    fn cut(mut self) -> Self {
-        for body in [&mut self.request_body, &mut self.body] {
-            let end = body.floor_char_boundary(TRACE_BODY_BYTES);
-            if end < body.len() {
-                let left = body.len() - end;
-                body.truncate(end);
-                body.push_str(&format!("… {left} bytes more"));
-            }
-        }
-        self
-    }
 }
 
 /// The last exchanges, and where they are recorded to or replayed from.
@@ -152,6 +142,7 @@ pub struct Trace(Mutex<State>);
 #[derive(Default)]
 struct State {
     last: VecDeque<Exchange>,
+    watched: bool,
     recorder: Option<Recorder>,
     replay: Option<Replay>,
 }
@@ -160,6 +151,21 @@ impl Trace {
     /// Gives the last exchanges, the oldest first.
     pub fn last(&self) -> Vec<Exchange> {
         self.lock().last.iter().cloned().collect()
+    }
+
+    /// Keeps more of what comes, while somebody looks; of most connectors nobody ever does.
+    pub fn watch(&self, watched: bool) {
+        self.lock().watched = watched;
+    }
+
+    /// How much of a body is to be kept now.
+    pub(crate) fn body_bytes(&self) -> usize {
+        let state = self.lock();
+        match (&state.recorder, state.watched) {
+            (Some(_), _) => RECORD_BODY_BYTES,
+            (None, true) => TRACE_BODY_BYTES,
+            (None, false) => UNWATCHED_BODY_BYTES,
+        }
     }
 
     /// Has every exchange written from now on, or no longer.
@@ -180,10 +186,11 @@ impl Trace {
             tracing::error!("an exchange cannot be recorded: {error}");
             state.recorder = None;
         }
-        if state.last.len() >= TRACE_EXCHANGES {
+        let kept = if state.watched { TRACE_EXCHANGES } else { UNWATCHED_EXCHANGES };
+        while state.last.len() >= kept {
             state.last.pop_front();
         }
-        state.last.push_back(exchange.cut());
+        state.last.push_back(exchange);
     }
 
     pub(crate) fn replay(
@@ -196,6 +203,23 @@ impl Trace {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The traces of all connectors that run, a service of the instance: for who asks about one.
+#[derive(Default)]
+pub struct Traces(Mutex<BTreeMap<String, Arc<Trace>>>);
+
+impl Traces {
+    /// Takes in the trace of a connector, in place of one of the same name.
+    pub fn note(&self, connector: &str, trace: &Arc<Trace>) {
+        let mut traces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        traces.insert(connector.to_owned(), Arc::clone(trace));
+    }
+
+    /// Gives the trace of a connector; `None` when it does not run here.
+    pub fn of(&self, connector: &str) -> Option<Arc<Trace>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(connector).cloned()
     }
 }
 
@@ -222,9 +246,6 @@ impl Recorder {
 
     fn write(&mut self, exchange: &Exchange) -> io::Result<()> {
         self.written += 1;
-        let mut exchange = exchange.clone();
-        let end = exchange.body.floor_char_boundary(RECORD_BODY_BYTES);
-        exchange.body.truncate(end);
         let text = serde_json::to_vec_pretty(&exchange.to_json())?;
         fs::write(self.folder.join(format!("{:04}.json", self.written)), text)
     }
@@ -339,16 +360,69 @@ fn clean_url(url: &Url, hush: &Hush) -> String {
     clean_links(url.as_str(), hush)
 }
 
-fn clean_body(body: &[u8], hush: &Hush) -> String {
-    if let Ok(mut value) = serde_json::from_slice::<Value>(body)
+/// Gives the beginning of a body without secrets. What is long is not read as a whole.
+fn clean_body(body: &[u8], hush: &Hush, most: usize) -> String {
+    if body.len() <= most
+        && let Ok(mut value) = serde_json::from_slice::<Value>(body)
         && clean_value(&mut value)
     {
         return hush.clean(&value.to_string());
     }
-    let text = String::from_utf8_lossy(body);
-    match text.contains('=') && !text.contains(['{', '<', '\n']) {
+    let text = String::from_utf8_lossy(&body[..body.len().min(most)]);
+    let text = match text.contains('=') && !text.contains(['{', '<', '\n']) {
         true => clean_links(&text, hush),
-        false => hush.clean(&text),
+        false => hush.clean(&clean_members(&text)),
+    };
+    match body.len().checked_sub(most) {
+        None | Some(0) => text,
+        Some(left) => format!("{text}… {left} bytes more"),
+    }
+}
+
+/// Takes out of a piece of JSON the texts that are secret by their names.
+fn clean_members(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let mut clean = String::with_capacity(text.len());
+    let mut from = 0;
+    while let Some((value, end)) = SECRET_NAMES
+        .iter()
+        .filter_map(|name| member(&lower, from, name))
+        .min_by_key(|(value, _)| *value)
+    {
+        clean.push_str(&text[from..value]);
+        clean.push_str(STARS);
+        from = end;
+    }
+    clean.push_str(&text[from..]);
+    clean
+}
+
+/// Finds the text behind a name, without its quotes; one that is cut short ends where all does.
+fn member(text: &str, from: usize, name: &str) -> Option<(usize, usize)> {
+    let quoted = format!("\"{name}\"");
+    let mut from = from;
+    loop {
+        let behind = from + text[from..].find(&quoted)? + quoted.len();
+        let rest = text[behind..].trim_start();
+        let value = rest.strip_prefix(':').map(str::trim_start).and_then(|v| v.strip_prefix('"'));
+        let Some(value) = value else {
+            from = behind;
+            continue;
+        };
+        let start = text.len() - value.len();
+        let mut escaped = false;
+        let end = value.bytes().position(|byte| match byte {
+            _ if escaped => {
+                escaped = false;
+                false
+            }
+            b'\\' => {
+                escaped = true;
+                false
+            }
+            byte => byte == b'"',
+        });
+        return Some((start, end.map_or(text.len(), |end| start + end)));
     }
 }
 
@@ -372,5 +446,28 @@ fn clean_value(value: &mut Value) -> bool {
             items.iter_mut().fold(false, |found, item| clean_value(item) | found)
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_go_by_their_names_also_where_a_body_is_cut() {
+        let hush = Hush::default();
+        let body =
+            r#"{"a":"x","Access_Token": "s\"ecret","key":3,"nested":[{"password":"hunter2"}]}"#;
+        for most in 1..body.len() + 1 {
+            let clean = clean_body(body.as_bytes(), &hush, most);
+            assert!(!clean.contains("ecret") && !clean.contains("hunter2"), "{most}: {clean}");
+        }
+        let whole = clean_body(body.as_bytes(), &hush, body.len());
+        assert!(whole.contains("\"a\":\"x\"") && whole.contains("\"key\":3"), "{whole}");
+        let form = clean_body(b"grant_type=password&client_secret=abc&x=1", &hush, 100);
+        assert_eq!(form, "grant_type=password&client_secret=***&x=1");
+        let link = "</logs?after=7&sig=abc>; rel=\"next\"";
+        assert_eq!(clean_links(link, &hush), "</logs?after=7&sig=***>; rel=\"next\"");
+        assert_eq!(clean_members("\"token\" \"token\": null"), "\"token\" \"token\": null");
     }
 }

@@ -31,7 +31,7 @@ mod zip;
 #[cfg(test)]
 mod tests;
 
-use azud_client::{Auth, Backoff, Failure, Http, Keys, TokenStore, Url};
+use azud_client::{Auth, Backoff, Failure, Http, Keys, TokenStore, Traces, Url};
 use azud_event::codec::Decoder;
 use azud_event::codec::source_fields::SourceFields;
 use azud_event::time::EventTime;
@@ -65,20 +65,20 @@ pub const HTTP_CLIENT: SourceFactory = SourceFactory {
     summary: "Poll an API over HTTP, and remember how far it was read.",
     description: "\
 Asks `endpoint` every `scrape_interval_secs`, or by a `schedule`, follows its pages, and takes the \
-records of each answer. With `decoding.codec = \"json\"` an array is its elements, and CSV, NDJSON and \
-XML become JSON; otherwise each line is a record. Records get `source_type`, and `timestamp`, when \
-they were received, each unless they have one.
+records of each answer. With `decoding.codec = \"json\"` an array is its elements, and CSV, \
+NDJSON and XML become JSON; otherwise each line is a record. Records get `source_type`, and \
+`timestamp`, when they were received, each unless they have one.
 
-Texts of requests may have values in them: `{{ cursor }}`, `{{ now - 5m | unix }}`, `{{ start }}` and \
-`{{ end }}` of a slice of time, `{{ parent.id }}`, `{{ label.site }}`, `{{ connector }}`. Behind `|` \
-stands how a time is written: `rfc3339`, `unix`, `unix_ms`, `date`, or signs of `strftime`; `json` and \
-`base64` are for texts.
+Texts of requests may have values in them: `{{ cursor }}`, `{{ now - 5m | unix }}`, `{{ start }}` \
+and `{{ end }}` of a slice of time, `{{ parent.id }}`, `{{ label.site }}`, `{{ connector }}`. \
+Behind `|` stands how a time is written: `rfc3339`, `unix`, `unix_ms`, `date`, or signs of \
+`strftime`; `json` and `base64` are for texts.
 
-Each record is taken once, also when the process is killed in the middle: a page is on disk before its \
-cursor moves, and the cursor moves before the records are handed over. It is kept in the database, \
-sealed, with every page; a failed page fails the poll and leaves it where it was. Of several processes \
-over one database one polls, and another takes over when it is gone. `azud connectors` shows the \
-status, and moves the cursor.
+Each record is taken once, also when the process is killed in the middle: a page is on disk \
+before its cursor moves, and the cursor moves before the records are handed over. It is kept in \
+the database, sealed, with every page; a failed page fails the poll and leaves it where it was. \
+Of several processes over one database one polls, and another takes over when it is gone. `azud \
+connectors` shows the status, and moves the cursor.
 
 Credentials, and headers that the document writes, go to the origins that the document names, and \
 nowhere else. Redirects are followed, but not from `https` to `http`. An answer may not lead to a \
@@ -207,6 +207,7 @@ impl SourceSpec for HttpClient {
             settings: Arc::clone(&self.settings),
             secrets: SecretService::of(&context.services),
             folder,
+            traces: context.services.find::<Traces>(),
         };
         Ok(Box::new(Task { who, maker }))
     }
@@ -221,6 +222,7 @@ impl SourceSpec for HttpClient {
             settings: Arc::clone(&self.settings),
             secrets: SecretService::of(&context.services),
             folder: PathBuf::new(),
+            traces: None,
         };
         let client = maker.client(connector, &context.clock).ok()?;
         Some(Box::new(probe::HttpProbe {
@@ -258,6 +260,8 @@ struct Maker {
     settings: Arc<Settings>,
     secrets: Arc<dyn Secrets>,
     folder: PathBuf,
+    /// Where the last exchanges can be asked for, if anybody may.
+    traces: Option<Arc<Traces>>,
 }
 
 impl Maker {
@@ -293,6 +297,9 @@ impl Maker {
         acks: Arc<Acks>,
     ) -> Result<Poller, String> {
         let (http, auth) = self.client(&connector, &context.clock)?;
+        if let Some(traces) = &self.traces {
+            traces.note(connector.name(), http.trace());
+        }
         let folder = self.folder.join(name_of_file(connector.name()));
         let spool = Spool::open(folder).map_err(|error| error.to_string())?;
         let seen = match &self.settings.dedupe {

@@ -1,8 +1,9 @@
 //! How we say who we are: a kind a file.
 //!
 //! Everything secret is a [`Confidential`]: it is filled when a request is made, so that what was
-//! rotated is used with the next one. What is made of secrets and lasts (a token, a session) is kept
-//! in memory until shortly before its end; of several requests that want a new one, one gets it.
+//! rotated is used with the next one. What is made of secrets and lasts (a token, a session) is
+//! kept in memory until shortly before its end; of several requests that want a new one, one gets
+//! it.
 
 mod api_key;
 pub mod aws;
@@ -14,7 +15,7 @@ mod digest;
 mod hmac;
 mod jwt;
 mod login;
-mod oauth2;
+mod oauth;
 mod options;
 mod token;
 

@@ -64,8 +64,8 @@ const OPTIONS: &[OptionSpec] = &[
     option(
         "expires_secs",
         OptionKind::Seconds,
-        "`login`: how long its token is good. Without it an hour; one that is refused sooner is had \
-         anew.",
+        "`login`: how long its token is good. Without it an hour; one that is refused sooner is \
+         had anew.",
     ),
     option(
         "grant",
@@ -81,13 +81,14 @@ const OPTIONS: &[OptionSpec] = &[
     option(
         "header",
         OptionKind::Text,
-        "`api_key`, `jwt`, `login`: the header that it stands in. Without it `Authorization`, but for \
-         `api_key`.",
+        "`api_key`, `jwt`, `login`: the header that it stands in. Without it `Authorization`, but \
+         for `api_key`.",
     ),
     option(
         "headers",
         OptionKind::Map(&OptionKind::Confidential),
-        "`hmac`: the headers that carry it, which may name `{{ signature }}` and what `message` may.",
+        "`hmac`: the headers that carry it, which may name `{{ signature }}` and what `message` \
+         may.",
     ),
     option("issuer", OptionKind::Text, "`jwt`, `oauth2` by `jwt_bearer`: who signs the token."),
     option("key", OptionKind::Confidential, "`api_key`, `hmac`: the key."),
@@ -100,8 +101,8 @@ const OPTIONS: &[OptionSpec] = &[
     option(
         "message",
         OptionKind::Text,
-        "`hmac`: what is signed. `{{ … }}` may name body, body_sha256, date, host, method, nonce, path, \
-         query (sorted), timestamp and timestamp_ms. A `date` goes into the header `Date`.",
+        "`hmac`: what is signed. `{{ … }}` may name body, body_sha256, date, host, method, nonce, \
+         path, query (sorted), timestamp and timestamp_ms. A `date` goes into the header `Date`.",
     ),
     option(
         "params",
@@ -116,8 +117,8 @@ const OPTIONS: &[OptionSpec] = &[
     option(
         "prefix",
         OptionKind::Text,
-        "`jwt`, `login`: what stands before the token. Without it `Bearer ` in `Authorization`, else \
-         nothing.",
+        "`jwt`, `login`: what stands before the token. Without it `Bearer ` in `Authorization`, \
+         else nothing.",
     ),
     option(
         "private_key",
@@ -161,8 +162,8 @@ const OPTIONS: &[OptionSpec] = &[
     option(
         "user",
         OptionKind::Confidential,
-        "`basic`, `digest`, `login`, `oauth2`: the user; `hmac`: the user of Basic whose password the \
-         code is.",
+        "`basic`, `digest`, `login`, `oauth2`: the user; `hmac`: the user of Basic whose password \
+         the code is.",
     ),
     option("value", OptionKind::Confidential, "`custom`: the value (`SSWS SECRET[azud.okta]`)."),
 ];

@@ -400,7 +400,10 @@ async fn a_role_is_taken_on_and_its_keys_used() {
                 && signed.contains("/eu-west-1/sts/aws4_request");
             let body = "<r><AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>role-key</SecretAccessKey>\
                         <SessionToken>sess-tok</SessionToken></r>";
-            return if good { answer("200 OK", &[], body.as_bytes()) } else { answer("403 Forbidden", &[], b"") };
+            return match good {
+                true => answer("200 OK", &[], body.as_bytes()),
+                false => answer("403 Forbidden", &[], b""),
+            };
         }
         let good = signed.contains("Credential=ASIA/")
             && seen.header("x-amz-security-token") == Some("sess-tok");

@@ -338,7 +338,10 @@ mod tests {
 
     #[test]
     fn records_have_a_place_and_are_given_what_is_around_them() {
-        let body = br#"{"tenant":"t","items":[{"id":1,"events":[{"n":1},{}]},{"id":2,"events":[{"id":9}]},{"id":3}]}"#;
+        let items =
+            [r#"{"id":1,"events":[{"n":1},{}]}"#, r#"{"id":2,"events":[{"id":9}]}"#, r#"{"id":3}"#];
+        let body = format!(r#"{{"tenant":"t","items":[{}]}}"#, items.join(","));
+        let body = body.as_bytes();
         let nested = extract(Some(".items.events"), &["id", "tenant"]);
         let expected = [
             r#"{"n":1,"id":1,"tenant":"t"}"#,

@@ -109,8 +109,8 @@ const CONTENT: OptionSpec = OptionSpec {
         option(
             "keep",
             OptionKind::List(&OptionKind::Text),
-            "Members of what is around the records, which each of them is given unless it has one of \
-             that name: of the innermost object that has it.",
+            "Members of what is around the records, which each of them is given unless it has one \
+             of that name: of the innermost object that has it.",
         ),
         with(
             "optional",
@@ -196,8 +196,8 @@ const CURSOR: OptionSpec = OptionSpec {
                     "Where to begin again.",
                 ),
             ]),
-            "What to do when the other side does not know the cursor any more (400, 404, 410, 422). \
-             Without it that is an error, and the cursor stays.",
+            "What to do when the other side does not know the cursor any more (400, 404, 410, \
+             422). Without it that is an error, and the cursor stays.",
         ),
         with(
             "overlap",
@@ -209,7 +209,8 @@ const CURSOR: OptionSpec = OptionSpec {
         option(
             "param",
             OptionKind::Text,
-            "The parameter that the cursor stands in. It may also stand in a text, as `{{ cursor }}`.",
+            "The parameter that the cursor stands in. It may also stand in a text, as `{{ cursor \
+             }}`.",
         ),
         required(
             "value",
@@ -228,8 +229,8 @@ const CURSOR: OptionSpec = OptionSpec {
         ),
     ]),
     default: Unwritten::None,
-    summary: "How far polls have come. It is kept, sealed, when the records before it are in the log \
-              or delivered (`intake.acknowledge`).",
+    summary: "How far polls have come. It is kept, sealed, when the records before it are in the \
+              log or delivered (`intake.acknowledge`).",
 };
 
 const DEDUPE: OptionSpec = OptionSpec {
@@ -265,8 +266,8 @@ const JOB: OptionSpec = OptionSpec {
         option(
             "downloads",
             OptionKind::Field,
-            "Where the answer has the addresses of the result, one or a list. They are asked without \
-             credentials unless they are of the origin of `endpoint`.",
+            "Where the answer has the addresses of the result, one or a list. They are asked \
+             without credentials unless they are of the origin of `endpoint`.",
         ),
         with("every", OptionKind::Duration, "\"5s\"", "How often its state is asked for."),
         with(
@@ -279,7 +280,8 @@ const JOB: OptionSpec = OptionSpec {
         required(
             "status",
             OptionKind::Text,
-            "The address of its state, with values in it: `{{ job.id }}` of the answer that made it.",
+            "The address of its state, with values in it: `{{ job.id }}` of the answer that made \
+             it.",
         ),
         with("timeout", OptionKind::Duration, "\"10m\"", "How long it may take."),
     ]),
@@ -379,8 +381,8 @@ const PARENTS: OptionSpec = OptionSpec {
         option("records", OptionKind::Field, "Where they are in the answer."),
     ]),
     default: Unwritten::None,
-    summary: "Asks `endpoint` once for each of a list, as `{{ parent.id }}`. A list of several pages \
-              is followed by its `Link` header.",
+    summary: "Asks `endpoint` once for each of a list, as `{{ parent.id }}`. A list of several \
+              pages is followed by its `Link` header.",
 };
 
 const RATE_LIMIT: OptionSpec = OptionSpec {
@@ -451,8 +453,8 @@ const TIME_SLICES: OptionSpec = OptionSpec {
         with("step", OptionKind::Duration, "\"1h\"", "How long a slice is at most."),
     ]),
     default: Unwritten::None,
-    summary: "Asks for time in slices, one after the other. They are half-open, and each begins where \
-              the last one ended. A slice may have several pages.",
+    summary: "Asks for time in slices, one after the other. They are half-open, and each begins \
+              where the last one ended. A slice may have several pages.",
 };
 
 #[cfg(test)]

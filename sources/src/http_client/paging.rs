@@ -65,9 +65,9 @@ pub(super) struct Size {
 /// What says that a page is the last, beside that it names no next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    LastPage,
-    EmptyPage,
-    ShortPage,
+    Unnamed,
+    Empty,
+    Short,
 }
 
 /// Where the next page is.
@@ -102,7 +102,7 @@ pub(super) struct Turn {
 impl Paging {
     /// A single page.
     pub(super) fn none() -> Self {
-        Paging { kind: Kind::None, stop: Stop::LastPage, max_pages: 1, more: None }
+        Paging { kind: Kind::None, stop: Stop::Unnamed, max_pages: 1, more: None }
     }
 
     /// Whether the bodies of answers are looked into.
@@ -179,13 +179,13 @@ impl Paging {
         let full =
             |size: &Option<Size>| size.as_ref().is_none_or(|size| had.records >= size.records);
         let stopped = match (self.stop, &self.kind) {
-            (Stop::LastPage, _) => false,
-            (Stop::EmptyPage, _) => had.records == 0,
+            (Stop::Unnamed, _) => false,
+            (Stop::Empty, _) => had.records == 0,
             (
-                Stop::ShortPage,
+                Stop::Short,
                 Kind::Offset { size, .. } | Kind::Page { size, .. } | Kind::Keyset { size, .. },
             ) => had.records == 0 || !full(size),
-            (Stop::ShortPage, _) => had.records == 0,
+            (Stop::Short, _) => had.records == 0,
         };
         let ends = next.is_none() || stopped || !more;
         Ok(Turn { next, ends })
@@ -415,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_link_header_is_followed_until_the_page_is_empty() {
-        let paging = paging(Kind::LinkHeader { rel: "next".to_owned() }, Stop::EmptyPage);
+        let paging = paging(Kind::LinkHeader { rel: "next".to_owned() }, Stop::Empty);
         let answer = answer(&[
             ("link", "<https://api.example/self>; rel=\"self\""),
             ("link", "</v1/logs?after=9>; rel=\"next\""),
@@ -430,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_link_does_not_leave_tls() {
-        let paging = paging(Kind::NextUrl { path: field(r#"."@odata.nextLink""#) }, Stop::LastPage);
+        let paging = paging(Kind::NextUrl { path: field(r#"."@odata.nextLink""#) }, Stop::Unnamed);
         let body = serde_json::json!({"@odata.nextLink": "http://api.example/x"});
         let answer = answer(&[]);
         let had = Had { answer: &answer, body: Some(&body), records: 1, last: None };
@@ -446,7 +446,7 @@ mod tests {
         let (from, path) = (From::Body(field(".meta.next")), field(".page.cursor"));
         for to in [To::Query("cursor".to_owned()), To::Body(path)] {
             let kind = Kind::Token { from: from.clone(), to: to.clone(), request: None };
-            let paging = paging(kind, Stop::LastPage);
+            let paging = paging(kind, Stop::Unnamed);
             let next = turn(&paging, &serde_json::json!({"meta": {"next": "t&1"}}), 2, None);
             assert_eq!(next, Turn { next: Some(Next::Token("t&1".to_owned())), ends: false });
             assert!(turn(&paging, &serde_json::json!({"meta": {"next": ""}}), 2, None).ends);
@@ -478,13 +478,13 @@ mod tests {
         let size = Some(Size { param: Some("limit".to_owned()), records: 2 });
         let total = Some(field(".total"));
         let kind = Kind::Offset { param: "from".to_owned(), size: size.clone(), first: 1, total };
-        let offset = paging(kind, Stop::ShortPage);
+        let offset = paging(kind, Stop::Short);
         let body = serde_json::json!({"total": 4});
         let second = turn(&offset, &body, 2, None);
         assert_eq!(second, Turn { next: Some(Next::Offset(3)), ends: false });
         assert!(turn(&offset, &body, 2, second.next.as_ref()).ends, "1, 2, 3, 4");
         let kind = Kind::Page { param: "page".to_owned(), size, first: 0, total: None };
-        let page = paging(kind, Stop::ShortPage);
+        let page = paging(kind, Stop::Short);
         assert_eq!(turn(&page, &body, 2, None).next, Some(Next::Page(1)));
         assert!(turn(&page, &body, 1, Some(&Next::Page(1))).ends, "short");
         let mut request = Request::get(Url::parse("https://a.example/").unwrap());
@@ -495,7 +495,7 @@ mod tests {
     #[test]
     fn a_key_comes_from_the_last_record_and_more_is_believed() {
         let kind = Kind::Keyset { field: field(".id"), param: "after".to_owned(), size: None };
-        let mut keyset = paging(kind, Stop::EmptyPage);
+        let mut keyset = paging(kind, Stop::Empty);
         keyset.more = Some(field(".has_more"));
         let body = serde_json::json!({"items": [{"id": 1}, {"id": 2}], "has_more": true});
         let next = turn(&keyset, &body, 2, None);

@@ -229,6 +229,17 @@ impl Settings {
         settings.agrees(options, checker).then_some(settings)
     }
 
+    /// Whether a text of the request has the cursor in it.
+    fn uses_cursor(&self) -> bool {
+        let headers = self.headers.iter().filter_map(|(_, value)| match value {
+            Header::Text(text) => Some(text),
+            Header::Secret(_) => None,
+        });
+        let query = self.query.iter().map(|(_, text)| text);
+        let mut texts = query.chain(headers).chain(&self.body).chain([&self.endpoint]);
+        texts.any(|text| text.uses("cursor"))
+    }
+
     /// Reports what contradicts each other.
     fn agrees(&self, options: &Options<'_>, checker: &mut Checker) -> bool {
         let value = self.cursor.as_ref().map(|cursor| &cursor.value);
@@ -250,6 +261,14 @@ impl Settings {
         if value == Some(&CursorValue::LastEventTime) && self.event_time.is_none() {
             let help = "name it in `event_time`";
             refuse("cursor", "it is not said which field is the event time", help);
+        }
+        if let Some(cursor) = &self.cursor
+            && cursor.value != CursorValue::NextLink
+            && cursor.param.is_none()
+            && !self.uses_cursor()
+        {
+            let help = "name a parameter in `cursor.param`, or write `{{ cursor }}` into a text";
+            refuse("cursor", "it stands nowhere in a request", help);
         }
         if self.slices.is_some() && self.cursor.is_some() {
             let help = "remove one of them";
@@ -461,12 +480,9 @@ fn check_paging(options: &Options<'_>, checker: &mut Checker) -> Option<Paging> 
             return None;
         }
     }
-    let size = match table.integer("size") {
-        Some(records) => {
-            Some(Size { param: table.string("size_param"), records: records.unsigned_abs() })
-        }
-        None => None,
-    };
+    let size = table
+        .integer("size")
+        .map(|records| Size { param: table.string("size_param"), records: records.unsigned_abs() });
     let mut need = |name: &str| {
         let missing = !table.has(name);
         if missing {
@@ -501,14 +517,14 @@ fn check_paging(options: &Options<'_>, checker: &mut Checker) -> Option<Paging> 
         }
     };
     let stop = match table.one_of("stop") {
-        Some("empty_page") => Stop::EmptyPage,
-        Some("short_page") => Stop::ShortPage,
-        Some(_) => Stop::LastPage,
-        None if size.is_some() => Stop::ShortPage,
+        Some("empty_page") => Stop::Empty,
+        Some("short_page") => Stop::Short,
+        Some(_) => Stop::Unnamed,
+        None if size.is_some() => Stop::Short,
         None if matches!(kind, Kind::Offset { .. } | Kind::Page { .. } | Kind::Keyset { .. }) => {
-            Stop::EmptyPage
+            Stop::Empty
         }
-        None => Stop::LastPage,
+        None => Stop::Unnamed,
     };
     let max_pages = table.integer("max_pages")?.unsigned_abs();
     Some(Paging { kind, stop, max_pages, more: table.field("more") })

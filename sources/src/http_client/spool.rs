@@ -181,7 +181,8 @@ impl Spool {
         &self.folder
     }
 
-    /// Writes a page: when this returns it is on disk, and before that there is nothing of its name.
+    /// Writes a page: when this returns it is on disk, and before that there is nothing of its
+    /// name.
     ///
     /// # Errors
     /// When the system refuses.

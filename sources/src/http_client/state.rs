@@ -3,16 +3,16 @@
 //!
 //! ```text
 //!  page ─▶ 1 file on disk ─▶ 2 claim saved ─▶ 3 handed over ─▶ 4 logged or delivered ─▶ 5 saved
-//!          (its records)     (file's name,     (dropped at       (file is of no use     (behind it)
-//!                             state behind)     the door if       any more)
+//!          (its records)     (file's name,     (dropped at       (file is of no       (behind it)
+//!                             state behind)     the door if       use any more)
 //!                                               it was before)
 //! ```
 //!
 //! Killed before 2, the file is not claimed: it is removed, and the page is asked for again. Killed
-//! behind 2, the file is handed over again, at the same positions of the same stream; what is in the
-//! log already is dropped at the door. So each record of a page is taken once, wherever the kill
-//! comes. A process that takes over finds the claim and goes on behind it: the records are on the
-//! disk of the other, which hands them over when it is back (`passed` says so to it).
+//! behind 2, the file is handed over again, at the same positions of the same stream; what is in
+//! the log already is dropped at the door. So each record of a page is taken once, wherever the
+//! kill comes. A process that takes over finds the claim and goes on behind it: the records are on
+//! the disk of the other, which hands them over when it is back (`passed` says so to it).
 
 use super::paging::Next;
 use azud_event::id::StreamId;
@@ -37,8 +37,8 @@ pub(super) struct State {
     /// The greatest event time of all records, in nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_event_time: Option<i64>,
-    /// Where to begin in place of where the first poll began, in nanoseconds: the other side did not
-    /// know the cursor any more.
+    /// Where to begin in place of where the first poll began, in nanoseconds: the other side did
+    /// not know the cursor any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) begin: Option<i64>,
     /// Up to where slices of time were taken, in nanoseconds.

@@ -451,6 +451,12 @@ impl World {
         self.until("records", |world| world.records().len() >= count).await;
     }
 
+    /// Waits until two processes have so many records together.
+    pub(super) async fn until_both(&self, other: &World, count: usize) {
+        let both = |world: &World| world.records().len() + other.records().len() >= count;
+        self.until("records of both", both).await;
+    }
+
     /// Waits for records whose cursor is saved behind them, with nothing on its way.
     pub(super) async fn until_records_and_saved(&self, count: usize) {
         self.until("records and their cursor", |world| {
