@@ -20,11 +20,11 @@ type = "elasticsearch"
 inputs = ["in"]
 endpoints = ["http://@LAKE@"]
 bulk = { index = "lake-{{ kind }}" }
-batch = { max_events = 100, timeout_secs = 0.05 }
-request = { retry_initial_backoff_secs = 0.02, retry_max_duration_secs = 0.1 }
+batch = { max_events = 300, timeout_secs = 0.05 }
+request = { retry_initial_backoff_secs = 0.01, retry_max_duration_secs = 0.02 }
 "#;
 
-const RECORDS: usize = 3_000;
+const RECORDS: usize = 1_500;
 
 /// Every three hundredth is of a kind that the server never takes.
 fn records() -> String {
@@ -50,14 +50,14 @@ fn each_record_is_in_the_lake_once_whoever_is_killed() {
     let mut instance = Instance::start_in(folder, &document, &[]);
     let bad = RECORDS / 300;
     for part in 1..=3 {
-        wait::until("more documents", PATIENCE, || {
+        wait::until("more documents", PATIENCE * 2, || {
             let count = seen(&server)["documents"].as_object().unwrap().len();
             (count >= part * RECORDS / 5).then_some(())
         });
         let (_, folder) = instance.kill();
         instance = Instance::start_in(folder, &document, &[]);
     }
-    let known = wait::until("all documents", PATIENCE, || {
+    let known = wait::until("all documents", PATIENCE * 2, || {
         let known = seen(&server);
         (known["documents"].as_object().unwrap().len() >= RECORDS - bad).then_some(known)
     });
