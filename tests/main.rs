@@ -11,6 +11,7 @@ mod answers;
 mod clock;
 mod connectors;
 mod documents;
+mod exchanges;
 mod flood;
 mod hostile;
 mod lake;

@@ -208,18 +208,32 @@ impl Trace {
 
 /// The traces of all connectors that run, a service of the instance: for who asks about one.
 #[derive(Default)]
-pub struct Traces(Mutex<BTreeMap<String, Arc<Trace>>>);
+pub struct Traces {
+    traces: Mutex<BTreeMap<String, Arc<Trace>>>,
+    /// Recordings that are to answer, until their connectors are there.
+    replays: Mutex<BTreeMap<String, Replay>>,
+}
 
 impl Traces {
+    /// Has a recording answer a connector in place of the network.
+    pub fn replay(&self, connector: &str, replay: Replay) {
+        let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
+        replays.insert(connector.to_owned(), replay);
+    }
+
     /// Takes in the trace of a connector, in place of one of the same name.
     pub fn note(&self, connector: &str, trace: &Arc<Trace>) {
-        let mut traces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(replay) = replays.remove(connector) {
+            trace.replay_from(replay);
+        }
+        let mut traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
         traces.insert(connector.to_owned(), Arc::clone(trace));
     }
 
     /// Gives the trace of a connector; `None` when it does not run here.
     pub fn of(&self, connector: &str) -> Option<Arc<Trace>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(connector).cloned()
+        self.traces.lock().unwrap_or_else(PoisonError::into_inner).get(connector).cloned()
     }
 }
 

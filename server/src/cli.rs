@@ -157,6 +157,10 @@ pub struct Run {
     /// Wait while another instance has the database, and take over when it is gone
     #[arg(long)]
     pub standby: bool,
+    /// Let the exchanges that `azud connectors record` wrote to a folder answer this connector, and
+    /// ask nobody for it
+    #[arg(long, value_name = "NAME=FOLDER")]
+    pub replay: Vec<String>,
     /// Accept that this sink lacks for ever what can be delivered from nowhere any more
     #[arg(long, value_name = "ID")]
     pub accept_gap: Vec<String>,

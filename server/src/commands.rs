@@ -2,6 +2,7 @@
 
 pub mod connectors;
 pub mod credentials;
+mod exchanges;
 pub mod keys;
 pub mod tokens;
 

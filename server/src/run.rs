@@ -13,6 +13,7 @@ use crate::outcome::Outcome;
 use crate::probers::Probers;
 use crate::secrets;
 use crate::wiring::{self, NotBuilt};
+use azud_client::{Replay, Traces};
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
 use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Services};
@@ -77,7 +78,7 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
         Ok(prepared) => prepared,
         Err(outcome) => return outcome,
     };
-    let Prepared { built, settings, registry, probers, secrets } = prepared;
+    let Prepared { built, settings, registry, probers, secrets, traces } = prepared;
     let listener = match instance.api_address {
         Some(address) => match api::bind(address).await {
             Ok(listener) => Some(listener),
@@ -104,6 +105,8 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
             clock,
             registry: registry.clone(),
             probers: Some(probers),
+            traces,
+            data_dir: instance.data_dir.clone(),
             secrets,
             local: local_token(&instance.data_dir),
             on_loopback: instance.api_address.is_some_and(|at| at.ip().is_loopback()),
@@ -126,6 +129,7 @@ struct Prepared {
     settings: Settings,
     registry: Option<Arc<Registry>>,
     probers: Arc<Probers>,
+    traces: Arc<Traces>,
     secrets: Option<Arc<dyn Secrets>>,
 }
 
@@ -155,6 +159,8 @@ async fn prepare(
     }
     let secrets: Arc<dyn Secrets> = Arc::new(secrets);
     services.add(Arc::new(SecretService(Arc::clone(&secrets))));
+    let traces = Arc::new(replays(&arguments.replay)?);
+    services.add(Arc::clone(&traces));
     let services = Arc::new(services);
     let probers = Arc::new(Probers::new(plan, data_dir, clock, &services));
     let built = match wiring::build(plan, data_dir, clock, &services) {
@@ -178,7 +184,21 @@ async fn prepare(
         clock: clock.clone(),
     };
     let secrets = Some(secrets);
-    Ok(Prepared { built, settings, registry, probers, secrets })
+    Ok(Prepared { built, settings, registry, probers, traces, secrets })
+}
+
+/// Makes what keeps the exchanges of connectors; those that were recorded answer in place of others.
+fn replays(of: &[String]) -> Result<Traces, Outcome> {
+    let traces = Traces::default();
+    for written in of {
+        let Some((connector, folder)) = written.split_once('=') else {
+            return Err(refuse(&format!("`--replay {written}` is not of the form NAME=FOLDER")));
+        };
+        let replay = Replay::load(Path::new(folder))
+            .map_err(|error| refuse(&format!("{folder} cannot be replayed: {error}")))?;
+        traces.replay(connector, replay);
+    }
+    Ok(traces)
 }
 
 /// What a start goes by.

@@ -9,11 +9,13 @@ pub use v1::{LocalToken, Repeats};
 use crate::probers::Probers;
 use axum::Router;
 use axum::routing::get;
+use azud_client::Traces;
 use azud_engine::Engine;
 use azud_plan::component::Secrets;
 use azud_store::Registry;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -30,6 +32,10 @@ pub struct Api {
     pub registry: Option<Arc<Registry>>,
     /// What tries connectors.
     pub probers: Option<Arc<Probers>>,
+    /// What connectors asked and were answered.
+    pub traces: Arc<Traces>,
+    /// The data folder.
+    pub data_dir: PathBuf,
     /// The secrets of the instance.
     pub secrets: Option<Arc<dyn Secrets>>,
     /// The token of those who may read the data folder.

@@ -48,6 +48,22 @@ pub enum ConnectorsCommand {
         /// Its name
         name: String,
     },
+    /// Show what it asked last and what it was answered, without secrets; the instance must run
+    Trace {
+        /// Its name
+        name: String,
+    },
+    /// Poll, and write what is asked and answered to a folder, without secrets: for tests, and for
+    /// `azud run --replay`
+    Record {
+        /// Its name
+        name: String,
+        /// The folder, which is new or empty
+        folder: PathBuf,
+        /// For so long
+        #[arg(long = "for", value_name = "DURATION", default_value = "30s", value_parser = span)]
+        length: Duration,
+    },
     /// Switch it on again
     Enable {
         /// Its name

@@ -1,6 +1,6 @@
 //! `azud connectors`.
 
-use super::time;
+use super::{exchanges, time};
 use crate::admin::{self, Admin, Done, encoded, refuse};
 use crate::cli::{
     AddConnector, Connectors, ConnectorsCommand, CursorCommand, Global, ListConnectors,
@@ -40,6 +40,14 @@ async fn run(command: &ConnectorsCommand, admin: &Admin, json: bool) -> Done {
         ConnectorsCommand::Poll { name } => {
             admin.connector(name).await?;
             poll(admin, name)
+        }
+        ConnectorsCommand::Trace { name } => {
+            admin.connector(name).await?;
+            exchanges::trace(admin, name, json)
+        }
+        ConnectorsCommand::Record { name, folder, length } => {
+            admin.connector(name).await?;
+            exchanges::record(admin, name, folder, *length).await
         }
         ConnectorsCommand::Enable { name } => switch(name, true, admin).await,
         ConnectorsCommand::Disable { name } => switch(name, false, admin).await,

@@ -10,6 +10,7 @@ mod caller;
 mod connectors;
 mod credentials;
 mod cursors;
+mod exchanges;
 mod openapi;
 mod paging;
 mod problem;
@@ -44,8 +45,10 @@ pub fn routes(api: &Api) -> Router<Api> {
         )
         .route("/connectors/{connector}/disable", post(connectors::disable))
         .route("/connectors/{connector}/enable", post(connectors::enable))
+        .route("/connectors/{connector}/exchanges", get(exchanges::list))
         .route("/connectors/{connector}/history", get(connectors::history))
         .route("/connectors/{connector}/poll", post(connectors::poll))
+        .route("/connectors/{connector}/recording", put(exchanges::record).delete(exchanges::stop))
         .route("/connectors/{connector}/test", post(connectors::test))
         .route("/credentials", get(credentials::list).post(credentials::add))
         .route("/credentials/{credential}", get(credentials::show).delete(credentials::revoke))

@@ -75,11 +75,19 @@ operations! {
         "Switches a connector that is polled off." [] => 200 Connector [404 409 412];
     post "/connectors/{connector}/enable" enableConnector editor
         "Switches a connector that is polled on." [] => 200 Connector [404 409 412];
+    get "/connectors/{connector}/exchanges" listExchanges analyst
+        "The last requests of a connector that polls, and their answers, without secrets."
+        [] => 200 ExchangePage [404 409];
     get "/connectors/{connector}/history" listHistory viewer
         "The changes of a connector's status, the latest first."
         ["limit" "afterId"] => 200 ChangePage [400 404];
     post "/connectors/{connector}/poll" pollConnector analyst
         "Asks a connector to poll now." [] => 202 Asked [404 409];
+    put "/connectors/{connector}/recording" recordConnector editor
+        "Writes every exchange from now on to a folder of the instance, without secrets."
+        [] => 200 Recording [404 409];
+    delete "/connectors/{connector}/recording" stopRecording editor
+        "Writes exchanges no longer." [] => 204 [404 409];
     post "/connectors/{connector}/test" testConnector analyst
         "Makes one real call, and says what it saw." [] => 200 Probe [404 409];
     get "/credentials" listCredentials viewer "Credentials, without their values."
@@ -275,6 +283,7 @@ fn schemas() -> Value {
         ("ConnectorPage", "Connector"),
         ("CredentialPage", "Credential"),
         ("CursorPage", "Cursor"),
+        ("ExchangePage", "Exchange"),
         ("ProbePage", "UsedProbe"),
         ("TokenPage", "Token"),
         ("UsePage", "Use"),
@@ -383,11 +392,16 @@ fn answers() -> Value {
             "object": text, "before": {}, "after": {}, "outcome": text,
         })),
         "Document": { "type": "object" },
+        "Exchange": object(json!({
+            "at": time(), "took_ms": number, "request": { "type": "object" },
+            "response": { "type": "object" },
+        })),
         "Probe": object(json!({ "passed": truth, "steps": steps })),
         "Problem": {
             "type": "object", "required": ["type", "title", "status"],
             "properties": { "type": text, "title": text, "status": number, "detail": text },
         },
+        "Recording": object(json!({ "folder": text })),
         "Step": object(json!({
             "name": text, "message": text, "failed": maybe_text, "http_status": maybe_number,
         })),
