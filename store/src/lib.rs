@@ -53,6 +53,7 @@ use azud_event::time::EventTime;
 use location::Place;
 use lock::WriterLock;
 use sql::Pool;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The database of an instance.
@@ -203,6 +204,16 @@ impl Store {
     /// As [`Store::apply`].
     pub async fn check(&self) -> Result<(), StoreError> {
         statements::check(self.writer()?, self.clock.now()).await
+    }
+
+    /// Gives how long ago the instance last said that it is here, which it does every few seconds
+    /// while it runs; `None` when it never did.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn unseen_for(&self) -> Result<Option<Duration>, StoreError> {
+        let seen = statements::last_seen(&self.readers).await?;
+        Ok(seen.map(|seen| self.clock.now().since(seen)))
     }
 
     /// Lists alerts, the latest revised first.

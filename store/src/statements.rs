@@ -30,7 +30,7 @@ pub(crate) use credentials::{
     revoke_credential, set_credential, store_tokens, token_ids, tokens,
 };
 pub(crate) use dead_letters::{held_dead_letters, keep_dead_letters};
-pub(crate) use instances::{begin_incarnation, check};
+pub(crate) use instances::{begin_incarnation, check, last_seen};
 pub(crate) use keys::{
     NewKey, SEALED, WrappedKey, add_first_key, add_key, data_keys, reseal, row_name, sealed_values,
     wrap_keys,

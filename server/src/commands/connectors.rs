@@ -6,7 +6,7 @@ use crate::cli::{
     AddConnector, Connectors, ConnectorsCommand, CursorCommand, Global, ListConnectors,
 };
 use crate::outcome::Outcome;
-use crate::table::{plain, table};
+use crate::table::{ago, plain, table};
 use azud_plan::component::{ConnectorKind, Cursor};
 use azud_store::{ConnectorFilter, ConnectorRow, HistoryRow, NewConnector, Origin, Status};
 use base64::Engine as _;
@@ -14,6 +14,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
+
+/// An instance that runs was seen so long ago at most: it says so every ten seconds.
+const ALIVE: Duration = Duration::from_secs(30);
 
 /// How large an exported cursor may be.
 const EXPORT_BYTES_MAX: u64 = 4 << 20;
@@ -64,6 +68,16 @@ async fn list(arguments: &ListConnectors, admin: &Admin, json: bool) -> Done {
     } else {
         let head = ["connector", "type", "status", "since", "last success", "records", "why"];
         print!("{}", table(head, rows.iter().map(cells)));
+        warn_of_the_past(admin).await?;
+    }
+    Ok(())
+}
+
+/// Says that the instance does not run, where that is so: what is shown is how things were.
+async fn warn_of_the_past(admin: &Admin) -> Done {
+    let unseen = admin.store.unseen_for().await?.filter(|unseen| *unseen > ALIVE);
+    if let Some(unseen) = unseen {
+        eprintln!("the instance was here {}; this is how it was then", ago(unseen));
     }
     Ok(())
 }
@@ -114,7 +128,7 @@ async fn show(name: &str, history: u32, admin: &Admin, json: bool) -> Done {
     }
     let head = ["at", "from", "to", "reason", "code", "flaps", "message"];
     print!("\n{}", table(head, changes.iter().map(change_cells)));
-    Ok(())
+    warn_of_the_past(admin).await
 }
 
 fn change_cells(change: &HistoryRow) -> [String; 7] {

@@ -72,6 +72,12 @@ pub(super) async fn present(
     }
 }
 
+/// Gives when the instance last said that it is here; `None` when it never did.
+pub(crate) async fn last_seen(pool: &Pool) -> Result<Option<EventTime>, StoreError> {
+    let rows = pool.rows("SELECT max(last_seen_at) AS seen FROM instances", &[]).await?;
+    rows.first().map_or(Ok(None), |row| row.optional_time("seen"))
+}
+
 /// Says that this incarnation is here.
 pub(crate) async fn check(writer: &Writer, now: EventTime) -> Result<(), StoreError> {
     let mut connection = writer.pool.acquire().await?;
