@@ -239,7 +239,10 @@ fn nothing_planted_below(folder: &Path) -> usize {
         if entry.file_type().unwrap().is_dir() {
             files += nothing_planted_below(&entry.path());
         } else {
-            nothing_planted(&entry.path().display().to_string(), &fs::read(entry.path()).unwrap());
+            let bytes = fs::read(entry.path()).unwrap();
+            // Segments of the log are made as long as they may become.
+            let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            nothing_planted(&entry.path().display().to_string(), &bytes[..end]);
             files += 1;
         }
     }
