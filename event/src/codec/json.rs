@@ -353,6 +353,39 @@ mod tests {
         }
 
         #[test]
+        fn what_came_before_does_not_show(
+            texts in vec(document(), 1..3),
+            damages in vec((any::<prop::sample::Index>(), 0..3, any::<u8>()), 0..3),
+        ) {
+            // Names of the last document are passed by comparison: the same text comes again,
+            // damaged.
+            let mut texts: Vec<Vec<u8>> = texts.into_iter().map(String::into_bytes).collect();
+            let mut again = texts[0].clone();
+            for (at, kind, byte) in damages {
+                let at = at.index(again.len() + 1);
+                match kind {
+                    0 if at < again.len() => again[at] = byte,
+                    1 if at < again.len() => drop(again.remove(at)),
+                    _ => again.insert(at, byte),
+                }
+            }
+            texts.insert(1, again);
+            let mut used = Record::new();
+            for text in texts {
+                let (block, frame) = block_of(&text);
+                let mut fresh = Record::new();
+                let outcome = |record: &mut Record| {
+                    record.begin(&block, &frame);
+                    let read = record.decode_json(frame.range.clone());
+                    let mut out = Vec::new();
+                    encode_json(record, &mut out);
+                    (read, record.to_value(), out)
+                };
+                prop_assert_eq!(outcome(&mut used), outcome(&mut fresh));
+            }
+        }
+
+        #[test]
         fn random_tokens_are_judged_as_serde_json_judges_them(
             tokens in vec(proptest::sample::select(vec![
                 "{", "}", "[", "]", ",", ":", "\"a\"", "\"", "\\", "\\u00", "\\ud83d", "\\ude00", "é",
