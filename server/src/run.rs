@@ -187,7 +187,8 @@ async fn prepare(
     Ok(Prepared { built, settings, registry, probers, traces, secrets })
 }
 
-/// Makes what keeps the exchanges of connectors; those that were recorded answer in place of others.
+/// Makes what keeps the exchanges of connectors; those that were recorded answer in place of
+/// others.
 fn replays(of: &[String]) -> Result<Traces, Outcome> {
     let traces = Traces::default();
     for written in of {

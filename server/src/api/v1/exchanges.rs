@@ -1,5 +1,5 @@
-//! What connectors asked, and what they were answered: shown, and recorded for tests. Neither holds a
-//! secret.
+//! What connectors asked, and what they were answered: shown, and recorded for tests. Neither holds
+//! a secret.
 
 use super::caller::Caller;
 use super::connectors::find;
