@@ -154,6 +154,22 @@ impl Handle {
         }
     }
 
+    /// Lets time pass.
+    pub fn tick(&self, now: EventTime) {
+        let mut state = self.state();
+        let changed = state.machine.tick(now);
+        if let Some(change) = &changed {
+            state.meter.status(change.to.name());
+            state.changes.push_back(change.clone());
+            state.bound_changes();
+            state.is_dirty = true;
+        }
+        drop(state);
+        if let Some(change) = changed {
+            self.tell(&change);
+        }
+    }
+
     /// Takes what there is to write, if there is something.
     pub fn take_progress(&self) -> Option<Progress> {
         let mut state = self.state();

@@ -184,15 +184,27 @@ impl Machine {
         (self.failures_in_row, self.limits_in_row, self.failing_since) = (0, 0, None);
         match self.status {
             Status::Active | Status::Disabled => None,
-            Status::Starting | Status::Warning | Status::Error => {
-                let quiet = self.last_failure.is_none_or(|last| at.since(last) >= self.hold());
-                if !quiet {
-                    return None;
-                }
-                (self.recent, self.recent_count) = (0, 0);
-                self.change(at, Status::Active, "succeeded", "it works".to_owned(), None)
-            }
+            Status::Starting | Status::Warning | Status::Error => self.recover(at),
         }
+    }
+
+    /// Lets time pass: what has worked last, and did not fail for the hold, has recovered, also when
+    /// nothing is tried any more.
+    pub fn tick(&mut self, at: EventTime) -> Option<Transition> {
+        let down = matches!(self.status, Status::Warning | Status::Error);
+        match down && self.last_success > self.last_failure && self.limits_in_row == 0 {
+            true => self.recover(at),
+            false => None,
+        }
+    }
+
+    /// Goes up, if it did not fail for the hold.
+    fn recover(&mut self, at: EventTime) -> Option<Transition> {
+        if self.last_failure.is_some_and(|last| at.since(last) < self.hold()) {
+            return None;
+        }
+        (self.recent, self.recent_count) = (0, 0);
+        self.change(at, Status::Active, "succeeded", "it works".to_owned(), None)
     }
 
     fn limited(&mut self, at: EventTime, until: Option<EventTime>) -> Option<Transition> {

@@ -65,6 +65,23 @@ fn a_hostile_server_is_told_with_the_right_reasons() {
     assert_eq!(machine.last_success, Some(second(101)));
 }
 
+/// A sink that has nothing more to send makes no attempt that could say that all is well.
+#[test]
+fn what_worked_last_has_recovered_when_the_hold_is_over() {
+    let mut machine = machine();
+    let auth = failed(Cause::Authentication);
+    let attempts: Vec<_> = (0..6)
+        .map(|at| (at, if at % 2 == 0 { Outcome::Succeeded } else { auth.clone() }))
+        .collect();
+    assert_eq!(tell(&mut machine, &attempts).len(), 4, "it must hold from the second fall on");
+    assert_eq!(machine.tick(second(100)), None, "what failed last has not recovered");
+    assert_eq!(tell(&mut machine, &[(101, auth), (102, Outcome::Succeeded)]), [""; 0]);
+    assert_eq!(machine.tick(second(130)), None);
+    let told = machine.tick(second(131)).unwrap();
+    assert_eq!((told.from, told.to, told.at), (Status::Error, Status::Active, second(131)));
+    assert_eq!(machine.tick(second(132)), None);
+}
+
 #[test]
 fn one_failure_is_an_accident_and_three_of_ten_are_not() {
     let mut machine = machine();
@@ -153,10 +170,11 @@ proptest! {
         for (pause, outcome) in attempts {
             at += pause;
             let lasting = matches!(&outcome, Outcome::Failed(failed) if failed.cause.is_lasting());
-            if let Some(change) = machine.attempt(&attempt(at, outcome)) {
+            let told_now = machine.tick(second(at.saturating_sub(pause / 2)));
+            let told_now = told_now.into_iter().chain(machine.attempt(&attempt(at, outcome)));
+            for change in told_now.collect::<Vec<_>>() {
                 prop_assert_eq!(change.from, status);
                 prop_assert_ne!(change.to, status);
-                prop_assert_eq!(change.at, second(at));
                 prop_assert!(!change.reason.is_empty() && !change.message.is_empty());
                 status = change.to;
                 told.push(at);

@@ -149,6 +149,8 @@ fn answer<T, A>(
 async fn report(shared: &Arc<Shared>, handles: &Handles, down: &mut bool) {
     let Some(handles) = handles.upgrade() else { return };
     let handles = handles.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let now = shared.store.clock.now();
+    handles.iter().for_each(|handle| handle.tick(now));
     let taken: Vec<_> = handles
         .iter()
         .filter_map(|handle| handle.take_progress().map(|progress| (handle, progress)))
