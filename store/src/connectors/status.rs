@@ -188,8 +188,8 @@ impl Machine {
         }
     }
 
-    /// Lets time pass: what has worked last, and did not fail for the hold, has recovered, also when
-    /// nothing is tried any more.
+    /// Lets time pass: what has worked last, and did not fail for the hold, has recovered, also
+    /// when nothing is tried any more.
     pub fn tick(&mut self, at: EventTime) -> Option<Transition> {
         let down = matches!(self.status, Status::Warning | Status::Error);
         match down && self.last_success > self.last_failure && self.limits_in_row == 0 {
