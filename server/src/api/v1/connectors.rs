@@ -160,10 +160,10 @@ pub async fn change(
     Body(change): Body<Change>,
 ) -> Result<Response, Problem> {
     caller.needs(Role::Editor)?;
+    check_labels(&change.labels)?;
     let row = find(&caller, &name).await?;
     not_of_a_file(&row)?;
     if_match(&headers, row.version)?;
-    check_labels(&change.labels)?;
     let changed = caller.registry().store().label_connector(&row, &change.labels).await;
     let (object, after) = (format!("connector/{}", row.name), json!({ "labels": change.labels }));
     let changed = changed.map_err(Problem::from);
