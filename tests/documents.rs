@@ -134,11 +134,21 @@ fn what_ships_is_valid_and_passes_its_tests() {
             }
         }
     }
+    let (cases, documents): (Vec<_>, Vec<_>) =
+        documents.into_iter().partition(|path| path.to_str().unwrap().ends_with(".case.toml"));
     assert!(documents.len() >= 3, "{documents:?}");
+    for case in &cases {
+        let of = case.to_str().unwrap().replace(".case.toml", ".toml");
+        assert!(documents.contains(&PathBuf::from(&of)), "{of} is missing");
+    }
     for document in documents {
+        let case = document.with_extension("case.toml");
         let document = document.to_str().unwrap();
         for command in [&["validate", "--no-environment", "--deny-warnings"][..], &["test"]] {
-            let arguments: Vec<&str> = command.iter().copied().chain([document]).collect();
+            let mut arguments: Vec<&str> = command.iter().copied().chain([document]).collect();
+            if cases.contains(&case) && command == ["test"] {
+                arguments.push(case.to_str().unwrap());
+            }
             let said = program::run(folder.path(), &arguments);
             let words = text(&said.stdout) + &text(&said.stderr);
             assert!(said.status.success(), "{arguments:?}\n{words}");

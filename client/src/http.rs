@@ -133,6 +133,8 @@ pub struct Http {
     body_bytes_max: usize,
     hush: Hush,
     trace: Arc<Trace>,
+    /// Whether exchanges are kept for people to look at.
+    traces: bool,
 }
 
 impl Http {
@@ -174,7 +176,14 @@ impl Http {
             body_bytes_max: options.body_bytes_max,
             hush: Hush::default(),
             trace: Arc::default(),
+            traces: true,
         })
+    }
+
+    /// Keeps no exchange: for who is answered with secrets.
+    #[must_use]
+    pub fn untraced(self) -> Self {
+        Http { traces: false, ..self }
     }
 
     /// Gives what takes secrets out of texts.
@@ -258,14 +267,11 @@ impl Http {
             failure.message = self.hush.clean(&failure.message);
             failure.during(&shown(&request.url))
         });
-        let exchange = Exchange::of(
-            &request,
-            &done,
-            took,
-            self.clock.now(),
-            (&self.hush, self.trace.body_bytes()),
-        );
-        self.trace.note(exchange);
+        if self.traces {
+            let kept = (&self.hush, self.trace.body_bytes());
+            let exchange = Exchange::of(&request, &done, took, self.clock.now(), kept);
+            self.trace.note(exchange);
+        }
         done
     }
 

@@ -65,6 +65,16 @@ impl std::default::Default for Tls {
 }
 
 impl Tls {
+    /// Makes one of what was checked elsewhere.
+    pub fn new(
+        authorities: Option<PathBuf>,
+        identity: Option<(PathBuf, PathBuf)>,
+        verify_certificate: bool,
+        verify_hostname: bool,
+    ) -> Self {
+        Tls { authorities, identity, verify_certificate, verify_hostname }
+    }
+
     /// Checks the table of a component.
     pub fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Tls> {
         let tls = options.table("tls")?;

@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_time_is_read_as_it_is_written() {
         let time = EventTime::from_nanoseconds(1_772_359_200_123_456_000);
-        assert_eq!(EventTime::from_rfc3339(&time.to_rfc3339()), Some(time));
+        assert_eq!(EventTime::from_rfc3339(time.to_rfc3339()), Some(time));
         let east = EventTime::from_rfc3339("2026-03-01T11:00:00.123456+01:00");
         assert_eq!(east, Some(time));
         assert_eq!(EventTime::from_rfc3339("yesterday"), None);

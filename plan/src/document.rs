@@ -148,6 +148,11 @@ pub struct Text {
 }
 
 impl Text {
+    /// Makes a text that nobody wrote, a default: all of it is at this place.
+    pub fn unwritten(text: &str, span: Span) -> Self {
+        Text { text: text.to_owned(), span, steps: Vec::new() }
+    }
+
     /// Gives the place in the file of a range of the string: what VRL reports, shown where it was
     /// written.
     pub fn place(&self, range: std::ops::Range<usize>) -> Span {

@@ -26,7 +26,8 @@ pub struct Source {
     pub spec: Arc<dyn SourceSpec>,
     /// What its author said of time.
     pub timing: Timing,
-    /// Its table in TOML, as it was written: variables are not filled in.
+    /// Its table in TOML, as it was written: variables are not filled in, and secrets
+    /// in clear are masked.
     pub written: Arc<str>,
     /// The document that it stands in; empty when that is no file.
     pub document: Arc<str>,
@@ -116,7 +117,8 @@ pub struct TransformNode {
     pub spec: Arc<dyn TransformSpec>,
     /// Its outputs and who reads them.
     pub outputs: Vec<Output>,
-    /// Its table in TOML, as it was written: variables are not filled in.
+    /// Its table in TOML, as it was written: variables are not filled in, and secrets
+    /// in clear are masked.
     pub written: Arc<str>,
 }
 
@@ -132,7 +134,8 @@ pub struct SinkNode {
     pub input: Kind,
     /// What its author said of its being in trouble.
     pub stall: Stall,
-    /// Its table in TOML, as it was written: variables are not filled in.
+    /// Its table in TOML, as it was written: variables are not filled in, and secrets
+    /// in clear are masked.
     pub written: Arc<str>,
     /// The document that it stands in; empty when that is no file.
     pub document: Arc<str>,

@@ -1,7 +1,9 @@
 //! The reference pages, made from the registry: what a component is and does is written once,
 //! beside its code.
 
-use crate::component::{Default, Example, OptionKind, OptionSpec, SINK_OPTIONS, SOURCE_OPTIONS};
+use crate::component::{
+    Default, Example, OptionKind, OptionSpec, SINK_OPTIONS, SOURCE_OPTIONS, Variant,
+};
 use crate::diagnostic::{CODES, Explanation};
 use crate::registry::Registry;
 use crate::resolve::{INSTANCE_OPTIONS, TEST_OPTIONS};
@@ -154,6 +156,27 @@ fn rows(out: &mut String, prefix: &str, options: &[OptionSpec]) {
             let list = if matches!(option.kind, OptionKind::List(_)) { "[]" } else { "" };
             rows(out, &format!("{name}{list}."), nested);
         }
+        for (below, tag, variants) in tagged(&option.kind) {
+            for variant in variants {
+                let means = cell(variant.summary);
+                let written = format!("{name}{below}.{tag} = \"{}\"", variant.name);
+                let _ = writeln!(out, "| `{written}` | | | {means} |");
+                rows(out, &format!("{name}{below}."), variant.options);
+            }
+        }
+    }
+}
+
+/// Gives the tables with variants that an option may be: what stands between its name and theirs,
+/// the tag, and the variants.
+fn tagged(kind: &OptionKind) -> Vec<(&'static str, &'static str, &'static [Variant])> {
+    match kind {
+        OptionKind::Tagged { tag, variants } => vec![("", tag, variants)],
+        OptionKind::Map(of) => {
+            tagged(of).into_iter().map(|(_, tag, variants)| (".*", tag, variants)).collect()
+        }
+        OptionKind::Either(one, other) => [tagged(one), tagged(other)].concat(),
+        _ => Vec::new(),
     }
 }
 
@@ -189,7 +212,7 @@ fn kind_words(kind: &OptionKind) -> String {
         OptionKind::OneOf(_) => "one of".into(),
         OptionKind::List(of) => format!("list of {}", kind_words(of)),
         OptionKind::Map(of) => format!("table of {}", kind_words(of)),
-        OptionKind::Table(_) => "table".into(),
+        OptionKind::Table(_) | OptionKind::Tagged { .. } => "table".into(),
         OptionKind::Either(one, other) => format!("{} or {}", kind_words(one), kind_words(other)),
         OptionKind::Any => "any value".into(),
     }

@@ -87,6 +87,14 @@ fn untidy_options(owner: &str, options: &[OptionSpec], found: &mut Vec<String>) 
 fn untidy_kind(name: &str, kind: &OptionKind, found: &mut Vec<String>) {
     match kind {
         OptionKind::Table(options) => untidy_options(name, options, found),
+        OptionKind::Tagged { variants, .. } => {
+            if !variants.is_sorted_by(|a, b| a.name < b.name) {
+                found.push(format!("{name}: variants are not sorted, or not unique"));
+            }
+            for variant in *variants {
+                untidy_options(&format!("{name}.{}", variant.name), variant.options, found);
+            }
+        }
         OptionKind::List(item) | OptionKind::Map(item) => untidy_kind(name, item, found),
         OptionKind::Either(one, other) => {
             untidy_kind(name, one, found);

@@ -156,6 +156,18 @@ fn kind(of: &OptionKind) -> Value {
                 "additionalProperties": false,
             })
         }
+        OptionKind::Tagged { tag, variants } => {
+            let each = variants.iter().map(|variant| {
+                let mut schema = kind(&OptionKind::Table(variant.options));
+                let about = json!({ "const": variant.name, "description": variant.summary });
+                schema["properties"][tag] = about;
+                if let Some(required) = schema["required"].as_array_mut() {
+                    required.push((*tag).into());
+                }
+                schema
+            });
+            json!({ "oneOf": each.collect::<Vec<_>>() })
+        }
         OptionKind::Either(one, other) => json!({ "anyOf": [kind(one), kind(other)] }),
         OptionKind::Any => json!({}),
     }

@@ -93,6 +93,10 @@ metrics_table! {
         "Up to when what a pipeline says over event time is complete, in Unix time.";
     Gauge RULE_MISSING_SOURCES "azud_rule_missing_sources"
         "Sources and senders that a rule over event time does without: its answers are not complete.";
+    Counter SECRET_READS "azud_secret_reads_total"
+        "Reads of secrets, by backend and by what came of them: `read`, `missing`, `unavailable`.";
+    Gauge SECRETS_OLDEST "azud_secrets_oldest_timestamp_seconds"
+        "When the oldest secret of a backend that is kept in memory was read, in Unix time; a backend that is down lets it grow old.";
     Counter SINK_ATTEMPTS "azud_sink_attempts_total"
         "Requests of a sink over the network, by what came of them.";
     Gauge SINK_CIRCUIT_OPEN "azud_sink_circuit_open"
@@ -254,6 +258,31 @@ impl SinkMeter {
     /// Says whether the circuit is open.
     pub fn circuit(&self, open: bool) {
         self.circuit.set(if open { 1.0 } else { 0.0 });
+    }
+}
+
+/// What is counted of a backend of secrets.
+pub struct SecretMeter {
+    backend: String,
+    oldest: Gauge,
+}
+
+impl SecretMeter {
+    /// Makes the counters of the backend of this name.
+    pub fn new(backend: &str) -> Self {
+        let oldest = gauge!(SECRETS_OLDEST, "backend" => backend.to_owned());
+        SecretMeter { backend: backend.to_owned(), oldest }
+    }
+
+    /// Counts a read: `read`, `missing` or `unavailable`.
+    pub fn read(&self, outcome: &'static str) {
+        counter!(SECRET_READS, "backend" => self.backend.clone(), "outcome" => outcome)
+            .increment(1);
+    }
+
+    /// Says when the oldest secret that is kept was read, in seconds of Unix time.
+    pub fn oldest(&self, seconds: f64) {
+        self.oldest.set(seconds);
     }
 }
 

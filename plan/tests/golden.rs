@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 /// Codes that are tested elsewhere, with the reason.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("E001", "needs components that can be started: the server's tests"),
+    ("E002", "needs backends that are asked: the server's tests"),
     ("E003", "needs a taken port: `resolve::environment`"),
     ("E004", "depends on who runs the test: the end-to-end tests"),
     ("E005", "needs a file system: `resolve::environment`"),

@@ -4,8 +4,10 @@
 use crate::cli::{Documents, Global, Of};
 use crate::outcome::Outcome;
 use crate::wiring::REGISTRY;
-use crate::{database, keys};
+use crate::{database, keys, secrets};
+use azud_event::clock::Clock;
 use azud_plan::resolve::{self, Instance, MASTER_KEY, MasterKeyPlace};
+use azud_secrets::Cache;
 use azud_store::{ConnectorRow, Deed, Keyring, Location, Store, StoreError};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -29,6 +31,7 @@ pub struct Admin {
     pub instance: Instance,
     pub store: Arc<Store>,
     location: Location,
+    secrets: Cache,
 }
 
 /// Opens the database of an instance and does some work with it.
@@ -97,7 +100,8 @@ pub fn refuse<T>(message: &str) -> Result<T, Failed> {
 
 async fn open(of: &Of, global: &Global) -> Result<Admin, Outcome> {
     let instance = instance(of.data_dir.as_deref(), global)?;
-    let location = database::location(&instance)?;
+    let secrets = secrets::build(&instance, &Clock::system())?;
+    let location = database::location(&instance, &secrets).await?;
     if instance.database.is_none() {
         std::fs::create_dir_all(&instance.data_dir).map_err(|error| {
             say(&format!("{} cannot be made: {error}", instance.data_dir.display()))
@@ -105,7 +109,7 @@ async fn open(of: &Of, global: &Global) -> Result<Admin, Outcome> {
     }
     let store = Store::administer(&location).await;
     let store = store.map_err(|error| database::explain(&location, &error))?;
-    Ok(Admin { instance, store: Arc::new(store), location })
+    Ok(Admin { instance, store: Arc::new(store), location, secrets })
 }
 
 /// Finds the instance: of the folder that was named, else as the documents here say.
@@ -129,7 +133,7 @@ impl Admin {
     /// # Errors
     /// Said on standard error.
     pub async fn keyring(&self) -> Result<Arc<Keyring>, Failed> {
-        Ok(keys::open(&self.store, &self.instance).await?)
+        Ok(keys::open(&self.store, &self.instance, &self.secrets).await?)
     }
 
     /// Finds a connector.

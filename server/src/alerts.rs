@@ -4,16 +4,18 @@ use crate::cli::Alerts;
 use crate::cli::{Documents, Global};
 use crate::database;
 use crate::outcome::Outcome;
+use crate::secrets;
 use crate::table::table;
 use azud_event::alert::Severity;
+use azud_event::clock::Clock;
+use azud_plan::resolve::{DATA_DIR, Instance};
 use azud_store::{AlertFilter, AlertRow, Location, Store};
-use std::path::Path;
+use std::path::PathBuf;
 
 /// Shows alerts, the latest first.
 pub fn alerts(arguments: &Alerts, global: &Global) -> Outcome {
-    let Some(location) = location(arguments, global) else { return Outcome::Faults };
-    let location = match location {
-        Ok(location) => location,
+    let place = match place(arguments, global) {
+        Ok(place) => place,
         Err(outcome) => return outcome,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -23,6 +25,10 @@ pub fn alerts(arguments: &Alerts, global: &Global) -> Outcome {
             eprintln!("error: the system gives no runtime: {error}");
             return Outcome::Environment;
         }
+    };
+    let location = match runtime.block_on(location(place)) {
+        Ok(location) => location,
+        Err(outcome) => return outcome,
     };
     let listed = runtime.block_on(async {
         let store = Store::read_only(&location).await?;
@@ -36,17 +42,33 @@ pub fn alerts(arguments: &Alerts, global: &Global) -> Outcome {
     Outcome::Well
 }
 
-/// Finds the database: of the folder that was named, else as the documents here say.
-fn location(arguments: &Alerts, global: &Global) -> Option<Result<Location, Outcome>> {
+/// Where to look for the database.
+enum Place {
+    Folder(PathBuf),
+    Instance(Box<Instance>),
+}
+
+/// Finds it: of the folder that was named, else as the documents here say.
+fn place(arguments: &Alerts, global: &Global) -> Result<Place, Outcome> {
     if let Some(data_dir) = &arguments.data_dir {
-        return Some(Ok(database::in_folder(data_dir)));
+        return Ok(Place::Folder(data_dir.clone()));
     }
     let here = Documents::here();
     if here.all().is_empty() {
-        return Some(Ok(database::in_folder(Path::new(azud_plan::resolve::DATA_DIR))));
+        return Ok(Place::Folder(PathBuf::from(DATA_DIR)));
     }
-    let loaded = crate::documents::load_or_explain(&here, global)?;
-    Some(database::location(&loaded.instance))
+    let loaded = crate::documents::load_or_explain(&here, global).ok_or(Outcome::Faults)?;
+    Ok(Place::Instance(Box::new(loaded.instance)))
+}
+
+async fn location(place: Place) -> Result<Location, Outcome> {
+    match place {
+        Place::Folder(folder) => Ok(database::in_folder(&folder)),
+        Place::Instance(instance) => {
+            let secrets = secrets::build(&instance, &Clock::system())?;
+            database::location(&instance, &secrets).await
+        }
+    }
 }
 
 fn filter(arguments: &Alerts) -> AlertFilter {

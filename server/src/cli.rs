@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// A stream processor for security and operations data.
 ///
-/// Azud takes in syslog, files and sockets, shapes events with VRL, and delivers events and alerts.
+/// Azud takes in syslog, files, sockets and the APIs of others, shapes events with VRL, and delivers events and alerts.
 /// Pipelines are TOML documents; `azud list` shows the components, `azud explain syslog` one of
 /// them.
 #[derive(Debug, Parser)]

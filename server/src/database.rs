@@ -3,6 +3,7 @@
 
 use crate::outcome::Outcome;
 use azud_event::alert::LoadedRule;
+use azud_plan::component::{Secret, Secrets};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use azud_plan::telemetry::DATABASE_UP;
@@ -23,13 +24,22 @@ pub fn in_folder(data_dir: &Path) -> Location {
     Location::file(&data_dir.join("azud.db"))
 }
 
-/// Names the database of an instance.
+/// Names the database of an instance; its password may be a secret.
 ///
 /// # Errors
-/// Said on standard error: the URL cannot be read.
-pub fn location(instance: &Instance) -> Result<Location, Outcome> {
+/// Said on standard error: the URL cannot be read, or the password cannot be had.
+pub async fn location(instance: &Instance, secrets: &dyn Secrets) -> Result<Location, Outcome> {
     let Some(address) = &instance.database else { return Ok(in_folder(&instance.data_dir)) };
-    Location::parse(&address.url, address.password.as_deref()).map_err(|error| {
+    let password = match &address.password {
+        Some(password) => Some(password.fill(secrets).await.map_err(|error| {
+            eprintln!("error[E002]: the password of the database cannot be had: {error}");
+            eprintln!("help: `azud explain E002` says more");
+            Outcome::Environment
+        })?),
+        None => None,
+    };
+    let password = password.as_ref().map(Secret::reveal);
+    Location::parse(&address.url, password).map_err(|error| {
         eprintln!("error[E007]: `database.url` names no database: {error}");
         eprintln!("help: write it as `postgres://user@host:5432/database?sslmode=verify-full`");
         Outcome::Environment
@@ -44,16 +54,16 @@ const STANDBY_PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 /// Said on standard error: what failed, and what to do.
 pub async fn open(
+    location: &Location,
     instance: &Instance,
     incarnation: [u8; 16],
     standby: bool,
 ) -> Result<Store, Outcome> {
-    let location = location(instance)?;
     // Without a log nothing is repeated after a restart: each begins anew.
     let kept = instance.log.as_ref().map(|_| incarnation);
     let mut told = false;
     loop {
-        match Store::open(&location, kept).await {
+        match Store::open(location, kept).await {
             Err(StoreError::Locked { .. }) if standby => {
                 if !told {
                     eprintln!("azud stands by: another instance has the database {location}");
@@ -61,7 +71,7 @@ pub async fn open(
                 }
                 sleep(STANDBY_PAUSE).await;
             }
-            opened => return opened.map_err(|error| explain(&location, &error)),
+            opened => return opened.map_err(|error| explain(location, &error)),
         }
     }
 }
@@ -70,7 +80,7 @@ pub async fn open(
 ///
 /// # Errors
 /// Said on standard error, as of [`open`].
-pub async fn load_rules(store: &Store, instance: &Instance, plan: &Plan) -> Result<(), Outcome> {
+pub async fn load_rules(store: &Store, location: &Location, plan: &Plan) -> Result<(), Outcome> {
     let transforms = plan.pipelines.iter().flat_map(|pipeline| &pipeline.transforms);
     let loaded = transforms.filter_map(|transform| transform.spec.loaded_rule());
     let row = |loaded: LoadedRule| Rule {
@@ -84,10 +94,7 @@ pub async fn load_rules(store: &Store, instance: &Instance, plan: &Plan) -> Resu
     };
     let rules: Vec<_> = loaded.map(row).collect();
     let written = store.load_rules(&rules).await;
-    written.map_err(|error| match location(instance) {
-        Ok(location) => explain(&location, &error),
-        Err(outcome) => outcome,
-    })
+    written.map_err(|error| explain(location, &error))
 }
 
 /// Says why a database cannot be opened, and what to do.

@@ -3,6 +3,7 @@
 use crate::cli::{Documents, Format, Global, Validate};
 use crate::logging::colors;
 use crate::outcome::Outcome;
+use crate::secrets;
 use crate::wiring::REGISTRY;
 use azud_plan::diagnostic::Severity;
 use azud_plan::document::Sources;
@@ -39,7 +40,7 @@ pub fn load_cases_or_explain(documents: &Documents, global: &Global) -> Option<L
 fn explain(checked: Checked, global: &Global) -> Option<Loaded> {
     let human = render::human(&checked.diagnostics, &checked.sources, colors(global.color));
     eprint!("{human}");
-    let Checked { sources, instance, plan, tests, diagnostics } = checked;
+    let Checked { sources, instance, plan, tests, diagnostics, .. } = checked;
     let Some(plan) = plan else {
         eprintln!("{}", render::closing(&diagnostics));
         return None;
@@ -55,6 +56,7 @@ pub fn validate(arguments: &Validate, global: &Global) -> Outcome {
     {
         let environment = resolve::environment(plan, &checked.instance);
         checked.diagnostics.extend(environment);
+        checked.diagnostics.extend(secrets::try_all(&checked.instance, &checked.secrets));
     }
     let Checked { sources, plan, diagnostics, .. } = &checked;
     match arguments.format {

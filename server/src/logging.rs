@@ -16,8 +16,16 @@ pub fn install(global: &Global) {
         2.. => "trace",
     };
     // Libraries speak only when asked for detail: their info is not about the user's data.
-    let ours =
-        ["azud", "azud_engine", "azud_sources", "azud_sinks", "azud_store", "azud_transforms"];
+    let ours = [
+        "azud",
+        "azud_client",
+        "azud_engine",
+        "azud_secrets",
+        "azud_sinks",
+        "azud_sources",
+        "azud_store",
+        "azud_transforms",
+    ];
     let directives: Vec<String> = ours.iter().map(|name| format!("{name}={level}")).collect();
     let others = if global.verbose > 1 { "debug" } else { "warn" };
     let filter = EnvFilter::new(format!("{others},{}", directives.join(",")));

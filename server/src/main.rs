@@ -24,6 +24,7 @@ mod outcome;
 mod probers;
 mod prompt;
 mod run;
+mod secrets;
 mod table;
 mod wiring;
 

@@ -11,6 +11,7 @@ use crate::keys;
 use crate::letters_table::LettersTable;
 use crate::outcome::Outcome;
 use crate::probers::Probers;
+use crate::secrets;
 use crate::wiring::{self, NotBuilt};
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
@@ -142,11 +143,18 @@ async fn prepare(
             data_dir.display()
         )));
     }
-    let secret = random_file(&data_dir.join("partition.key")).map_err(|error| refuse(&error))?;
+    let partition = random_file(&data_dir.join("partition.key")).map_err(|error| refuse(&error))?;
     let incarnation = random_file(&data_dir.join(INCARNATION)).map_err(|error| refuse(&error))?;
     let mut services = Services::default();
+    let mut secrets = secrets::build(instance, clock)?;
     let standby = arguments.standby;
-    let registry = open_store(plan, instance, incarnation, standby, clock, &mut services).await?;
+    let start = Start { plan, instance, incarnation, standby, clock };
+    let registry = open_store(&start, &secrets, &mut services).await?;
+    if let Some(registry) = &registry {
+        secrets::add_credentials(&mut secrets, registry);
+    }
+    let secrets: Arc<dyn Secrets> = Arc::new(secrets);
+    services.add(Arc::new(SecretService(Arc::clone(&secrets))));
     let services = Arc::new(services);
     let probers = Arc::new(Probers::new(plan, data_dir, clock, &services));
     let built = match wiring::build(plan, data_dir, clock, &services) {
@@ -166,35 +174,41 @@ async fn prepare(
         durability: durability(instance, arguments, incarnation),
         dead_letters: data_dir.join(azud_engine::dead_letter::FOLDER),
         dead_letter_bytes: instance.dead_letter_bytes,
-        partition_secret: secret,
+        partition_secret: partition,
         clock: clock.clone(),
     };
-    let secrets = services.find::<SecretService>().map(|service| Arc::clone(&service.0));
+    let secrets = Some(secrets);
     Ok(Prepared { built, settings, registry, probers, secrets })
+}
+
+/// What a start goes by.
+struct Start<'a> {
+    plan: &'a Plan,
+    instance: &'a Instance,
+    incarnation: [u8; 16],
+    /// Whether another instance that has the database is waited for.
+    standby: bool,
+    clock: &'a Clock,
 }
 
 /// Opens the store if something needs it, with the rules and connectors of the plan, and offers it
 /// to the components.
 async fn open_store(
-    plan: &Plan,
-    instance: &Instance,
-    incarnation: [u8; 16],
-    standby: bool,
-    clock: &Clock,
+    start: &Start<'_>,
+    secrets: &dyn Secrets,
     services: &mut Services,
 ) -> Result<Option<Arc<Registry>>, Outcome> {
+    let Start { plan, instance, incarnation, standby, clock } = *start;
     let declared = connectors::declared(plan);
     if !needs_store(plan) && declared.is_empty() {
         return Ok(None);
     }
-    let store = Arc::new(database::open(instance, incarnation, standby).await?);
-    let keyring = keys::open(&store, instance).await?;
-    database::load_rules(&store, instance, plan).await?;
+    let location = database::location(instance, secrets).await?;
+    let store = Arc::new(database::open(&location, instance, incarnation, standby).await?);
+    let keyring = keys::open(&store, instance, secrets).await?;
+    database::load_rules(&store, &location, plan).await?;
     let registry = Registry::open(Arc::clone(&store), keyring, &declared).await;
-    let registry = registry.map_err(|error| match database::location(instance) {
-        Ok(location) => database::explain(&location, &error),
-        Err(outcome) => outcome,
-    })?;
+    let registry = registry.map_err(|error| database::explain(&location, &error))?;
     tokio::spawn(database::watch(Arc::clone(&store)));
     let data_dir = &instance.data_dir;
     let table = LettersTable::new(Arc::clone(&store), data_dir, incarnation, clock.clone());

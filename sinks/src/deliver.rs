@@ -11,6 +11,6 @@ mod retry;
 mod network_tests;
 
 pub(crate) use groups::{GroupLimits, Groups, next_group};
-pub(crate) use network::{Delivery, Failure, FailureKind, Outlet};
+pub(crate) use network::{Delivery, Failure, FailureKind, Outlet, Unsent};
 pub(crate) use options::{BATCH, DeliveryOptions, REQUEST};
 pub(crate) use retry::{Trouble, causes, retry_after};

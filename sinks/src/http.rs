@@ -12,17 +12,19 @@ mod tests;
 
 use crate::deliver::{BATCH, Delivery, DeliveryOptions, REQUEST};
 use crate::encoding::{ENCODING, Encoding};
+use crate::headers::Headers;
 use azud_client::{TLS, Tls};
 use azud_plan::component::{
-    self, Batches, BuildContext, BuildError, ConnectorKind, Encoder, Endpoint, Example, Kind,
-    OptionKind, OptionSpec, Options, Resource, RunError, SinkFactory, SinkSpec, SinkTask,
+    self, Batches, BuildContext, BuildError, Confidential, ConnectorKind, Encoder, Endpoint,
+    Example, Kind, OptionKind, OptionSpec, Options, Resource, RunError, SinkFactory, SinkSpec,
+    SinkTask,
 };
 use azud_plan::diagnostic::{Checker, Diagnostic, codes};
 use azud_plan::document::Text;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use outlet::{Auth, Compression, Framing, HttpOutlet, Request};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::HeaderValue;
 use reqwest::{Method, Url};
 use serde_json::json;
 
@@ -45,9 +47,11 @@ from the environment are not used.",
     options: &[
         OptionSpec {
             name: "uri",
-            kind: OptionKind::Text,
+            kind: OptionKind::Confidential,
             default: component::Default::Required,
-            summary: "The address, `http://` or `https://`, without credentials.",
+            summary: "The address, `http://` or `https://`. It may be a secret as a whole, or name \
+                      one (`https://hooks.example/SECRET[azud.hook]`); user and password belong \
+                      into `auth`.",
         },
         AUTH,
         BATCH,
@@ -65,7 +69,7 @@ from the environment are not used.",
         FRAMING,
         OptionSpec {
             name: "headers",
-            kind: OptionKind::Map(&OptionKind::Text),
+            kind: OptionKind::Map(&OptionKind::Confidential),
             default: component::Default::None,
             summary: "The same as `request.headers`.",
         },
@@ -100,7 +104,7 @@ from the environment are not used.",
         Example {
             title: "An array of records, with a token",
             toml: "type = \"http\"\nuri = \"https://collector.example/logs\"\n\
-                   auth = { strategy = \"bearer\", token = \"${COLLECTOR_TOKEN}\" }\n",
+                   auth = { strategy = \"bearer\", token = \"SECRET[azud.collector]\" }\n",
             input: "{\"message\":\"hello\"}\n{\"message\":\"again\"}\n",
             output: "{\"message\":\"hello\"}\n{\"message\":\"again\"}\n",
         },
@@ -120,7 +124,7 @@ const AUTH: OptionSpec = OptionSpec {
     kind: OptionKind::Table(&[
         OptionSpec {
             name: "password",
-            kind: OptionKind::Text,
+            kind: OptionKind::Confidential,
             default: component::Default::None,
             summary: "The password, of `basic`.",
         },
@@ -132,19 +136,19 @@ const AUTH: OptionSpec = OptionSpec {
         },
         OptionSpec {
             name: "token",
-            kind: OptionKind::Text,
+            kind: OptionKind::Confidential,
             default: component::Default::None,
             summary: "The token, of `bearer`.",
         },
         OptionSpec {
             name: "user",
-            kind: OptionKind::Text,
+            kind: OptionKind::Confidential,
             default: component::Default::None,
             summary: "The user, of `basic`.",
         },
     ]),
     default: component::Default::None,
-    summary: "Credentials. Keep them out of the document with `${…}`.",
+    summary: "Credentials. Keep them out of the document: `SECRET[…]`.",
 };
 
 const FRAMING: OptionSpec = OptionSpec {
@@ -172,9 +176,12 @@ struct Http {
 
 fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn SinkSpec>> {
     let encoding = Encoding::check(options);
-    let uri = options.text("uri").and_then(|uri| check_uri(uri, checker));
+    let uri = options.text("uri").and_then(|text| {
+        let uri = options.confidential("uri")?;
+        check_uri(text, &uri, checker).map(|()| uri)
+    });
     let auth = check_auth(options, checker);
-    let headers = check_headers(options, checker);
+    let headers = Headers::check(options, &["headers"], checker);
     let tls = Tls::check(options, checker);
     let framing = encoding.as_ref().and_then(|encoding| check_framing(options, encoding, checker));
     let method = match options.one_of("method")? {
@@ -196,21 +203,29 @@ fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn SinkSpe
     }))
 }
 
-fn check_uri(text: &Text, checker: &mut Checker) -> Option<Url> {
+/// Checks what of an address stands open.
+fn check_uri(text: &Text, uri: &Confidential, checker: &mut Checker) -> Option<()> {
+    // One that begins with a secret shows its form only when it is filled in.
+    if text.text.starts_with("SECRET[") {
+        return Some(());
+    }
+
     let mut refuse = |title: &str, help: &str| {
         let found = Diagnostic::error(codes::MALFORMED_VALUE, text.span, title.to_owned(), "");
         checker.report(found.help(help));
         None
     };
     let form = "write it as `https://collector.example/path`";
-    let Ok(uri) = Url::parse(&text.text) else { return refuse("this is no address", form) };
+    let Ok(uri) = Url::parse(uri.stand_in("secret").reveal()) else {
+        return refuse("this is no address", form);
+    };
     if !matches!(uri.scheme(), "http" | "https") || !uri.has_host() {
         return refuse("this is no address of an HTTP server", form);
     }
     if !uri.username().is_empty() || uri.password().is_some() {
-        return refuse("an address is shown and holds no credentials", "put them into `auth`");
+        return refuse("this address holds credentials", "put them into `auth`");
     }
-    Some(uri)
+    Some(())
 }
 
 /// Checks the credentials; the outer `None` is a fault.
@@ -234,44 +249,18 @@ fn check_auth(options: &Options<'_>, checker: &mut Checker) -> Option<Option<Aut
     if !sound {
         return None;
     }
-    let read = |name| auth.string(name);
-    Some(Some(match strategy {
-        "basic" => Auth::basic(&read("user")?, &read("password")?),
-        _ => match Auth::bearer(&read("token")?) {
-            Some(auth) => auth,
-            None => {
-                let title = "a token has only visible signs of ASCII";
-                let place = auth.span("token");
-                checker.report(Diagnostic::error(codes::MALFORMED_VALUE, place, title, ""));
-                return None;
-            }
-        },
-    }))
-}
-
-fn check_headers(options: &Options<'_>, checker: &mut Checker) -> Option<HeaderMap> {
-    // Ours: what they say follows from the request.
-    const OURS: &[&str] = &["content-length", "content-encoding", "host", "transfer-encoding"];
-    let mut headers = HeaderMap::new();
-    let mut sound = true;
-    let request = options.table("request")?;
-    for entry in options.map("headers").into_iter().chain(request.map("headers")) {
-        let name = HeaderName::from_bytes(entry.key.as_bytes()).ok();
-        let value = entry.node.as_text().and_then(|text| HeaderValue::from_str(&text.text).ok());
-        let title = match (name, value) {
-            (Some(name), _) if OURS.contains(&name.as_str()) => {
-                format!("`{name}` follows from the request and cannot be set")
-            }
-            (Some(name), Some(value)) => {
-                headers.insert(name, value);
-                continue;
-            }
-            _ => format!("`{}` is no header, or its value is none", entry.key),
-        };
-        sound = false;
-        checker.report(Diagnostic::error(codes::MALFORMED_VALUE, entry.key_span, title, ""));
+    let read = |name| auth.confidential(name);
+    if strategy == "basic" {
+        return Some(Some(Auth::Basic { user: read("user")?, password: read("password")? }));
     }
-    sound.then_some(headers)
+    let token = read("token")?;
+    if HeaderValue::from_str(token.stand_in("secret").reveal()).is_err() {
+        let title = "a token has only visible signs of ASCII";
+        let place = auth.span("token");
+        checker.report(Diagnostic::error(codes::MALFORMED_VALUE, place, title, ""));
+        return None;
+    }
+    Some(Some(Auth::Bearer(token)))
 }
 
 fn check_framing(
@@ -313,8 +302,7 @@ impl SinkSpec for Http {
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn SinkTask>, BuildError> {
-        let outlet =
-            HttpOutlet::build(self.request.clone(), &self.tls, &self.delivery, &context.clock)?;
+        let outlet = HttpOutlet::build(self.request.clone(), &self.tls, &self.delivery, context)?;
         let who = (context.id.as_str(), HTTP.name);
         let clock = context.clock.clone();
         let connector = context.services.connectors().map(|all| all.of(&context.id));
@@ -324,10 +312,10 @@ impl SinkSpec for Http {
 
     fn endpoint(&self) -> Option<Endpoint> {
         let Request { uri, method, .. } = &self.request;
-        // What stands behind the `?` of an address may be a key.
-        let mut shown = uri.clone();
-        shown.set_query(None);
-        let summary = json!({ "uri": shown.as_str(), "method": method.as_str() });
+        // Of an address that names secrets, or may be one, only the server is shown.
+        let open = Url::parse(uri.stand_in("secret").reveal()).ok();
+        let shown = open.filter(Url::has_host).map(|uri| uri.origin().ascii_serialization());
+        let summary = json!({ "uri": shown, "method": method.as_str() });
         Some(Endpoint::new(ConnectorKind::Sink, summary))
     }
 }

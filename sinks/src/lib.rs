@@ -10,8 +10,10 @@ mod alerts;
 mod blackhole;
 mod console;
 mod deliver;
+mod elasticsearch;
 mod encoding;
 mod file;
+mod headers;
 mod http;
 mod limits;
 
@@ -21,8 +23,14 @@ mod testing;
 use azud_plan::component::SinkFactory;
 
 /// Every sink, sorted by name.
-pub const SINKS: &[&SinkFactory] =
-    &[&alerts::ALERTS, &blackhole::BLACKHOLE, &console::CONSOLE, &file::FILE, &http::HTTP];
+pub const SINKS: &[&SinkFactory] = &[
+    &alerts::ALERTS,
+    &blackhole::BLACKHOLE,
+    &console::CONSOLE,
+    &elasticsearch::ELASTICSEARCH,
+    &file::FILE,
+    &http::HTTP,
+];
 
 #[cfg(test)]
 mod tests {

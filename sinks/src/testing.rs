@@ -7,15 +7,19 @@ use azud_event::id::{SourceIndex, StreamId};
 use azud_event::record::Record;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Batch, Batches, BuildContext, Confirmation, OptionSpec, Options, Refused, Services,
-    SinkFactory, SinkSpec, check_options,
+    Batch, Batches, BuildContext, Confirmation, OptionSpec, Options, Refused, Secret, SecretError,
+    SecretName, SecretService, Secrets, Services, SinkFactory, SinkSpec, check_options,
 };
 use azud_plan::diagnostic::Checker;
 use azud_plan::document::Document;
 use futures_channel::mpsc;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Notify;
 
 /// Counts how often a batch was confirmed.
@@ -119,5 +123,77 @@ pub(crate) fn context(folder: &Path, services: Services) -> BuildContext {
         data_dir: folder.to_owned(),
         clock: Clock::manual(EventTime::EPOCH),
         services: Arc::new(services),
+    }
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Received {
+    /// Gives the value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+    }
+}
+
+/// Reads one request; `None` at the end of the connection.
+pub(crate) async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Received> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let mut body = bytes.split_off(end);
+    let head = String::from_utf8(bytes).unwrap();
+    let mut received = Received { head, body: Vec::new() };
+    let length: usize = received.header("content-length").unwrap_or("0").parse().unwrap();
+    while body.len() < length {
+        if stream.read_buf(&mut body).await.ok()? == 0 {
+            return None;
+        }
+    }
+    received.body = body;
+    Some(received)
+}
+
+/// Secrets in memory: by key what each is, and what it becomes once it was refused.
+pub(crate) struct FakeSecrets(Mutex<HashMap<String, (String, String)>>);
+
+impl FakeSecrets {
+    pub fn of(secrets: &[(&str, &str, &str)]) -> Arc<Self> {
+        let each = secrets
+            .iter()
+            .map(|(key, is, becomes)| (key.to_string(), (is.to_string(), becomes.to_string())));
+        Arc::new(FakeSecrets(Mutex::new(each.collect())))
+    }
+
+    /// Makes them a service.
+    pub fn service(self: Arc<Self>) -> Services {
+        let mut services = Services::default();
+        services.add(Arc::new(SecretService(self)));
+        services
+    }
+}
+
+impl Secrets for FakeSecrets {
+    fn get<'a>(&'a self, name: &'a SecretName) -> BoxFuture<'a, Result<Secret, SecretError>> {
+        let is = self.0.lock().unwrap().get(&name.key).map(|(is, _)| is.clone());
+        let missing = || SecretError::Missing(format!("there is no {name}"));
+        ready(is.map(Secret::new).ok_or_else(missing)).boxed()
+    }
+
+    fn refused(&self, name: &SecretName) {
+        if let Some((is, becomes)) = self.0.lock().unwrap().get_mut(&name.key) {
+            is.clone_from(becomes);
+        }
     }
 }

@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::access::{Deed, Role};
-use crate::connectors::Registry;
-use crate::connectors::{ConnectorFilter, Declared};
+
+use crate::connectors::{ConnectorFilter, Declared, Registry};
 use crate::keys::{Master, MasterKey, MasterKind};
 use crate::testing::{Place as At, number, on_both};
 use azud_event::clock::Clock;
-use azud_plan::component::Connectors;
-use azud_plan::component::{ConnectorKind, Cursor, Endpoint};
+
+use azud_plan::component::{ConnectorKind, Connectors, Cursor, Endpoint};
 use std::sync::Arc;
 
 on_both! {

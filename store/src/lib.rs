@@ -264,7 +264,8 @@ impl Store {
         statements::add_connector(self.writer()?, id, new, &configuration, now).await
     }
 
-    /// Switches a connector on or off; gives whether that changed something. `message` says who did.
+    /// Switches a connector on or off; gives whether that changed something. `message` says who
+    /// did.
     ///
     /// # Errors
     /// [`StoreError::Changed`] when the row is another one by now; else what the database answers.

@@ -73,6 +73,14 @@ impl Postgres {
         process.wait().unwrap();
     }
 
+    /// Asks everybody for a password from now on who comes over the network.
+    pub fn want_passwords(&mut self) {
+        let rules = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        fs::write(self.data().join("pg_hba.conf"), rules).unwrap();
+        self.stop();
+        self.resume();
+    }
+
     /// Gives its URL.
     pub fn url(&self) -> String {
         format!("postgres://azud@{}/postgres", self.address)

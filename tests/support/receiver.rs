@@ -31,6 +31,8 @@ pub struct Request {
     pub answer: Answer,
     /// When it was there.
     pub at: Instant,
+    /// Who it says sends it.
+    pub authorization: Option<String>,
     /// The lines of its body.
     pub lines: Vec<String>,
 }
@@ -45,6 +47,8 @@ pub struct Receiver {
 
 struct Shared {
     answer: Answer,
+    /// The only `Authorization` that is taken, if there is one.
+    wanted: Option<String>,
     requests: Vec<Request>,
 }
 
@@ -57,7 +61,7 @@ impl Receiver {
         bind(socket.as_raw_fd(), &any).unwrap();
         let bound: SockaddrIn = getsockname(socket.as_raw_fd()).unwrap();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, bound.port()));
-        let shared = Shared { answer: Answer::Taken, requests: Vec::new() };
+        let shared = Shared { answer: Answer::Taken, wanted: None, requests: Vec::new() };
         Receiver { address, socket, shared: Arc::new(Mutex::new(shared)) }
     }
 
@@ -69,6 +73,11 @@ impl Receiver {
     /// Does so with every request from now on; it takes them until it is told otherwise.
     pub fn answer(&self, answer: Answer) {
         self.shared.lock().unwrap().answer = answer;
+    }
+
+    /// Takes only requests with this `Authorization` from now on.
+    pub fn want(&self, authorization: &str) {
+        self.shared.lock().unwrap().wanted = Some(authorization.to_owned());
     }
 
     /// Answers from now on, on threads that live as long as the tests do.
@@ -100,13 +109,15 @@ impl Receiver {
 /// Answers the requests of a connection, until it ends.
 fn serve(connection: TcpStream, shared: &Mutex<Shared>) {
     let mut reader = BufReader::new(connection);
-    while let Some(body) = request(&mut reader) {
+    while let Some((authorization, body)) = request(&mut reader) {
         let answer = {
             let mut shared = shared.lock().unwrap();
             let lines = body.lines().map(str::to_owned).collect();
-            let request = Request { answer: shared.answer, at: Instant::now(), lines };
+            let is_known = shared.wanted.is_none() || shared.wanted == authorization;
+            let answer = if is_known { shared.answer } else { Answer::Denied };
+            let request = Request { answer, at: Instant::now(), authorization, lines };
             shared.requests.push(request);
-            shared.answer
+            answer
         };
         let head = match answer {
             Answer::Taken => "200 OK".to_owned(),
@@ -126,22 +137,26 @@ fn serve(connection: TcpStream, shared: &Mutex<Shared>) {
     }
 }
 
-/// Reads a request; gives its body, `None` when there is none any more.
-fn request(reader: &mut impl BufRead) -> Option<String> {
-    let mut length = 0;
+/// Reads a request; gives who it says sends it, and its body. `None` when there is none any more.
+fn request(reader: &mut impl BufRead) -> Option<(Option<String>, String)> {
+    let (mut length, mut authorization) = (0, None);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).ok()? == 0 {
             return None;
         }
+        let value = line.split_once(": ").map(|(_, value)| value.trim_end().to_owned());
         let line = line.trim_end().to_ascii_lowercase();
+        if line.starts_with("authorization:") {
+            authorization = value;
+        }
         if let Some(bytes) = line.strip_prefix("content-length:") {
             length = bytes.trim().parse().unwrap();
         }
         if line.is_empty() {
             let mut body = vec![0; length];
             reader.read_exact(&mut body).ok()?;
-            return Some(String::from_utf8(body).unwrap());
+            return Some((authorization, String::from_utf8(body).unwrap()));
         }
     }
 }

@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("azud-engine", &["azud-event", "azud-plan"]),
     ("azud-event", &[]),
     ("azud-plan", &["azud-event"]),
+    ("azud-secrets", &["azud-client", "azud-event", "azud-plan"]),
     ("azud-sinks", &["azud-client", "azud-event", "azud-plan", "azud-store"]),
     ("azud-sources", &["azud-client", "azud-event", "azud-plan"]),
     ("azud-store", &["azud-event", "azud-plan"]),
@@ -30,7 +31,18 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustls", &["azud-sources"]),
     ("sqlx", &["azud-store"]),
     ("timely", &["azud-engine"]),
-    ("tokio", &["azud", "azud-client", "azud-engine", "azud-sinks", "azud-sources", "azud-store"]),
+    (
+        "tokio",
+        &[
+            "azud",
+            "azud-client",
+            "azud-engine",
+            "azud-secrets",
+            "azud-sinks",
+            "azud-sources",
+            "azud-store",
+        ],
+    ),
     ("toml", &["azud-plan"]),
 ];
 

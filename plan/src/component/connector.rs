@@ -18,7 +18,8 @@ pub trait Connectors: Send + Sync {
     fn of(&self, component: &str) -> Arc<dyn Connector>;
 
     /// Gives the enabled connectors whose names match a pattern (`okta-*`), in the order of their
-    /// names: those that a definition with `connector = "okta-*"` runs for.
+    /// names: those that a definition with `connector = "okta-*"` runs for, which somebody added. A
+    /// name without a star gives the connector of that name, also a document's own.
     fn matching<'a>(
         &'a self,
         pattern: &'a str,
@@ -227,7 +228,8 @@ impl Cause {
     }
 }
 
-/// How far a connector has come, as it is kept: sealed, because cursors of strangers may open doors.
+/// How far a connector has come, as it is kept: sealed, because cursors of strangers may open
+/// doors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// What the component needs to go on; its form is its own.

@@ -32,7 +32,7 @@ pub use connector::{
 pub use early::{Demand, Early, Firing, Threshold};
 pub use merge::{Merge, Merged, Merging};
 pub use option::{
-    Default, OptionKind, OptionSpec, Options, SINK_OPTIONS, SOURCE_OPTIONS, check_options,
+    Default, OptionKind, OptionSpec, Options, SINK_OPTIONS, SOURCE_OPTIONS, Variant, check_options,
     parse_duration, parse_field,
 };
 pub use probe::{Probe, ProbeStep};

@@ -89,10 +89,28 @@ pub enum OptionKind {
     Map(&'static OptionKind),
     /// A table with these options.
     Table(&'static [OptionSpec]),
+    /// A table that has one of several lists of options: its `tag` says which.
+    Tagged {
+        /// The key, required: `type`, `strategy`.
+        tag: &'static str,
+        /// The lists, sorted by name.
+        variants: &'static [Variant],
+    },
     /// Either of two forms.
     Either(&'static OptionKind, &'static OptionKind),
     /// Any value: a part of a record.
     Any,
+}
+
+/// One of the lists of options that a table may have.
+#[derive(Debug)]
+pub struct Variant {
+    /// What is written under the tag.
+    pub name: &'static str,
+    /// What it means, a few words.
+    pub summary: &'static str,
+    /// The options beside the tag.
+    pub options: &'static [OptionSpec],
 }
 
 /// The options that every source has beside its own. What concerns time is read by the plan
@@ -186,7 +204,7 @@ pub const SINK_OPTIONS: &[OptionSpec] = &[
 /// An accessor gives what was written, else the default of the specification; `None` when there is
 /// neither, or when what was written was faulty (which is then already a diagnostic). So a check
 /// reads on and finds further faults.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
     /// The id of the component.
     pub id: &'a str,
@@ -363,6 +381,30 @@ impl<'a> Options<'a> {
         tables.collect()
     }
 
+    /// Gives what is written under the tag of a table, and the other options of it.
+    pub fn tagged(&self, name: &str) -> Option<(&'static str, Options<'a>)> {
+        self.tagged_node(name, self.node(name)?)
+    }
+
+    /// Gives the same of each table of a map from names.
+    pub fn map_of_tagged(&self, name: &str) -> Vec<(&'a Entry, &'static str, Options<'a>)> {
+        let tables = self.map(name).into_iter().filter_map(|entry| {
+            let (tag, options) = self.tagged_node(name, &entry.node)?;
+            Some((entry, tag, options))
+        });
+        tables.collect()
+    }
+
+    fn tagged_node(&self, name: &str, node: &'a Node) -> Option<(&'static str, Options<'a>)> {
+        let (tag, variants) = self.find_kind(name, |kind| match kind {
+            OptionKind::Tagged { tag, variants } => Some((*tag, *variants)),
+            _ => None,
+        })?;
+        let table = node.as_table()?;
+        let variant = variant_of(table, tag, variants)?;
+        Some((variant.name, self.nested(table, variant.options, node.span)))
+    }
+
     fn nested(&self, table: &'a Table, specs: &'static [OptionSpec], place: Span) -> Options<'a> {
         Options { table, specs, common: &[], place, ..*self }
     }
@@ -405,6 +447,16 @@ impl<'a> Options<'a> {
     }
 }
 
+/// Gives the variant that a table names.
+pub(crate) fn variant_of(
+    table: &Table,
+    tag: &str,
+    variants: &'static [Variant],
+) -> Option<&'static Variant> {
+    let written = &table.node(tag)?.as_text()?.text;
+    variants.iter().find(|variant| variant.name == written)
+}
+
 /// Gives the program of a condition in either of its forms.
 pub(crate) fn condition_of(node: &Node) -> Option<&Text> {
     match &node.value {
@@ -441,11 +493,19 @@ mod tests {
         option("labels", OptionKind::Map(&OptionKind::Text), Default::None),
         option("mode", OptionKind::OneOf(&[("tcp", ""), ("udp", "")]), Default::None),
         option("names", TEXTS, Default::Value("[\"a\", \"b\"]")),
+        option("stores", OptionKind::Map(&STORE), Default::None),
         option("timeout_secs", OptionKind::Seconds, Default::Value("0.5")),
         option("zone", OptionKind::TimeZone, Default::Value("\"UTC\"")),
     ];
     const FRAMING: &[OptionSpec] =
         &[option("max_length", OptionKind::Bytes { min: 1, max: 4096 }, Default::Value("2_048"))];
+    const STORE: OptionKind = OptionKind::Tagged {
+        tag: "type",
+        variants: &[
+            Variant { name: "file", summary: "", options: FRAMING },
+            Variant { name: "none", summary: "", options: &[] },
+        ],
+    };
     const TEXTS: OptionKind =
         OptionKind::Either(&OptionKind::Text, &OptionKind::List(&OptionKind::Text));
 
@@ -484,7 +544,8 @@ mod tests {
         let table = table(
             "address = '[::1]:514'\nbytes = '2KiB'\nframing.max_length = 9\nmode = 'udp'\n\
              names = 'x'\nlabels.a = 'b'\ncondition = { type = 'vrl', source = 'true' }\n\
-             inner = [{ max_length = 7 }]",
+             inner = [{ max_length = 7 }]\n\
+             stores = { a = { type = 'file', max_length = 8 }, b = { type = 'none' } }",
         );
         let options = Options::new("x", &table, SPECS);
         assert_eq!(options.socket_address("address").unwrap().port(), 514);
@@ -495,6 +556,9 @@ mod tests {
         assert_eq!(options.map("labels")[0].key, "a");
         assert_eq!(options.condition("condition").unwrap().text, "true");
         assert_eq!(options.tables("inner")[0].bytes("max_length"), Some(7));
+        let stores = options.map_of_tagged("stores");
+        let [(a, "file", file), (_, "none", _)] = stores.as_slice() else { panic!("{stores:?}") };
+        assert_eq!((a.key.as_str(), file.bytes("max_length")), ("a", Some(8)));
     }
 
     #[test]
@@ -517,6 +581,10 @@ mod tests {
         assert_eq!(code_of("confidence = 'x SECRET[a]'"), [codes::SECRET.0]);
         assert_eq!(code_of("names = 'x SECRET[a.b]'"), [codes::SECRET.0]);
         assert_eq!(code_of("names = ['x', 'SECRET[a.b]']"), [codes::SECRET.0]);
+        assert_eq!(code_of("stores.a = { max_length = 1 }"), ["P004"]);
+        assert_eq!(code_of("stores.a = { type = 'fill' }"), ["P008"]);
+        assert_eq!(code_of("stores.a = { type = 'none', max_length = 1 }"), ["P003"]);
+        assert_eq!(code_of("stores.a = { type = 'file', max_length = 0 }"), ["P007"]);
         assert_eq!(code_of("mode = 'upd'"), [codes::UNKNOWN_WORD.0]);
         assert_eq!(code_of("names = [1]"), [codes::WRONG_TYPE.0]);
         assert_eq!(code_of("names = 1"), [codes::WRONG_TYPE.0]);

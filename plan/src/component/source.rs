@@ -62,7 +62,8 @@ pub trait SourceSpec: Send + Sync {
     /// Lists what it will hold of the outside.
     fn resources(&self) -> Vec<Resource>;
 
-    /// Says what it talks to of the outside; `None` when it is of this machine (a file, a terminal).
+    /// Says what it talks to of the outside; `None` when that is of this machine (a file, a
+    /// terminal).
     fn endpoint(&self) -> Option<Endpoint> {
         None
     }

@@ -31,6 +31,7 @@ macro_rules! codes {
 
 codes! {
     NOT_STARTED "E001" "a component could not be started";
+    SECRET_NOT_HAD "E002" "a secret that cannot be had";
     ADDRESS_TAKEN "E003" "an address cannot be listened on";
     PORT_PRIVILEGED "E004" "a port below 1024 needs a privilege";
     NOT_READABLE "E005" "a file to read is missing or closed to us";
@@ -75,6 +76,7 @@ codes! {
     UNREADABLE "P035" "a document that cannot be read";
     TEST "P036" "a test that cannot run";
     EMPTY "P037" "nothing to run";
+    SECRET_IN_CLEAR "P038" "a secret that is written in clear";
     TEST_FAILED "T001" "a test that does not hold";
 }
 

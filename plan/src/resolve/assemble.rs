@@ -6,6 +6,7 @@
 use super::check::Input;
 use super::components::{Component, Graph, Role, Spec};
 use super::instance::Instance;
+use super::secrets::without_secrets;
 use crate::component::{Kind, Port, SourceSpec};
 use crate::document::write;
 use crate::plan::{
@@ -87,7 +88,7 @@ fn sources(
             kind: kind_of(component),
             spec: Arc::clone(spec),
             timing: timing(component, &**spec),
-            written: write(component.unfilled).into(),
+            written: written(component),
             document: document(component),
         });
     }
@@ -169,8 +170,13 @@ fn outputs(
 fn transform(component: &Component<'_>, outputs: Vec<Output>) -> Option<TransformNode> {
     let Some(Spec::Transform(spec)) = &component.spec else { return None };
     let (id, kind) = (component.full_id.clone(), kind_of(component));
-    let written = write(component.unfilled).into();
-    Some(TransformNode { id, kind, spec: Arc::clone(spec), outputs, written })
+    Some(TransformNode { id, kind, spec: Arc::clone(spec), outputs, written: written(component) })
+}
+
+/// Gives the table of a component as it was written, less the secrets in it.
+fn written(component: &Component<'_>) -> Arc<str> {
+    let lists = component.factory.map(|factory| [factory.options(), factory.common()]);
+    write(&without_secrets(component.unfilled, lists.as_ref().map_or(&[], |lists| lists))).into()
 }
 
 fn sink(graph: &Graph<'_>, index: usize, inputs: &[Input]) -> Option<SinkNode> {
@@ -185,7 +191,7 @@ fn sink(graph: &Graph<'_>, index: usize, inputs: &[Input]) -> Option<SinkNode> {
         spec: Arc::clone(spec),
         input: first.unwrap_or(Kind::Log),
         stall: stall(component).unwrap_or_default(),
-        written: write(component.unfilled).into(),
+        written: written(component),
         document: document(component),
     })
 }

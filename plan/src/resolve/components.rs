@@ -92,7 +92,7 @@ impl Factory {
         }
     }
 
-    fn options(self) -> &'static [OptionSpec] {
+    pub(super) fn options(self) -> &'static [OptionSpec] {
         match self {
             Factory::Source(factory) => factory.options,
             Factory::Transform(factory) => factory.options,
@@ -100,7 +100,7 @@ impl Factory {
         }
     }
 
-    fn common(self) -> &'static [OptionSpec] {
+    pub(super) fn common(self) -> &'static [OptionSpec] {
         match self {
             Factory::Source(_) => SOURCE_OPTIONS,
             Factory::Transform(_) => &[],

@@ -1,8 +1,9 @@
 //! The instance: what holds for all pipelines of one process.
 
+use super::backends::{self, SecretBackendSpec};
 use super::files::Documents;
 use super::{SECTIONS, vector};
-use crate::component::{Default as OptionDefault, OptionKind, OptionSpec, Options};
+use crate::component::{Confidential, Default as OptionDefault, OptionKind, OptionSpec, Options};
 use crate::diagnostic::{Checker, Diagnostic, codes, nearest};
 use crate::document::{Entry, Table, Value};
 use crate::fill::{self, Lookup};
@@ -44,6 +45,8 @@ pub struct Instance {
     pub credit_bytes: usize,
     /// The budget of each pipeline's dead letters, in bytes.
     pub dead_letter_bytes: u64,
+    /// Where the secrets are kept that documents name, beside the database.
+    pub secret_backends: Vec<SecretBackendSpec>,
     /// Where the master key is.
     pub master_key: MasterKeyPlace,
 }
@@ -55,6 +58,10 @@ pub enum MasterKeyPlace {
     File(PathBuf),
     /// In this environment variable, in Base64.
     Environment(String),
+    /// In Vault, in Base64.
+    Vault(Confidential),
+    /// In AWS Secrets Manager, in Base64.
+    AwsSecretsManager(Confidential),
 }
 
 /// The file of the master key in `data_dir`, when the documents name none.
@@ -75,7 +82,7 @@ pub struct DatabaseAddress {
     /// `postgres://…`, `postgresql://…` or `sqlite:…`.
     pub url: String,
     /// Used instead of a password in the URL.
-    pub password: Option<String>,
+    pub password: Option<Confidential>,
 }
 
 impl fmt::Debug for DatabaseAddress {
@@ -140,10 +147,10 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
         kind: OptionKind::Table(&[
             OptionSpec {
                 name: "password",
-                kind: OptionKind::Text,
+                kind: OptionKind::Confidential,
                 default: OptionDefault::None,
-                summary: "The password of the user in `url`. It is never shown; keep it out of \
-                          the document with `${…}`.",
+                summary: "The password of the user in `url`. It may name a secret of any backend \
+                          but `azud`, which is in this very database.",
             },
             OptionSpec {
                 name: "url",
@@ -245,6 +252,7 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
         default: OptionDefault::Value("{}"),
         summary: "What documents may do.",
     },
+    backends::SECRET,
     OptionSpec {
         name: "shutdown_timeout",
         kind: OptionKind::Duration,
@@ -268,6 +276,13 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
 /// The options of `keys.master`.
 const MASTER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
+        name: "key",
+        kind: OptionKind::Confidential,
+        default: OptionDefault::None,
+        summary: "The secret that it is, of `vault` and `aws_secrets_manager`: \
+                  `SECRET[vault.azud/keys#master]`, Base64 of 32 bytes. It is read at the start.",
+    },
+    OptionSpec {
         name: "name",
         kind: OptionKind::Text,
         default: OptionDefault::None,
@@ -282,7 +297,12 @@ const MASTER_OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         name: "type",
-        kind: OptionKind::OneOf(&[("env", "in an environment variable"), ("file", "in a file")]),
+        kind: OptionKind::OneOf(&[
+            ("aws_secrets_manager", "in AWS Secrets Manager, by a backend of `[secret]`"),
+            ("env", "in an environment variable"),
+            ("file", "in a file"),
+            ("vault", "in Vault, by a backend of `[secret]`"),
+        ]),
         default: OptionDefault::Value("\"file\""),
         summary: "Where it is.",
     },
@@ -326,14 +346,17 @@ pub(super) fn check(documents: &Documents, checker: &mut Checker) -> Instance {
     crate::component::check_options(&table, INSTANCE_OPTIONS, &[], "the instance", checker);
     check_database(&table, checker);
     check_master_key(&table, checker);
+    let options = Options::new("azud", &table, INSTANCE_OPTIONS);
+    let secret_backends = backends::read(&options, checker);
     // What is faulty has been said; reading goes on with the defaults, so that all else can be
     // checked.
-    let options = Options::new("azud", &table, INSTANCE_OPTIONS);
-    read(&options).unwrap_or_else(|| {
+    let mut instance = read(&options).unwrap_or_else(|| {
         let nothing = Table { span: table.span, entries: Vec::new() };
         let defaults = Options::new("azud", &nothing, INSTANCE_OPTIONS);
         read(&defaults).expect("the defaults of the instance are right")
-    })
+    });
+    instance.secret_backends = secret_backends;
+    instance
 }
 
 fn check_database(table: &Table, checker: &mut Checker) {
@@ -359,10 +382,23 @@ fn check_master_key(table: &Table, checker: &mut Checker) {
     };
     let Some(options) = master.as_table() else { return };
     let kind = options.node("type").and_then(|node| node.as_text()).map(|text| &*text.text);
-    let stranger = if kind == Some("env") { "path" } else { "name" };
-    if let Some(node) = options.node(stranger) {
+    let kept = matches!(kind, Some("vault" | "aws_secrets_manager"));
+    let own = match kind {
+        Some("env") => "name",
+        _ if kept => "key",
+        _ => "path",
+    };
+    for stranger in ["key", "name", "path"].into_iter().filter(|name| *name != own) {
+        let Some(node) = options.node(stranger) else { continue };
         let title = format!("`keys.master.{stranger}` means nothing for this `type`");
         checker.report(Diagnostic::error(codes::CONTRADICTION, node.span, title, ""));
+    }
+    let names_one = |text: &str| Confidential::parse(text).is_ok_and(|key| key.open().is_none());
+    let key = options.node("key").and_then(|node| node.as_text());
+    if kept && !key.is_some_and(|key| names_one(&key.text)) {
+        let title = "`keys.master` does not say which secret";
+        let found = Diagnostic::error(codes::MISSING_OPTION, master.span, title, "");
+        checker.report(found.help("name it: `key = \"SECRET[vault.azud/keys#master]\"`"));
     }
     if kind == Some("env") && options.node("name").is_none() {
         let title = "`keys.master` does not say which environment variable";
@@ -428,6 +464,8 @@ fn read(options: &Options<'_>) -> Option<Instance> {
     let master = options.table("keys")?.table("master")?;
     let master_key = match master.one_of("type")? {
         "env" => MasterKeyPlace::Environment(master.string("name").unwrap_or_default()),
+        "vault" => MasterKeyPlace::Vault(master.confidential("key")?),
+        "aws_secrets_manager" => MasterKeyPlace::AwsSecretsManager(master.confidential("key")?),
         _ => {
             let path = master.has("path").then(|| master.path("path")).flatten();
             MasterKeyPlace::File(path.unwrap_or_else(|| data_dir.join(MASTER_KEY)))
@@ -438,7 +476,7 @@ fn read(options: &Options<'_>) -> Option<Instance> {
         master_key,
         database: database
             .string("url")
-            .map(|url| DatabaseAddress { url, password: database.string("password") }),
+            .map(|url| DatabaseAddress { url, password: database.confidential("password") }),
         timezone: options.string("timezone")?,
         api_address,
         threads,
@@ -450,5 +488,6 @@ fn read(options: &Options<'_>) -> Option<Instance> {
         checkpoint_interval: options.table("checkpoint")?.duration("interval")?,
         credit_bytes: size(options.bytes("credit_bytes")?)?,
         dead_letter_bytes: options.table("dead_letters")?.bytes("max_bytes")?,
+        secret_backends: Vec::new(),
     })
 }

@@ -5,6 +5,8 @@
 //!                    │
 //!               components ─▶ every table held against its options
 //!                    │
+//!                 secrets ─▶ which are named, and which stand in clear
+//!                    │
 //!                  names ─▶ inputs become edges
 //!                    │
 //!                  order ─▶ circles; transforms behind what feeds them
@@ -22,6 +24,7 @@
 //! that was not found it is not said that nobody reads it.
 
 mod assemble;
+mod backends;
 mod cases;
 mod check;
 mod components;
@@ -32,13 +35,19 @@ mod instance;
 mod names;
 mod order;
 mod review;
+mod secrets;
 mod vector;
 
+pub use backends::{
+    AwsAuth, AwsSecretsManager, CREDENTIALS, ExecProtocol, Kept, SecretBackendKind,
+    SecretBackendSpec, SecretTls, Vault, VaultAuth,
+};
 pub use cases::{Repeat, TEST_OPTIONS, Tap, TestCase, TestEvent, TestInput, TestOutput};
 pub use environment::environment;
 pub use instance::{
     DATA_DIR, DatabaseAddress, INSTANCE_OPTIONS, Instance, LogSettings, MASTER_KEY, MasterKeyPlace,
 };
+pub use secrets::NamedSecret;
 
 use crate::diagnostic::{Checker, Diagnostic, Severity, codes};
 use crate::document::Sources;
@@ -53,7 +62,7 @@ pub(crate) const SECTIONS: [&str; 4] = ["sinks", "sources", "tests", "transforms
 
 /// What [`load`] found.
 pub struct Loaded {
-    /// The texts, for messages.
+    /// The texts, for messages; what is secret in them is masked.
     pub sources: Sources,
     /// The instance; where it is faulty, with its defaults.
     pub instance: Instance,
@@ -61,6 +70,8 @@ pub struct Loaded {
     pub plan: Option<Plan>,
     /// The tests of the documents; none if there was a fault.
     pub tests: Vec<TestCase>,
+    /// The secrets that the documents name, each once, sorted.
+    pub secrets: Vec<NamedSecret>,
     /// All faults and warnings, by file and place.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -97,36 +108,40 @@ fn read(inputs: &[PathBuf], cases: bool, registry: &Registry, environment: Looku
 impl Reading {
     /// Makes a plan of what was read.
     fn finish(self, registry: &Registry, environment: Lookup<'_>) -> Loaded {
-        let Reading { mut documents, sources, mut checker } = self;
+        let Reading { mut documents, mut sources, mut checker } = self;
         instance::fill(&mut documents, environment, &mut checker);
         let instance = instance::check(&documents, &mut checker);
-        let (plan, tests) = resolve(&documents, registry, &instance, &mut checker);
+        let mut graph = components::gather(&documents, registry, &mut checker);
+        let secrets = secrets::review(&documents, &graph, &instance, &mut checker);
+        let (plan, tests) = resolve(&documents, &mut graph, registry, &instance, &mut checker);
+        secrets::mask(&mut sources, &secrets.masked);
+        let secrets = secrets.named;
         let mut diagnostics = checker.diagnostics;
         sort(&mut diagnostics);
         let failed = diagnostics.iter().any(|found| found.severity == Severity::Error);
         let plan = if failed { None } else { plan };
         let tests = if failed { Vec::new() } else { tests };
-        Loaded { sources, instance, plan, tests, diagnostics }
+        Loaded { sources, instance, plan, tests, secrets, diagnostics }
     }
 }
 
 fn resolve(
     documents: &files::Documents,
+    graph: &mut components::Graph<'_>,
     registry: &Registry,
     instance: &Instance,
     checker: &mut Checker,
 ) -> (Option<Plan>, Vec<TestCase>) {
-    let mut graph = components::gather(documents, registry, checker);
-    names::connect(&mut graph, checker);
-    order::order(&mut graph, checker);
-    let inputs = check::check(&mut graph, checker);
-    early::carry(&mut graph, &inputs);
-    review::review(&graph, &inputs, registry, instance, checker);
-    let tests = cases::read(documents, &graph, checker);
+    names::connect(graph, checker);
+    order::order(graph, checker);
+    let inputs = check::check(graph, checker);
+    early::carry(graph, &inputs);
+    review::review(graph, &inputs, registry, instance, checker);
+    let tests = cases::read(documents, graph, checker);
     if checker.failed() {
         return (None, tests);
     }
-    let plan = assemble::assemble(&graph, &inputs, instance);
+    let plan = assemble::assemble(graph, &inputs, instance);
     if plan.pipelines.is_empty() {
         let title = "there is nothing to run: no document has a sink that is fed";
         checker.report(

@@ -190,7 +190,11 @@ static CONSOLE: SinkFactory = SinkFactory {
     summary: "Shows everything.",
     description: "",
     inputs: &[Kind::Log, Kind::Alert],
-    options: &[],
+    options: &[
+        option("headers", OptionKind::Map(&OptionKind::Confidential), Default::None, ""),
+        option("token", OptionKind::Confidential, Default::None, ""),
+        option("uri", OptionKind::Confidential, Default::None, ""),
+    ],
     check: nowhere,
     examples: &[],
 };

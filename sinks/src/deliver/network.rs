@@ -8,6 +8,9 @@
 //!                                          └── in halves ◀── refused ──▶ one record: set aside
 //! ```
 //!
+//! A receiver that answers for each record alone ([`Unsent`]) is believed: those that it took are
+//! delivered, those that it will never take are set aside, and the rest is sent again by itself.
+//!
 //! # What holds
 //!
 //! - A batch is confirmed when each of its records was delivered or set aside.
@@ -29,6 +32,7 @@ use azud_plan::telemetry::SinkMeter;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,7 +42,22 @@ use tokio::time::{sleep, timeout};
 pub(crate) trait Outlet: Send + Sync {
     /// Sends whole records, each with its delimiter. May be dropped at any time, and may be called
     /// again with the same records.
-    fn send<'a>(&'a self, records: &'a [u8]) -> BoxFuture<'a, Result<(), Failure>>;
+    fn send<'a>(&'a self, records: &'a [u8]) -> BoxFuture<'a, Result<(), Unsent>>;
+}
+
+/// What of a request was not delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// Nothing was.
+    All(Failure),
+    /// These records were not, by their number in the request, ascending; all others were.
+    Some(Vec<(usize, Failure)>),
+}
+
+impl From<Failure> for Unsent {
+    fn from(failure: Failure) -> Self {
+        Unsent::All(failure)
+    }
 }
 
 /// Why a request did not do its work.
@@ -119,6 +138,13 @@ pub(crate) struct Delivery {
     untold: Mutex<Duration>,
 }
 
+/// Records that go together, by their number in the group, ascending.
+struct Request {
+    records: Vec<usize>,
+    /// How often some of them were sent and not taken, beside others that were.
+    tries: u64,
+}
+
 /// Some batches, as one run of records.
 struct Group {
     batches: Vec<Batch>,
@@ -152,18 +178,30 @@ impl Group {
         Group { batches, bytes, ends, owners }
     }
 
-    fn range(&self, records: &Range<usize>) -> Range<usize> {
+    fn range(&self, records: Range<usize>) -> Range<usize> {
         let end = |records: usize| records.checked_sub(1).map_or(0, |last| self.ends[last]);
         end(records.start)..end(records.end)
     }
 
+    /// Gives the bytes of some records, in their order.
+    fn bytes(&self, records: &[usize]) -> Cow<'_, [u8]> {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else {
+            return Cow::Borrowed(&[]);
+        };
+        if last - first + 1 == records.len() {
+            return Cow::Borrowed(&self.bytes[self.range(*first..last + 1)]);
+        }
+        let each = records.iter().map(|record| &self.bytes[self.range(*record..record + 1)]);
+        Cow::Owned(each.collect::<Vec<_>>().concat())
+    }
+
     /// Cuts the records into requests within the bounds, the last first: a stack.
-    fn requests(&self, options: &DeliveryOptions) -> Vec<Range<usize>> {
+    fn requests(&self, options: &DeliveryOptions) -> Vec<Request> {
         let mut requests: Vec<Range<usize>> = Vec::new();
         for record in 0..self.ends.len() {
             if let Some(last) = requests.last_mut() {
                 let grown = last.start..record + 1;
-                let fits = self.range(&grown).len() <= options.bytes_max;
+                let fits = self.range(grown.clone()).len() <= options.bytes_max;
                 if fits && grown.len() <= options.records_max {
                     *last = grown;
                     continue;
@@ -172,13 +210,14 @@ impl Group {
             requests.push(record..record + 1);
         }
         requests.reverse();
-        requests
+        let request = |records: Range<usize>| Request { records: records.collect(), tries: 0 };
+        requests.into_iter().map(request).collect()
     }
 
     /// Sets a record aside; `false` when there is no way out for it.
     fn refuse(&mut self, record: usize, failure: &Failure) -> bool {
         let owner = self.owners.partition_point(|records| *records <= record);
-        let bytes = self.bytes[self.range(&(record..record + 1))].to_vec();
+        let bytes = self.bytes[self.range(record..record + 1)].to_vec();
         let fault = Fault::new(Reason::Refused, failure.message.clone());
         let refused = Refused { fault, response_code: failure.response_code, bytes };
         self.batches[owner].confirmation.refuse(refused).is_ok()
@@ -232,20 +271,27 @@ impl Delivery {
     /// Delivers all records of a group, or sets them aside, and confirms its batches.
     async fn deliver(&self, mut group: Group) {
         let mut requests = group.requests(&self.options);
-        while let Some(records) = requests.pop() {
-            let bytes = &group.bytes[group.range(&records)];
-            let Err(failure) = self.send(bytes).await else { continue };
-            let middle = records.start + records.len() / 2;
+        while let Some(Request { mut records, tries }) = requests.pop() {
+            let Err(unsent) = self.send(&group.bytes(&records)).await else { continue };
+            let failure = match unsent {
+                Unsent::Some(items) => {
+                    let again = self.sort_out(&mut group, &records, items, tries).await;
+                    // On top of the rest, so that the order is kept as far as it can be.
+                    requests.extend(again);
+                    continue;
+                }
+                Unsent::All(failure) => failure,
+            };
             if failure.kind == FailureKind::Refused && records.len() > 1 {
-                requests.extend([middle..records.end, records.start..middle]);
+                let behind = records.split_off(records.len() / 2);
+                requests.extend([behind, records].map(|records| Request { records, tries }));
                 continue;
             }
             for record in records {
                 if !group.refuse(record, &failure) {
                     let pause = locked(&self.trouble).failed(&failure);
                     sleep(pause).await;
-                    // On top of the rest, so that the order is kept.
-                    requests.push(record..record + 1);
+                    requests.push(Request { records: vec![record], tries });
                     break;
                 }
             }
@@ -253,27 +299,67 @@ impl Delivery {
         group.batches.into_iter().for_each(|batch| batch.confirmation.confirm());
     }
 
+    /// Sets aside what the receiver will never take of a request, and gives what is to be sent
+    /// again, once it may be.
+    async fn sort_out(
+        &self,
+        group: &mut Group,
+        records: &[usize],
+        items: Vec<(usize, Failure)>,
+        tries: u64,
+    ) -> Option<Request> {
+        let given_up = self.options.retries_max.is_some_and(|most| tries >= most);
+        let mut again: Vec<usize> = Vec::new();
+        let (mut why, mut wanted): (Option<Failure>, _) = (None, Duration::ZERO);
+        for (number, failure) in items {
+            self.meter.error(failure.kind.name());
+            let Some(record) = records.get(number) else { continue };
+            let lost = given_up || failure.kind == FailureKind::Refused;
+            if lost && group.refuse(*record, &failure) {
+                continue;
+            }
+            again.push(*record);
+            wanted = wanted.max(failure.retry_after.unwrap_or_default());
+            why.get_or_insert(failure);
+        }
+        let Some(why) = why else {
+            locked(&self.trouble).over();
+            return None;
+        };
+        self.meter.attempt("retried");
+        let pause = locked(&self.trouble).failed(&why);
+        sleep(pause.max(wanted)).await;
+        Some(Request { records: again, tries: tries + 1 })
+    }
+
     /// Sends records until they are delivered, or it is clear that they will not be.
-    async fn send(&self, records: &[u8]) -> Result<(), Failure> {
+    async fn send(&self, records: &[u8]) -> Result<(), Unsent> {
         let mut passage = self.circuit.passage();
         let mut retries = 0;
         loop {
             passage.wait().await;
-            let Err(failure) = self.attempt(records).await else {
-                self.answered(&mut passage, "delivered");
-                locked(&self.trouble).over();
-                return Ok(());
+            let failure = match self.attempt(records).await {
+                Ok(()) => {
+                    self.answered(&mut passage, "delivered");
+                    locked(&self.trouble).over();
+                    return Ok(());
+                }
+                Err(Unsent::Some(items)) => {
+                    self.answered(&mut passage, "delivered");
+                    return Err(Unsent::Some(items));
+                }
+                Err(Unsent::All(failure)) => failure,
             };
             self.meter.error(failure.kind.name());
             if failure.kind == FailureKind::Refused {
                 self.answered(&mut passage, "refused");
-                return Err(failure);
+                return Err(failure.into());
             }
             passage.failed();
             self.meter.circuit(self.circuit.is_open());
             self.meter.attempt("retried");
             if self.options.retries_max.is_some_and(|most| retries >= most) {
-                return Err(failure);
+                return Err(failure.into());
             }
             retries += 1;
             let pause = locked(&self.trouble).failed(&failure);
@@ -287,7 +373,7 @@ impl Delivery {
         self.meter.attempt(outcome);
     }
 
-    async fn attempt(&self, records: &[u8]) -> Result<(), Failure> {
+    async fn attempt(&self, records: &[u8]) -> Result<(), Unsent> {
         let begun = self.clock.monotonic();
         let sent = timeout(self.options.timeout, self.outlet.send(records)).await;
         let mut untold = locked(&self.untold);
@@ -298,22 +384,24 @@ impl Delivery {
         let sent = sent.unwrap_or_else(|_| {
             let message = format!("no answer within {:?}", self.options.timeout);
             let kind = FailureKind::Timeout;
-            Err(Failure { kind, message, response_code: None, retry_after: None })
+            Err(Failure { kind, message, response_code: None, retry_after: None }.into())
         });
         self.report(records, &sent);
         sent
     }
 
     /// Says how a request went. That a record was refused says that the other side is there.
-    fn report(&self, records: &[u8], sent: &Result<(), Failure>) {
+    fn report(&self, records: &[u8], sent: &Result<(), Unsent>) {
         let Some(connector) = &self.connector else { return };
         let at = self.clock.now();
-        let delivered = sent.is_ok();
-        let outcome =
-            sent.as_ref().map_or_else(|failure| failure.outcome(at), |()| Outcome::Succeeded);
         let lines = records.iter().filter(|byte| **byte == b'\n').count();
-        let (records, bytes) = if delivered { (lines, records.len()) } else { (0, 0) };
-        let (records, bytes) = (records as u64, bytes as u64);
+        let (outcome, taken) = match sent {
+            Ok(()) => (Outcome::Succeeded, lines),
+            Err(Unsent::Some(items)) => (Outcome::Succeeded, lines.saturating_sub(items.len())),
+            Err(Unsent::All(failure)) => (failure.outcome(at), 0),
+        };
+        let bytes = if sent.is_ok() { records.len() } else { 0 };
+        let (records, bytes) = (taken as u64, bytes as u64);
         connector.report(Attempt { at, outcome, requests: 1, records, bytes });
     }
 }

@@ -47,9 +47,9 @@ pub(crate) const REQUEST: OptionSpec = OptionSpec {
         },
         OptionSpec {
             name: "headers",
-            kind: OptionKind::Map(&OptionKind::Text),
+            kind: OptionKind::Map(&OptionKind::Confidential),
             default: Default::None,
-            summary: "Headers of every request, by name.",
+            summary: "Headers of every request, by name. A value may name secrets.",
         },
         OptionSpec {
             name: "retry_attempts",

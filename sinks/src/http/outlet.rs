@@ -1,11 +1,14 @@
 //! One request: its body, its headers, and what its answer means.
 
-use crate::deliver::{DeliveryOptions, Failure, FailureKind, Outlet, causes, retry_after};
+use crate::deliver::{DeliveryOptions, Failure, FailureKind, Outlet, Unsent, causes, retry_after};
+use crate::headers::{Headers, not_had, rejected};
 use crate::limits::{ANSWER_BYTES_MAX, ANSWER_TOLD_BYTES_MAX, CONNECT_TIMEOUT};
 use azud_client::Tls;
 use azud_event::clock::Clock;
 use azud_event::id::Id;
-use azud_plan::component::BuildError;
+use azud_plan::component::{
+    BuildContext, BuildError, Confidential, Secret, SecretName, SecretService, Secrets,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::write::GzEncoder;
@@ -15,8 +18,8 @@ use reqwest::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use reqwest::{Client, Method, Response, StatusCode, Url, redirect};
-use std::fmt;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 /// `Idempotency-Key`: draft-ietf-httpapi-idempotency-key-header.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -30,33 +33,74 @@ const ZSTD_LEVEL: i32 = 3;
 /// What every request of a sink has in common.
 #[derive(Clone)]
 pub(super) struct Request {
-    pub uri: Url,
+    pub uri: Confidential,
     pub method: Method,
     pub auth: Option<Auth>,
-    pub headers: HeaderMap,
+    pub headers: Headers,
     pub compression: Compression,
     pub framing: Framing,
 }
 
-/// The value of `Authorization`. Never shown.
+impl Request {
+    /// Lists everything of it that may name secrets.
+    fn confidential(&self) -> impl Iterator<Item = &Confidential> {
+        let auth = self.auth.iter().flat_map(Auth::confidential);
+        [&self.uri].into_iter().chain(auth).chain(self.headers.confidential())
+    }
+
+    /// Gives the address and the headers with every secret as it is now.
+    async fn fill(&self, secrets: &dyn Secrets) -> Result<(Url, HeaderMap), Failure> {
+        let uri = self.uri.fill(secrets).await.map_err(not_had)?;
+        let uri = Url::parse(uri.reveal()).ok();
+        let uri = uri.filter(|uri| matches!(uri.scheme(), "http" | "https") && uri.has_host());
+        let uri = uri.ok_or_else(|| {
+            let names: Vec<_> = self.uri.names().map(SecretName::to_string).collect();
+            rejected(format!("`uri` with {} is no address of a server", names.join(", ")))
+        })?;
+        let mut headers = HeaderMap::new();
+        if let Some(auth) = &self.auth {
+            headers.insert(AUTHORIZATION, auth.fill(secrets).await?);
+        }
+        self.headers.fill(secrets, &mut headers).await?;
+        Ok((uri, headers))
+    }
+}
+
+/// How we say who we are.
 #[derive(Clone)]
-pub(super) struct Auth(HeaderValue);
+pub(super) enum Auth {
+    /// RFC 7617.
+    Basic { user: Confidential, password: Confidential },
+    /// RFC 6750.
+    Bearer(Confidential),
+}
 
 impl Auth {
-    /// Makes the value of Basic authentication (RFC 7617).
-    pub fn basic(user: &str, password: &str) -> Self {
-        let text = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
-        Auth::hidden(HeaderValue::from_str(&text).expect("Base64 is ASCII"))
+    fn confidential(&self) -> Vec<&Confidential> {
+        match self {
+            Auth::Basic { user, password } => vec![user, password],
+            Auth::Bearer(token) => vec![token],
+        }
     }
 
-    /// Makes the value of a bearer token (RFC 6750); `None` when it cannot stand in a header.
-    pub fn bearer(token: &str) -> Option<Self> {
-        HeaderValue::from_str(&format!("Bearer {token}")).ok().map(Auth::hidden)
-    }
-
-    fn hidden(mut value: HeaderValue) -> Self {
+    /// Makes the value of `Authorization`.
+    async fn fill(&self, secrets: &dyn Secrets) -> Result<HeaderValue, Failure> {
+        let text = match self {
+            Auth::Basic { user, password } => {
+                let user = user.fill(secrets).await.map_err(not_had)?;
+                let password = password.fill(secrets).await.map_err(not_had)?;
+                let both = Secret::new(format!("{}:{}", user.reveal(), password.reveal()));
+                Secret::new(format!("Basic {}", STANDARD.encode(both.reveal())))
+            }
+            Auth::Bearer(token) => {
+                let token = token.fill(secrets).await.map_err(not_had)?;
+                Secret::new(format!("Bearer {}", token.reveal()))
+            }
+        };
+        let mut value = HeaderValue::from_str(text.reveal())
+            .map_err(|_| rejected("the token cannot stand in a header".to_owned()))?;
         value.set_sensitive(true);
-        Auth(value)
+        Ok(value)
     }
 }
 
@@ -132,6 +176,7 @@ impl Framing {
 pub(super) struct HttpOutlet {
     client: Client,
     request: Request,
+    secrets: Arc<dyn Secrets>,
     clock: Clock,
 }
 
@@ -144,7 +189,7 @@ impl HttpOutlet {
         request: Request,
         tls: &Tls,
         options: &DeliveryOptions,
-        clock: &Clock,
+        context: &BuildContext,
     ) -> Result<Self, BuildError> {
         let builder = Client::builder()
             .user_agent(concat!("azud/", env!("CARGO_PKG_VERSION")))
@@ -159,11 +204,13 @@ impl HttpOutlet {
             message: format!("the HTTP client cannot be made: {}", causes(&error.without_url())),
             help: None,
         })?;
-        Ok(HttpOutlet { client, request, clock: clock.clone() })
+        let secrets = SecretService::of(&context.services);
+        Ok(HttpOutlet { client, request, secrets, clock: context.clock.clone() })
     }
 
     async fn post(&self, records: &[u8]) -> Result<(), Failure> {
-        let Request { uri, method, auth, headers, compression, framing } = &self.request;
+        let Request { method, compression, framing, .. } = &self.request;
+        let (uri, headers) = self.request.fill(&*self.secrets).await?;
         let body = framing.body(records);
         let key = Id::of(&[body.as_slice()]).to_string();
         let body = self.compress(body).await?;
@@ -173,14 +220,16 @@ impl HttpOutlet {
         if let Some(name) = compression.name() {
             all.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
         }
-        if let Some(Auth(value)) = auth {
-            all.insert(AUTHORIZATION, value.clone());
-        }
         // Behind ours: the author knows the server.
-        all.extend(headers.clone());
-        let request = self.client.request(method.clone(), uri.clone()).headers(all).body(body);
+        all.extend(headers);
+        let request = self.client.request(method.clone(), uri).headers(all).body(body);
         let response = request.send().await.map_err(unreachable)?;
-        self.understand(response).await
+        let understood = self.understand(response).await;
+        if let Err(Failure { kind: FailureKind::Rejected, .. }) = understood {
+            // Perhaps a secret was replaced: also one in the address, whose old one is not found.
+            self.request.confidential().for_each(|text| text.refused(&*self.secrets));
+        }
+        understood
     }
 
     /// Compresses on a thread that may take its time: ten megabytes hold up everybody else.
@@ -221,8 +270,8 @@ impl HttpOutlet {
 }
 
 impl Outlet for HttpOutlet {
-    fn send<'a>(&'a self, records: &'a [u8]) -> BoxFuture<'a, Result<(), Failure>> {
-        self.post(records).boxed()
+    fn send<'a>(&'a self, records: &'a [u8]) -> BoxFuture<'a, Result<(), Unsent>> {
+        self.post(records).map(|sent| sent.map_err(Unsent::All)).boxed()
     }
 }
 
@@ -254,10 +303,4 @@ fn unreachable(error: reqwest::Error) -> Failure {
     // The address may hold a token.
     let message = causes(&error.without_url());
     Failure { kind, message, response_code: None, retry_after: None }
-}
-
-impl fmt::Debug for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Auth")
-    }
 }

@@ -1,7 +1,9 @@
 //! Tests of `http` against a server on a real socket that does what it is told.
 
 use super::HTTP;
-use crate::testing::{batch, check_sink, context, queue, record, refusing};
+use crate::testing::{
+    FakeSecrets, Received, batch, check_sink, context, queue, read_request, record, refusing,
+};
 use azud_plan::component::{Batch, Options, Services, SinkTask, check_options};
 use azud_plan::diagnostic::{Checker, codes};
 use azud_plan::document::Document;
@@ -15,7 +17,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::{fs, str};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio_rustls::TlsAcceptor;
@@ -31,20 +33,6 @@ enum Answer {
     Cuts,
     /// Takes the body, says nothing, and keeps the connection.
     Stalls,
-}
-
-/// A request as it came.
-#[derive(Clone, Debug)]
-struct Received {
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Received {
-    fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.filter(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
-    }
 }
 
 /// A server that answers by a list, then 200.
@@ -116,30 +104,6 @@ impl Server {
         let text = |request: Received| String::from_utf8(request.body).unwrap();
         self.received().into_iter().map(text).collect()
     }
-}
-
-/// Reads one request; `None` at the end of the connection.
-async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Received> {
-    let mut bytes = Vec::new();
-    let end = loop {
-        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break at + 4;
-        }
-        if stream.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let mut body = bytes.split_off(end);
-    let head = String::from_utf8(bytes).unwrap();
-    let mut received = Received { head, body: Vec::new() };
-    let length: usize = received.header("content-length").unwrap_or("0").parse().unwrap();
-    while body.len() < length {
-        if stream.read_buf(&mut body).await.ok()? == 0 {
-            return None;
-        }
-    }
-    received.body = body;
-    Some(received)
 }
 
 const OK: &str = "200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -399,4 +363,47 @@ fn an_encoder_writes_a_line_for_each_record() {
     let mut out = Vec::new();
     encoder.encode(&record(r#"{"a":1}"#), &mut out).unwrap();
     assert_eq!(out, b"{\"a\":1}\n");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_refused_is_read_anew_and_the_request_goes_again() {
+    let refused = "401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+    let server = Server::start(vec![Answer::Says(refused)]).await;
+    let secrets = FakeSecrets::of(&[("token", "old", "new"), ("hook", "h1", "h1")]);
+    let toml = format!(
+        "uri = 'http://{}/SECRET[b.hook]'\nbatch.timeout_secs = 0.01\n\
+         request = {{ retry_initial_backoff_secs = 0.001 }}\n\
+         auth = {{ strategy = 'bearer', token = 'SECRET[b.token]' }}\n\
+         headers.X-Both = 'SECRET[b.hook]-SECRET[b.token]'",
+        server.address
+    );
+    let (batch, confirmed) = batch("", "{\"a\":1}\n");
+    let (mut sender, queue) = queue();
+    sender.send(batch).await.unwrap();
+    drop(sender);
+    let context = context(Path::new(""), secrets.service());
+    check_sink(&HTTP, &toml).build(&context).unwrap().run(queue).await.unwrap();
+    assert_eq!(confirmed.count(), 1);
+    let received = server.received();
+    let seen =
+        |name: &str| received.iter().map(|one| one.header(name).unwrap()).collect::<Vec<_>>();
+    assert_eq!(seen("authorization"), ["Bearer old", "Bearer new"]);
+    assert_eq!(seen("x-both"), ["h1-old", "h1-new"]);
+    assert!(received.iter().all(|one| one.head.starts_with("POST /h1 HTTP/1.1")));
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_had_is_waited_for() {
+    let server = Server::start(vec![]).await;
+    let secrets = FakeSecrets::of(&[]);
+    let toml =
+        format!("uri = 'SECRET[b.hook]'\nrequest = {{ retry_attempts = 0 }}\n# {}", server.address);
+    let (batch, _, aside) = refusing("{\"a\":1}\n");
+    let (mut sender, queue) = queue();
+    sender.send(batch).await.unwrap();
+    drop(sender);
+    let context = context(Path::new(""), secrets.service());
+    check_sink(&HTTP, &toml).build(&context).unwrap().run(queue).await.unwrap();
+    assert_eq!(aside.lock().unwrap()[0].fault.message, "there is no b.hook");
+    assert!(server.received().is_empty());
 }

@@ -16,6 +16,8 @@ pub(super) struct Extract {
     /// Where the records are in JSON and XML; without it they are the elements of an array, or the
     /// document is one.
     pub(super) records: Option<OwnedValuePath>,
+    /// Whether an object without that place has no records.
+    pub(super) optional: bool,
     /// Members of what is around the records that each of them is given.
     pub(super) keep: Vec<String>,
     /// What stands between the values of a line of CSV.
@@ -107,7 +109,9 @@ impl Extract {
             }
             let path = self.records.as_ref().map_or(&[][..], |path| &path.segments);
             let mut around = Vec::new();
-            if !self.gather(document, path, &mut around, &mut out.lines)? && index == 0 {
+            let found = self.gather(document, path, &mut around, &mut out.lines)?;
+            let may_lack = self.optional && document.get().starts_with('{');
+            if !found && index == 0 && !may_lack {
                 let place = self.records.as_ref().map(ToString::to_string).unwrap_or_default();
                 return Err(wrong(&format!("has no records at `{place}`")));
             }
@@ -298,6 +302,7 @@ mod tests {
         Extract {
             content: Content::Auto,
             records: records.map(|path| parse_field(path).unwrap()),
+            optional: false,
             keep: keep.iter().map(ToString::to_string).collect(),
             delimiter: b',',
             columns: Vec::new(),
@@ -371,6 +376,18 @@ mod tests {
         let entries = of(&extract(Some(".feed.entry"), &["@v"]), "application/xml", xml).unwrap();
         assert_eq!(entries.len(), 2);
         assert_eq!(entries[0], r#"{"@id":"1","text":"x","@v":"1"}"#);
+    }
+
+    #[test]
+    fn an_answer_may_lack_the_place_where_that_is_said() {
+        let strict = extract(Some(".items"), &[]);
+        let optional = Extract { optional: true, ..strict.clone() };
+        let nothing = br#"{"kind":"none"}"#;
+        let error = of(&strict, JSON, nothing).unwrap_err();
+        assert_eq!(error, "the answer has no records at `items`");
+        assert_eq!(of(&optional, JSON, nothing).unwrap(), Vec::<String>::new());
+        assert_eq!(of(&optional, JSON, br#"{"items":[1]}"#).unwrap(), ["1"]);
+        assert!(of(&optional, JSON, b"\"busy\"").is_err(), "that is no answer of this API");
     }
 
     #[test]

@@ -112,6 +112,12 @@ const CONTENT: OptionSpec = OptionSpec {
             "Members of what is around the records, which each of them is given unless it has one \
              of that name: of the innermost object that has it.",
         ),
+        with(
+            "optional",
+            OptionKind::Boolean,
+            "false",
+            "Whether an answer without that place has no records. Otherwise it is an error.",
+        ),
         option(
             "records",
             OptionKind::Field,
@@ -147,6 +153,11 @@ const CURSOR: OptionSpec = OptionSpec {
         option(
             "first",
             OptionKind::Table(&[
+                option(
+                    "body",
+                    OptionKind::Text,
+                    "The body in place of `body`; `{{ cursor }}` is `start`.",
+                ),
                 option(
                     "param",
                     OptionKind::Text,
@@ -302,7 +313,8 @@ const PAGINATION: OptionSpec = OptionSpec {
         option(
             "field",
             OptionKind::Field,
-            "`token`, `next_url`: where the answer has it; `keyset`: the field of the last record.",
+            "`token`, `next_url`: where the answer has it (a token that is a list: its values, with \
+             commas between); `keyset`: the field of the last record.",
         ),
         option("from_header", OptionKind::Text, "`token`: the header of the answer that has it."),
         option("header", OptionKind::Text, "`token`: the header that it stands in."),

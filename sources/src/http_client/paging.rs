@@ -207,7 +207,7 @@ impl Paging {
                 found.map(|to| address(had, &to)).transpose()
             }
             Kind::Token { from, .. } => Ok(match from {
-                From::Body(path) => had.body.and_then(|body| json::text_at(body, path)),
+                From::Body(path) => had.body.and_then(|body| token(json::at(body, path)?)),
                 From::Header(name) => {
                     had.answer.header(name).filter(|token| !token.is_empty()).map(str::to_owned)
                 }
@@ -241,6 +241,17 @@ impl Paging {
                     .ok_or_else(|| Failure::new(Cause::Response, missing))
             }
         }
+    }
+}
+
+/// Gives a token as it goes into a request: one that is a list with commas between its values.
+fn token(value: &Value) -> Option<String> {
+    match value {
+        Value::Array(values) if !values.is_empty() => {
+            let values: Option<Vec<String>> = values.iter().map(json::text).collect();
+            values.map(|values| values.join(","))
+        }
+        value => json::text(value),
     }
 }
 
@@ -446,6 +457,19 @@ mod tests {
                 To::Query(_) => assert_eq!(request.url.query(), Some("x=1&cursor=t%261")),
                 _ => assert_eq!(&request.body[..], br#"{"page":{"cursor":"t&1"},"q":2}"#),
             }
+        }
+    }
+
+    #[test]
+    fn a_token_may_be_a_list() {
+        for (value, expected) in [
+            (serde_json::json!(["1772359200000", "5bea"]), Some("1772359200000,5bea")),
+            (serde_json::json!([7]), Some("7")),
+            (serde_json::json!([]), None),
+            (serde_json::json!(["a", null]), None),
+            (serde_json::json!(null), None),
+        ] {
+            assert_eq!(token(&value).as_deref(), expected, "{value}");
         }
     }
 

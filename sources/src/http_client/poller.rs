@@ -219,6 +219,15 @@ impl Poller {
         Ok(())
     }
 
+    /// Notes ids that came again.
+    pub(super) fn renew(&mut self, hashes: &[u64]) -> Result<(), Failure> {
+        let now = self.clock().now().nanoseconds();
+        match &mut self.seen {
+            Some(seen) => seen.renew(hashes, now).map_err(disk),
+            None => Ok(()),
+        }
+    }
+
     /// Saves the state, where it is further than what is saved.
     pub(super) async fn settle_up(&mut self) -> Result<(), Failure> {
         if self.dirty {

@@ -89,7 +89,7 @@ impl HttpProbe {
 
     /// Makes the request that a first poll would make.
     async fn request(&self) -> Result<Request, Failure> {
-        let now = self.client.0.clock().now();
+        let now = self.client.0.clock().now().aligned_to(Duration::from_millis(1));
         let walk = Walk { begun: now.nanoseconds(), ..Walk::default() };
         let state = match self.connector.cursors().await {
             Ok(cursors) => cursors.get("").and_then(|cursor| State::read(cursor).ok()),

@@ -55,7 +55,9 @@ impl Requests<'_> {
         let no_address = |_| Failure::new(Cause::Configuration, "`endpoint` is no address");
         let mut request = Request::get(Url::parse(&address).map_err(no_address)?);
         request.method = settings.method.clone();
-        if let Some(body) = &settings.body {
+        let first = settings.cursor.as_ref().filter(|_| state.cursor.is_none());
+        let first = first.and_then(|cursor| cursor.first.as_ref()?.body.as_ref());
+        if let Some(body) = first.or(settings.body.as_ref()) {
             request.body = body.render(values).ok_or_else(|| missing("`body`"))?.into();
         }
         request.headers = self.headers(values).await?;

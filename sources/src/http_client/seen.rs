@@ -78,6 +78,21 @@ impl Seen {
         self.forget(now);
     }
 
+    /// Notes ids that came again, so that they are known for as long as the other side gives them.
+    /// That is written when a part of their window has passed, and not at each poll.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(super) fn renew(&mut self, hashes: &[u64], now: i64) -> io::Result<()> {
+        let old = now.saturating_sub(self.window / 4);
+        let is_old = |hash: &u64| self.known.get(hash).is_some_and(|at| *at < old);
+        let stale: Vec<u64> = hashes.iter().copied().filter(is_old).collect();
+        if !stale.is_empty() {
+            self.note(&stale, now);
+        }
+        self.write(&stale, now)
+    }
+
     /// Writes what was taken: when this returns it is on disk.
     ///
     /// # Errors
@@ -167,6 +182,24 @@ mod tests {
         seen.note(&[5], 11 * SECOND);
         seen.write(&[5], 11 * SECOND).unwrap();
         assert!(Seen::open(&options, path, 12 * SECOND).unwrap().has(5));
+    }
+
+    #[test]
+    fn what_comes_again_stays_known_and_is_seldom_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seen");
+        let options = dedupe(10, 100);
+        let mut seen = Seen::open(&options, path.clone(), 0).unwrap();
+        seen.note(&[1, 2], 0);
+        seen.write(&[1, 2], 0).unwrap();
+        for second in 1..=40 {
+            seen.renew(&[1, 7], second * SECOND).unwrap();
+            // What is new lets go of what is old.
+            seen.note(&[100 + second as u64], second * SECOND);
+        }
+        assert!(seen.has(1) && !seen.has(2) && !seen.has(7));
+        assert!(seen.written <= 20, "{}", seen.written);
+        assert!(Seen::open(&options, path, 41 * SECOND).unwrap().has(1));
     }
 
     #[test]

@@ -76,6 +76,7 @@ pub(super) enum CursorValue {
 
 #[derive(Clone, Debug)]
 pub(super) struct First {
+    pub(super) body: Option<Text>,
     pub(super) param: Option<String>,
     pub(super) start: Start,
 }
@@ -448,6 +449,7 @@ fn check_content(options: &Options<'_>, checker: &mut Checker) -> Option<Extract
     Some(Extract {
         content: kind,
         records: content.field("records"),
+        optional: content.boolean("optional")?,
         keep: content.strings("keep"),
         delimiter,
         columns: content.strings("columns"),
@@ -621,6 +623,7 @@ fn check_cursor(options: &Options<'_>, checker: &mut Checker) -> Option<Option<C
     };
     let first = match table.table("first") {
         Some(first) => Some(First {
+            body: check_optional(&first, "body", checker)?,
             param: first.string("param"),
             start: Start::parse(&first.string("start")?),
         }),

@@ -15,6 +15,7 @@ use azud_plan::component::Cause;
 use serde_json::Value;
 use std::cmp::Ordering;
 use std::collections::HashSet;
+use std::time::Duration;
 
 /// How many pages of a walk are remembered, to know a circle by.
 const HAD_MAX: usize = 2_000;
@@ -24,6 +25,8 @@ const HAD_MAX: usize = 2_000;
 struct Page {
     lines: Vec<Vec<u8>>,
     seen: Vec<u64>,
+    /// Those that were taken before.
+    again: Vec<u64>,
     /// How many the other side gave, those that were taken already included.
     given: u64,
     last: Option<Value>,
@@ -42,7 +45,8 @@ enum Asked {
 impl Poller {
     /// Polls: goes on with the walk that is under way, or begins one.
     pub(super) async fn poll(&mut self, tally: &mut Tally) -> Result<(), Failure> {
-        let began = self.clock().now();
+        // Some APIs refuse times with more digits.
+        let began = self.clock().now().aligned_to(Duration::from_millis(1));
         let polled = self.walk(began, tally).await;
         if polled.is_ok() && self.state.walk.is_none() {
             self.state.polled_at = Some(began.nanoseconds());
@@ -85,6 +89,8 @@ impl Poller {
                     self.context().meter.paged();
                     tally.records += page.lines.len() as u64;
                     let more = self.turn(&mut state, walk, &turn, parents.as_ref().map(Vec::len));
+                    // Before new ones are noted, which lets go of old ones.
+                    self.renew(&page.again)?;
                     self.commit(page.lines, page.seen, state).await?;
                     if !more {
                         return Ok(());
@@ -224,6 +230,9 @@ impl Poller {
                 let id = dedupe.and_then(|dedupe| json::at(value, &dedupe.id)).map(Seen::hash);
                 if let Some(id) = id {
                     let taken = self.seen.as_ref().is_some_and(|seen| seen.has(id));
+                    if taken {
+                        page.again.push(id);
+                    }
                     if taken || !here.insert(id) {
                         page.last = Some(value.clone());
                         continue;

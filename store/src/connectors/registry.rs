@@ -28,7 +28,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// The bounds of a connector that no component declares.
 const BOUNDS: Bounds = Bounds { unreachable_after: Duration::from_secs(300), limits_max: 10 };
 
-/// The service [`Connectors`] of an instance, over its store. [`Registry::close`] writes what was told last.
+/// The service [`Connectors`] of an instance, over its store. [`Registry::close`] writes what was
+/// told last.
 pub struct Registry {
     shared: Arc<Shared>,
     handles: Arc<RwLock<Vec<Arc<Handle>>>>,
@@ -285,9 +286,12 @@ impl Connectors for Registry {
             let filter = ConnectorFilter { limit: u32::MAX, ..ConnectorFilter::default() };
             let rows = statements::connectors(&self.shared.store.readers, &filter).await;
             let rows = rows.map_err(|error| ConnectorError::Unavailable(error.to_string()))?;
-            let rows = rows
-                .iter()
-                .filter(|row| row.origin == "api" && row.enabled && matches(pattern, &row.name));
+            // A star stands for rows that were made for it; a document's own row only by its name.
+            let meant = |row: &ConnectorRow| match row.origin.as_str() {
+                "api" => matches(pattern, &row.name),
+                _ => row.name == pattern,
+            };
+            let rows = rows.iter().filter(|row| row.enabled && meant(row));
             let mut found: Vec<Arc<dyn Connector>> = Vec::new();
             for row in rows {
                 match self.find(&row.name) {

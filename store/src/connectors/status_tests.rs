@@ -163,7 +163,8 @@ proptest! {
             }
             prop_assert_eq!(machine.status, status);
             prop_assert!(!lasting || status == Status::Error);
-            prop_assert_eq!(machine.reason.is_some(), matches!(status, Status::Warning | Status::Error));
+            let is_down = matches!(status, Status::Warning | Status::Error);
+            prop_assert_eq!(machine.reason.is_some(), is_down);
             let hour = told.iter().filter(|time| **time + 3_600 > at).count();
             prop_assert!(hour <= 40, "{} changes within an hour", hour);
         }

@@ -102,8 +102,8 @@ impl Keyring {
         seal::seal(key, *id, place, plain)
     }
 
-    /// Tells values of a row apart, and nothing of them: without the keys nobody can try which value
-    /// has this fingerprint. It stays the same when keys are rotated.
+    /// Tells values of a row apart, and nothing of them: without the keys nobody can try which
+    /// value has this fingerprint. It stays the same when keys are rotated.
     pub(crate) fn fingerprint(&self, row: &str, plain: &[u8]) -> String {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let first = keys.all.iter().min_by_key(|(id, _)| **id).map(|(_, key)| key.bytes());

@@ -1,7 +1,7 @@
 //! Holds a written table against its specification, and finds every fault at once.
 
 use super::value;
-use super::{Default, OptionKind, OptionSpec, parse_field};
+use super::{Default, OptionKind, OptionSpec, Variant, parse_field, variant_of};
 use crate::component::Confidential;
 use crate::diagnostic::{Checker, Code, Diagnostic, codes, nearest};
 use crate::document::{Entry, Node, Table, Text, Value};
@@ -110,6 +110,9 @@ pub(crate) fn check_value(node: &Node, kind: &OptionKind, name: &str, checker: &
         (OptionKind::Table(specs), Value::Table(table)) => {
             check_options(table, specs, &[], &format!("`{name}`"), checker);
         }
+        (OptionKind::Tagged { tag, variants }, Value::Table(table)) => {
+            check_tagged(table, tag, variants, name, checker);
+        }
         (OptionKind::List(item), Value::Array(items)) => {
             for (number, node) in items.iter().enumerate() {
                 check_value(node, item, &format!("{name}[{number}]"), checker);
@@ -127,6 +130,36 @@ pub(crate) fn check_value(node: &Node, kind: &OptionKind, name: &str, checker: &
             }
         }
     }
+}
+
+/// Checks a table whose `tag` says which options it has beside it.
+fn check_tagged(
+    table: &Table,
+    tag: &str,
+    variants: &'static [Variant],
+    name: &str,
+    checker: &mut Checker,
+) {
+    if let Some(variant) = variant_of(table, tag, variants) {
+        let owner = format!("`{name}` of {tag} `{}`", variant.name);
+        return check_options(table, variant.options, &[tag], &owner, checker);
+    }
+    let known = variants.iter().map(|variant| variant.name);
+    let list: Vec<String> = known.clone().map(|word| format!("`{word}`")).collect();
+    let help = format!("`{tag}` is one of {}", list.join(", "));
+    let Some(node) = table.node(tag) else {
+        let title = format!("`{name}` needs the option `{tag}`");
+        let found = Diagnostic::error(codes::MISSING_OPTION, table.span, title, "not written here");
+        return checker.report(found.help(help));
+    };
+    let Some(text) = node.as_text() else {
+        let title = format!("`{tag}` is a word, not {}", node.type_name());
+        return checker.report(Diagnostic::error(codes::WRONG_TYPE, node.span, title, ""));
+    };
+    let near = nearest(&text.text, known).map(|word| format!("did you mean \"{word}\"?"));
+    let title = format!("`{tag}` of `{name}` cannot be {:?}", text.text);
+    let label = near.unwrap_or_default();
+    checker.report(Diagnostic::error(codes::UNKNOWN_WORD, node.span, title, label).help(help));
 }
 
 /// Finds a secret that is named where it would be shown, or whose name cannot be read.
@@ -188,7 +221,7 @@ fn check_name(entry: &Entry, name: &str, checker: &mut Checker) {
 }
 
 /// Whether a value has a type of TOML that the option may have.
-fn has_shape(node: &Node, kind: &OptionKind) -> bool {
+pub(crate) fn has_shape(node: &Node, kind: &OptionKind) -> bool {
     match kind {
         OptionKind::Any => true,
         OptionKind::Boolean => matches!(node.value, Value::Boolean(_)),
@@ -197,7 +230,9 @@ fn has_shape(node: &Node, kind: &OptionKind) -> bool {
         OptionKind::Seconds => matches!(node.value, Value::Integer(_) | Value::Float(_)),
         OptionKind::Condition => matches!(node.value, Value::Text(_) | Value::Table(_)),
         OptionKind::List(_) => matches!(node.value, Value::Array(_)),
-        OptionKind::Map(_) | OptionKind::Table(_) => matches!(node.value, Value::Table(_)),
+        OptionKind::Map(_) | OptionKind::Table(_) | OptionKind::Tagged { .. } => {
+            matches!(node.value, Value::Table(_))
+        }
         OptionKind::Either(one, other) => has_shape(node, one) || has_shape(node, other),
         OptionKind::Text
         | OptionKind::Program
@@ -230,7 +265,7 @@ pub(crate) fn shape(kind: &OptionKind) -> String {
         OptionKind::Field => "a field",
         OptionKind::TimeZone => "a time zone",
         OptionKind::OneOf(_) => "a word",
-        OptionKind::Map(_) | OptionKind::Table(_) => "a table",
+        OptionKind::Map(_) | OptionKind::Table(_) | OptionKind::Tagged { .. } => "a table",
         OptionKind::Any => "any value",
         OptionKind::List(_) => "a list",
         OptionKind::Either(one, other) => return format!("{} or {}", shape(one), shape(other)),

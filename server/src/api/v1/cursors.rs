@@ -10,7 +10,8 @@ use azud_plan::component::Cursor;
 use azud_store::{Role, StoredCursor};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 pub async fn show(caller: Caller, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
@@ -27,9 +28,19 @@ pub struct New {
     #[serde(default)]
     partition: String,
     state: String,
+    #[serde(deserialize_with = "whole")]
     format: u32,
     summary: String,
     event_time: Option<String>,
+}
+
+/// Reads a whole number, also one that is written with a fraction of nothing: JSON knows one kind.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    match number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number) {
+        true => Ok(number as u32),
+        false => Err(D::Error::custom("no whole number")),
+    }
 }
 
 pub async fn set(
