@@ -126,7 +126,8 @@ fn value(secret: &str, server: SocketAddr) -> String {
     }
 }
 
-/// Points a definition to the server, lets it poll without rest, and writes what it gives to a file.
+/// Points a definition to the server, lets it poll without rest, and writes what it gives to a
+/// file.
 fn prepared(document: &str, server: SocketAddr) -> String {
     let origins = origins(document);
     let here = format!("http://{server}");

@@ -61,6 +61,36 @@ impl EventTime {
         Some(EventTime::from_chrono(time.with_timezone(&Utc)))
     }
 
+    /// Reads a time as others write it: RFC 3339, its offset also as `+0000`, or a number since
+    /// the Unix epoch ([`EventTime::from_number`]; with a fraction it counts seconds). `None` when
+    /// it is something else.
+    pub fn from_text(text: impl AsRef<[u8]>) -> Option<Self> {
+        let text = text.as_ref();
+        EventTime::from_rfc3339(text).or_else(|| {
+            let text = str::from_utf8(text).ok()?;
+            if let Ok(time) = DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z") {
+                return Some(EventTime::from_chrono(time.to_utc()));
+            }
+            if let Ok(number) = text.parse::<i64>() {
+                return EventTime::from_number(number);
+            }
+            let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.abs() < 9e9)?;
+            Some(EventTime((seconds * 1e9) as i64))
+        })
+    }
+
+    /// Reads a number since the Unix epoch: seconds, milliseconds, microseconds or nanoseconds,
+    /// told apart by their size, as dates between 1973 and 2286 allow.
+    pub fn from_number(number: i64) -> Option<Self> {
+        let per_unit = match number.unsigned_abs() {
+            0..100_000_000_000 => 1_000_000_000,
+            100_000_000_000..100_000_000_000_000 => 1_000_000,
+            100_000_000_000_000..100_000_000_000_000_000 => 1_000,
+            _ => 1,
+        };
+        number.checked_mul(per_unit).map(EventTime)
+    }
+
     /// Gives the time `span` later, at most the end of the range.
     pub fn saturating_add(self, span: Duration) -> Self {
         EventTime(self.0.saturating_add(nanoseconds_of(span)))
@@ -210,6 +240,23 @@ mod tests {
         let east = EventTime::from_rfc3339("2026-03-01T11:00:00.123456+01:00");
         assert_eq!(east, Some(time));
         assert_eq!(EventTime::from_rfc3339("yesterday"), None);
+    }
+
+    #[test]
+    fn the_unit_of_a_number_follows_from_its_size() {
+        let expected = Some(EventTime::from_nanoseconds(1_772_000_000_000_000_000));
+        for number in [1_772_000_000, 1_772_000_000_000, 1_772_000_000_000_000] {
+            assert_eq!(EventTime::from_number(number), expected);
+        }
+        assert_eq!(EventTime::from_number(1_772_000_000_000_000_000), expected);
+        for text in
+            ["2026-02-25T06:13:20Z", "2026-02-25T07:13:20.000+0100", "1772000000", "1772000000.0"]
+        {
+            assert_eq!(EventTime::from_text(text), expected, "{text}");
+        }
+        for text in ["", "yesterday", "1e300", "2026-02-25"] {
+            assert_eq!(EventTime::from_text(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | a value | it is kept, and fresh |
 //! | nothing (it is down, or fails) | what was read before stays, however old |
-//! | that there is none | what was read before stays until it is twice as old as fresh: a secret that is put in anew is gone for a moment |
+//! | that there is none | what was read before stays until it is twice as old as fresh: a secret
+//! that is put in anew is gone for a moment |
 //!
 //! Reads that fail are tried again after a pause that grows. Of each secret one read is under way
 //! at a time, for all who wait; it goes on when they stop waiting.

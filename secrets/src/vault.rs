@@ -83,7 +83,8 @@ struct Lease {
 }
 
 impl Lease {
-    /// Reads it of `auth` (`lease_duration`) or of a look-up (`ttl`); without a length it has no end.
+    /// Reads it of `auth` (`lease_duration`) or of a look-up (`ttl`); without a length it has no
+    /// end.
     fn of(value: &Value) -> Option<Lease> {
         let length = value.get("lease_duration").or_else(|| value.get("ttl"))?.as_u64()?;
         let renewable = value.get("renewable").and_then(Value::as_bool).unwrap_or(false);

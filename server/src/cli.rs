@@ -17,9 +17,9 @@ use std::time::Duration;
 
 /// A stream processor for security and operations data.
 ///
-/// Azud takes in syslog, files, sockets and the APIs of others, shapes events with VRL, and delivers events and alerts.
-/// Pipelines are TOML documents; `azud list` shows the components, `azud explain syslog` one of
-/// them.
+/// Azud takes in syslog, files and polled APIs, shapes events with VRL, and delivers events and
+/// alerts. Pipelines are TOML documents; `azud list` shows the components, `azud explain syslog`
+/// one of them.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, disable_help_subcommand = true)]
 pub struct Cli {

@@ -4,6 +4,7 @@ use super::files::Folder;
 use super::wait::{self, PATIENCE};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -54,12 +55,15 @@ fn built() -> PathBuf {
     program
 }
 
-/// Gives an address on the loopback whose port is free now, for TCP and for UDP.
+/// Gives an address on the loopback whose port is free now, for TCP and for UDP, and was not given
+/// before: what it was given for may not listen yet.
 pub fn free_address() -> SocketAddr {
+    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
     wait::until("a port that is free for both TCP and UDP", PATIENCE, || {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        UdpSocket::bind(address).ok().map(|_| address)
+        UdpSocket::bind(address).ok()?;
+        GIVEN.lock().unwrap().insert(address).then_some(address)
     })
 }
 

@@ -1,6 +1,6 @@
-//! Programs in Python that tests talk to: a server with Vault's API, driven by its users' own client
-//! (hvac), AWS as moto plays it, and a server that takes `_bulk`. `tests/run` installs what they need
-//! below `target/tools`.
+//! Programs in Python that tests talk to: a server with Vault's API, driven by its users' own
+//! client (hvac), AWS as moto plays it, and a server that takes `_bulk`. `tests/run` installs what
+//! they need below `target/tools`.
 
 use super::program::{self, Program};
 use super::tools::succeed;

@@ -9,7 +9,7 @@ use super::digest::Digest;
 use super::hmac::{Hmac, check_names};
 use super::jwt::{Claims, Jwt, Key};
 use super::login::{Carried, Login, LoginOptions};
-use super::oauth2::{Client, Grant, OAuth2, OAuth2Options};
+use super::oauth::{Client, Grant, OAuth2, OAuth2Options};
 use super::options::{GRANTS, SHAPES, Shape, names};
 use super::token::TokenCache;
 use super::{Auth, Keys, Strategy};

@@ -221,7 +221,8 @@ proptest! {
 /// How many records are one epoch.
 const OF_AN_EPOCH: usize = 1_000;
 
-/// How many records there are, one of which the filter lets through: a million where soaks are long.
+/// How many records there are, one of which the filter lets through: a million where soaks are
+/// long.
 fn records() -> usize {
     if std::env::var_os("AZUD_SOAK_SECONDS").is_some() { 1_000_000 } else { 100_000 }
 }

@@ -6,7 +6,8 @@
 //! | phase | type | may do |
 //! |---|---|---|
 //! | written | the [`Options`] of its table | nothing |
-//! | checked | [`SourceSpec`], [`TransformSpec`], [`SinkSpec`] | be cloned into each worker; it cannot be wrong |
+//! | checked | [`SourceSpec`], [`TransformSpec`], [`SinkSpec`] | be cloned into each worker; it
+//! cannot be wrong |
 //! | built | [`SourceTask`], [`SinkTask`] | hold open sockets and files; no task runs |
 //! | running | the future of `run` | everything, until told to stop |
 //!

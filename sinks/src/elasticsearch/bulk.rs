@@ -1,8 +1,8 @@
 //! The language of `_bulk`: an action and a document for each record, an answer for each in turn.
 //!
 //! On its way a record is one line, `{"create":{…}}` TAB `{…}`: what stands between two line feeds
-//! is a record to the rest of the sink, and JSON has neither as such. In a request the tab becomes a
-//! line feed.
+//! is a record to the rest of the sink, and JSON has neither as such. In a request the tab becomes
+//! a line feed.
 
 use crate::deliver::{Failure, FailureKind, Unsent};
 use crate::limits::ANSWER_TOLD_BYTES_MAX;

@@ -1,5 +1,5 @@
-//! Tests of `elasticsearch` against a server on a real socket, which holds requests to the letter of
-//! `_bulk`, and keeps documents as the two servers do.
+//! Tests of `elasticsearch` against a server on a real socket, which holds requests to the letter
+//! of `_bulk`, and keeps documents as the two servers do.
 
 use super::ELASTICSEARCH;
 use crate::testing::{

@@ -9,37 +9,15 @@ use std::cmp::Ordering;
 pub(super) fn parse_time(value: &Value) -> Option<EventTime> {
     match value {
         Value::Number(number) => match number.as_i64() {
-            Some(number) => from_number(number),
+            Some(number) => EventTime::from_number(number),
             None => {
                 let nanoseconds = number.as_f64()? * 1e9;
                 Some(EventTime::from_nanoseconds(nanoseconds as i64))
             }
         },
-        Value::String(text) => EventTime::from_rfc3339(text)
-            .or_else(|| chrono_offset(text))
-            .or_else(|| text.parse::<i64>().ok().and_then(from_number))
-            .or_else(|| {
-                let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.abs() < 9e9)?;
-                Some(EventTime::from_nanoseconds((seconds * 1e9) as i64))
-            }),
+        Value::String(text) => EventTime::from_text(text),
         _ => None,
     }
-}
-
-/// Reads offsets as some vendors write them: `+0000`.
-fn chrono_offset(text: &str) -> Option<EventTime> {
-    let time = chrono::DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z").ok()?;
-    Some(EventTime::from_chrono(time.to_utc()))
-}
-
-fn from_number(number: i64) -> Option<EventTime> {
-    let per_unit = match number.unsigned_abs() {
-        0..100_000_000_000 => 1_000_000_000,
-        100_000_000_000..100_000_000_000_000 => 1_000_000,
-        100_000_000_000_000..100_000_000_000_000_000 => 1_000,
-        _ => 1,
-    };
-    number.checked_mul(per_unit).map(EventTime::from_nanoseconds)
 }
 
 /// Writes a time as most APIs take it: RFC 3339, UTC, with milliseconds where there are any.

@@ -1,9 +1,9 @@
 //! A map for few entries that come nearly in order: panes, images, sessions of one key.
 //!
 //! Most keys have one pane. A tree would take a node for eleven of them; here one entry stands in
-//! place, without anything from the heap. More of them stand in a ring: new entries mostly go to the
-//! end and old ones leave at the front, both without moving the others; one that comes late moves
-//! what is behind it.
+//! place, without anything from the heap. More of them stand in a ring: new entries mostly go to
+//! the end and old ones leave at the front, both without moving the others; one that comes late
+//! moves what is behind it.
 
 use std::collections::VecDeque;
 use std::ops::{Bound, Range, RangeBounds};

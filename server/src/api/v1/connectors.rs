@@ -276,7 +276,8 @@ pub fn shown(steps: &[ProbeStep]) -> Value {
             "name": step.name, "message": seen, "failed": null, "http_status": null,
         }),
         Err(Failed { cause, message, http_status }) => json!({
-            "name": step.name, "message": message, "failed": cause.name(), "http_status": http_status,
+            "name": step.name, "message": message, "failed": cause.name(),
+            "http_status": http_status,
         }),
     });
     json!({ "passed": passed(steps), "steps": shown.collect::<Vec<_>>() })
