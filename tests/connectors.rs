@@ -100,7 +100,7 @@ fn whoever_has_no_token_may_look_and_not_change() {
     let instance = Instance::start(&document(&receiver));
     let (viewer, editor) = (token(&instance, "vi", "viewer"), token(&instance, "ed", "editor"));
     let admin = token(&instance, "ad", "admin");
-    let wrong = Client { token: Some("azud_wrong".to_owned()), ..viewer.clone() };
+    let wrong = Client { token: Some("azud_wrong".to_owned()), ..viewer };
     let new = json!({ "name": "okta", "type": "http_client" });
     assert_eq!(anonymous(&instance).call_with("POST", "/connectors", &new).status, 401);
     assert_eq!(editor.call_with("POST", "/connectors", &new).status, 201);

@@ -211,8 +211,11 @@ fn fits(recorded: &Value, sent: &Value) -> bool {
     }
 }
 
+/// Whether a text is of a form.
+type Is = fn(&str) -> bool;
+
 fn text_fits(recorded: &str, sent: &str) -> bool {
-    let marks: [(&str, fn(&str) -> bool); 4] = [
+    let marks: [(&str, Is); 4] = [
         ("<any>", |text| !text.is_empty()),
         ("<rfc3339>", is_rfc_3339),
         ("<unix>", |text| is_number(text, 10)),

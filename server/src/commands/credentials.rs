@@ -216,16 +216,17 @@ async fn rotate(admin: &Admin, arguments: &RotateCredential, json: bool) -> Done
     let (name, overlap) = (&arguments.set.name, arguments.overlap);
     found(admin, name).await?;
     let row = put(admin, &arguments.set, Some(overlap), "credential.rotate").await?;
-    if !arguments.untested && !users(admin, name).await?.is_empty() {
-        if let Err(failed) = try_users(admin, name, json).await {
-            let keyring = admin.keyring().await?;
-            let back = admin.store.restore_credential(&keyring, name).await?;
-            admin.audit("credential.restore", &format!("credential/{name}"), None).await?;
-            if back {
-                eprintln!("error: the new {name} does not work; the old one is in use again");
-            }
-            return Err(failed);
+    if !arguments.untested
+        && !users(admin, name).await?.is_empty()
+        && let Err(failed) = try_users(admin, name, json).await
+    {
+        let keyring = admin.keyring().await?;
+        let back = admin.store.restore_credential(&keyring, name).await?;
+        admin.audit("credential.restore", &format!("credential/{name}"), None).await?;
+        if back {
+            eprintln!("error: the new {name} does not work; the old one is in use again");
         }
+        return Err(failed);
     }
     if json {
         println!("{}", row.to_json());
