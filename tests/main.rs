@@ -16,6 +16,7 @@ mod hostile;
 mod lake;
 mod letters;
 mod library;
+mod polling;
 mod pressure;
 mod quickstart;
 mod recovery;
