@@ -25,10 +25,11 @@ struct Shared {
 
 /// A request that came.
 #[derive(Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     method: String,
     path: String,
-    query: BTreeMap<String, String>,
+    /// The parameters of its address.
+    pub query: BTreeMap<String, String>,
     headers: BTreeMap<String, String>,
     body: String,
 }
@@ -111,7 +112,7 @@ fn serve(connection: TcpStream, shared: &Mutex<Shared>) {
 }
 
 /// Reads a request; `None` when the connection ends before it does.
-fn read(reader: &mut impl BufRead) -> Option<Seen> {
+pub(super) fn read(reader: &mut impl BufRead) -> Option<Seen> {
     let mut seen = Seen::default();
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;

@@ -1,0 +1,113 @@
+//! An API that is polled, by a program that is killed in the middle of it.
+
+use crate::recovery::load::{Dice, OFTEN};
+use crate::support::files::Folder;
+use crate::support::instance::Instance;
+use crate::support::paged::{PAGE, Paged};
+use crate::support::soak::Soak;
+use crate::support::tools::sqlite;
+use crate::support::wait::{self, PATIENCE};
+use std::collections::BTreeSet;
+
+/// All numbers go to a file, which has each at least once, and are counted in the table of alerts,
+/// which counts each record of the log once: so no number may be missing there, nor the count be
+/// another here.
+fn document(api: &Paged) -> String {
+    format!(
+        r#"
+{OFTEN}
+[sources.in]
+type = "http_client"
+endpoint = "http://{}/records"
+decoding.codec = "json"
+event_time = ".timestamp"
+scrape_interval_secs = 1
+pagination = {{ type = "offset", param = "offset", size = {PAGE}, size_param = "limit" }}
+cursor = {{ value = "max", field = ".number", param = "after", first = {{ start = "0" }} }}
+[sinks.out]
+type = "file"
+inputs = ["in"]
+path = "@OUT@/out.jsonl"
+encoding.codec = "json"
+encoding.only_fields = ["number"]
+[transforms.told]
+type = "alert"
+inputs = ["in"]
+rule = "pages"
+key = ["page"]
+every = "1h"
+[sinks.alerts]
+type = "alerts"
+inputs = ["told"]
+"#,
+        api.address()
+    )
+}
+
+/// Gives how many records were counted, and how many were not of pages with each record once.
+fn counted(folder: &Folder) -> (usize, usize) {
+    let rows = sqlite(
+        folder,
+        &format!(
+            "SELECT coalesce(sum(event_count), 0), coalesce(sum(event_count <> {PAGE}), 0) \
+             FROM alerts"
+        ),
+    );
+    let (sum, other) = rows[0].split_once('|').unwrap();
+    (sum.parse().unwrap(), other.parse().unwrap())
+}
+
+/// The whole is a hundred thousand records and fifty kills: `AZUD_SOAK_SECONDS=1`.
+#[test]
+fn soak_of_kills_between_pages() {
+    let soak = Soak::begin(0);
+    let (records, kills) = if soak.length().is_zero() { (20_000, 8) } else { (100 * PAGE, 50) };
+    let (api, mut dice) = (Paged::start(records), Dice::new());
+    let document = document(&api);
+    let mut folder = Folder::new();
+    for kill in 1..=kills {
+        let before = api.answered();
+        // Never all: the last instance has something to do, too.
+        let open = (records - PAGE) / PAGE * kill / kills * PAGE;
+        api.open(open);
+        let instance = Instance::start_in(folder, &document, &[]);
+        let wanted = before + dice.throw(1..open - before + 1);
+        wait::until("a page to be answered", 4 * PATIENCE, || {
+            (api.answered() >= wanted).then_some(())
+        });
+        // It comes while the page is read, taken, counted or delivered, or after.
+        for _ in 0..dice.throw(0..30) {
+            wait::rest();
+        }
+        folder = instance.kill().1;
+    }
+    api.open(records);
+    let instance = Instance::start_in(folder, &document, &[]);
+    wait::until("all records to be counted, each once", 4 * PATIENCE, || {
+        let (sum, _) = counted(&instance.folder);
+        assert!(sum <= records, "{sum} records of {records}");
+        (sum == records).then_some(())
+    });
+    // A poll behind the last record has nothing more.
+    wait::until("the poll behind the last", PATIENCE, || {
+        api.asked().contains(&(records, 0)).then_some(())
+    });
+    let (ended, folder) = instance.stop();
+    assert!(ended.status.success(), "{:?}", ended.errors);
+    assert_eq!(counted(&folder), (records, 0));
+    let numbers = folder.lines("out.jsonl");
+    // A kill may have torn a line of the file, which is then there again.
+    let torn = |line: &String| serde_json::from_str::<serde_json::Value>(line).is_err();
+    let (lines, torn) = (numbers.len(), numbers.iter().filter(|line| torn(line)).count());
+    assert!(torn <= kills, "{torn} torn lines");
+    let known: BTreeSet<u64> = numbers
+        .iter()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()?["number"].as_u64())
+        .collect();
+    assert!(known.iter().copied().eq(1..=records as u64), "{} of {records}", known.len());
+    println!(
+        "{records} records, {kills} kills in {:?}: {} requests, {lines} lines, {torn} of them torn",
+        soak.elapsed(),
+        api.asked().len()
+    );
+}
