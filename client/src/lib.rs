@@ -46,6 +46,7 @@ pub use failure::{Failure, causes};
 pub use guard::Guard;
 pub use http::{Answer, Http, Request};
 pub use hush::Hush;
+pub use limits::RETRY_AFTER_MAX;
 pub use limits::{ANSWER_TOLD_BYTES_MAX, TRACE_EXCHANGES};
 pub use options::{ALLOW_PRIVATE, CONNECT_TIMEOUT, HttpOptions, MAX_RESPONSE, PROXY, READ_TIMEOUT};
 pub use reqwest::header;

@@ -19,7 +19,7 @@ pub(crate) const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 pub const ANSWER_TOLD_BYTES_MAX: usize = 300;
 
 /// The most that `Retry-After` is believed: whoever asks for more is asked again after it.
-pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// How many of the last exchanges of a connector are kept while somebody looks.
 pub const TRACE_EXCHANGES: usize = 50;

@@ -13,4 +13,4 @@ mod network_tests;
 pub(crate) use groups::{GroupLimits, Groups, next_group};
 pub(crate) use network::{Delivery, Failure, FailureKind, Outlet, Unsent};
 pub(crate) use options::{BATCH, DeliveryOptions, REQUEST};
-pub(crate) use retry::{Trouble, causes, retry_after};
+pub(crate) use retry::{Trouble, causes};

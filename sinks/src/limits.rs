@@ -39,10 +39,6 @@ pub const SEGMENT_BYTES_MAX: usize = 255;
 /// The longest path, in bytes: `PATH_MAX` of Linux without the zero at its end.
 pub const PATH_BYTES_MAX: usize = 4095;
 
-/// The longest time that the other side can tell us to stay away (`Retry-After`): it may be wrong,
-/// and what waits is not lost but late.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
-
 /// How many batches one request over the network may gather: each is held until it is confirmed.
 pub const REQUEST_BATCHES_MAX: usize = 4096;
 

@@ -1,56 +1,9 @@
 //! Trying again: how long to wait, and what is told meanwhile.
 
-use crate::limits::{RETRY_AFTER_MAX, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
-use azud_event::time::EventTime;
-use chrono::DateTime;
+use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
+use azud_client::Backoff;
 use std::error::Error;
 use std::time::Duration;
-
-/// The pauses between attempts: at random between nothing and a bound that doubles ("full jitter"),
-/// so that senders that failed together spread over the whole time.
-///
-/// Source: Brooker, *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015.
-#[derive(Debug)]
-struct Backoff {
-    first: Duration,
-    longest: Duration,
-    seed: u64,
-    attempts: u32,
-}
-
-impl Backoff {
-    /// Makes the pauses of a sink; its id is their seed, so that two sinks differ and a run can be
-    /// repeated.
-    pub fn new(sink: &str, first: Duration, longest: Duration) -> Self {
-        // FNV-1a: any spread will do.
-        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        let seed = sink.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
-        Backoff { first, longest, seed, attempts: 0 }
-    }
-
-    /// Gives the pause after a failed attempt. Never quite nothing: a failure that comes at once
-    /// would otherwise be repeated at once.
-    pub fn next(&mut self) -> Duration {
-        let bound = self.first.saturating_mul(1 << self.attempts.min(16)).min(self.longest);
-        self.attempts = self.attempts.saturating_add(1);
-        bound / 16 + (bound - bound / 16).mul_f64(self.random())
-    }
-
-    /// Begins anew after a success.
-    pub fn reset(&mut self) {
-        self.attempts = 0;
-    }
-
-    /// Gives the next of a sequence in `[0, 1)` (SplitMix64, Steele et al., OOPSLA 2014).
-    fn random(&mut self) -> f64 {
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.seed;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        (mixed >> 11) as f64 / (1u64 << 53) as f64
-    }
-}
 
 /// The trouble of one sink with the outside: how long to wait before the next attempt, and what is
 /// told.
@@ -88,7 +41,7 @@ impl Trouble {
             );
             self.told = Some(text);
         }
-        self.backoff.next()
+        self.backoff.next_pause()
     }
 
     /// Notes a delivery.
@@ -98,20 +51,6 @@ impl Trouble {
             tracing::info!(sink = self.sink.as_str(), "the sink delivers again");
         }
     }
-}
-
-/// Reads `Retry-After`: seconds, or the date of RFC 9110 §5.6.7 that senders may write. Gives at
-/// most [`RETRY_AFTER_MAX`], and `None` for what cannot be read.
-pub(crate) fn retry_after(value: &str, now: EventTime) -> Option<Duration> {
-    let value = value.trim();
-    let pause = match value.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = DateTime::parse_from_rfc2822(value).ok()?;
-            EventTime::from_chrono(date.to_utc()).since(now)
-        }
-    };
-    Some(pause.min(RETRY_AFTER_MAX))
 }
 
 /// Writes an error with what caused it, in one line.
@@ -129,6 +68,8 @@ pub(crate) fn causes(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use azud_client::{RETRY_AFTER_MAX, retry_after};
+    use azud_event::time::EventTime;
 
     #[test]
     fn pauses_grow_to_a_bound_and_differ_between_sinks() {

@@ -1,9 +1,9 @@
 //! One request: its body, its headers, and what its answer means.
 
-use crate::deliver::{DeliveryOptions, Failure, FailureKind, Outlet, Unsent, causes, retry_after};
+use crate::deliver::{DeliveryOptions, Failure, FailureKind, Outlet, Unsent, causes};
 use crate::headers::{Headers, not_had, rejected};
 use crate::limits::{ANSWER_BYTES_MAX, ANSWER_TOLD_BYTES_MAX, CONNECT_TIMEOUT};
-use azud_client::Tls;
+use azud_client::{Tls, retry_after};
 use azud_event::clock::Clock;
 use azud_event::id::Id;
 use azud_plan::component::{
