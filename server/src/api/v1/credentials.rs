@@ -2,7 +2,7 @@
 
 use super::caller::Caller;
 use super::connectors::{probe, shown};
-use super::paging::{limit, page, versioned};
+use super::paging::{Named, limit, page, versioned};
 use super::problem::{Body, Parameters, Problem};
 use super::tokens::{check_name, time};
 use crate::api::Api;
@@ -22,16 +22,9 @@ const VALUE_SIGNS_MAX: usize = 64 * 1024;
 /// How long the old value is kept when nobody says.
 const OVERLAP: Duration = Duration::from_secs(3_600);
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Asked {
-    limit: Option<u32>,
-    after: Option<String>,
-}
-
 pub async fn list(
     caller: Caller,
-    Parameters(asked): Parameters<Asked>,
+    Parameters(asked): Parameters<Named>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(Role::Viewer)?;
     let limit = limit(asked.limit)?;

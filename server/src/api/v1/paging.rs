@@ -5,6 +5,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{ETAG, IF_MATCH};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, http::HeaderValue};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// How many rows of a listing are given when nobody says how many, and at most.
@@ -20,6 +21,15 @@ pub fn limit(asked: Option<u32>) -> Result<u32, Problem> {
         limit @ 1..=LIMIT_MAX => Ok(limit),
         _ => Err(Problem::malformed(format!("`limit` must be between 1 and {LIMIT_MAX}"))),
     }
+}
+
+/// What is asked of a list that goes by name.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Named {
+    pub limit: Option<u32>,
+    /// The name behind which it goes on.
+    pub after: Option<String>,
 }
 
 /// Writes a page: its rows, and what to ask for behind it. One row more than the page was read, so

@@ -1,7 +1,7 @@
 //! `/tokens`: who may use the API.
 
 use super::caller::Caller;
-use super::paging::{limit, page};
+use super::paging::{Named, limit, page};
 use super::problem::{Body, Parameters, Problem};
 use axum::Json;
 use axum::extract::Path;
@@ -14,16 +14,9 @@ use serde_json::{Value, json};
 /// How long a name may be, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Asked {
-    limit: Option<u32>,
-    after: Option<String>,
-}
-
 pub async fn list(
     caller: Caller,
-    Parameters(asked): Parameters<Asked>,
+    Parameters(asked): Parameters<Named>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(Role::Admin)?;
     let limit = limit(asked.limit)?;
