@@ -4,6 +4,7 @@
 use crate::support::instance::{COUNTED_BY_SECOND, Instance};
 use crate::support::metrics;
 use crate::support::program::free_address;
+use crate::support::receiver::{Answer, Receiver};
 use crate::support::wait::{self, PATIENCE};
 use std::net::{SocketAddr, UdpSocket};
 
@@ -123,4 +124,48 @@ encoding.codec = "json"
     };
     assert!(results.iter().rev().take(3).all(|result| named(&result)), "{results:?}");
     speak_until(&[("one", one), ("other", other)], serde_json::json!([]), 0.0);
+}
+
+/// A poller that has nothing to tell says so, and so it shows when it cannot poll: windows close
+/// without it, and say so, also by a program that was killed meanwhile.
+#[test]
+fn a_poller_that_fails_is_missing_and_one_without_news_is_not() {
+    let api = Receiver::silent();
+    api.listen();
+    let address = free_address();
+    let document = format!(
+        r#"
+[sources.in]
+type = "syslog"
+mode = "udp"
+address = "{address}"
+lateness = "200ms"
+max_hold = "1s"
+[sources.api]
+type = "http_client"
+endpoint = "http://{}/records"
+scrape_interval_secs = 0.2
+retry = {{ attempts = 1 }}
+lateness = "200ms"
+max_hold = "1s"
+{}"#,
+        api.address(),
+        COUNTED_BY_SECOND.replace(r#"["in"]"#, r#"["in", "api"]"#)
+    );
+    let until_missing = |instance: &Instance, wanted: serde_json::Value| {
+        speak_until(instance, address, &["fw1"], |result| {
+            result["completeness"]["missing"] == wanted
+        });
+    };
+    let instance = Instance::start(&document);
+    until_missing(&instance, serde_json::json!([]));
+    api.answer(Answer::Failed);
+    until_missing(&instance, serde_json::json!(["api"]));
+    let (_, folder) = instance.kill();
+    let instance = Instance::start_in(folder, &document, &[]);
+    let before = instance.results("out.jsonl").len();
+    speak_until(&instance, address, &["fw1"], |_| instance.results("out.jsonl").len() > before + 2);
+    until_missing(&instance, serde_json::json!(["api"]));
+    api.answer(Answer::Taken);
+    until_missing(&instance, serde_json::json!([]));
 }

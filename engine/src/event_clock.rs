@@ -18,6 +18,9 @@
 //!   pauses does not find itself a week late.
 //! - A sender that is *expected* by name is waited for although it is silent, for `max_hold`; then
 //!   it is named as missing until it speaks. No word from it differs from nothing to say.
+//! - Who gives its *word* (a poller, after each walk through its pages) says up to where all is
+//!   there, and when it will speak again. Its word counts, and not what its records show: pages may
+//!   come newest first. It is waited for until `max_hold` after that time; then it is missing.
 //! - Nothing here reads a clock: *now* is the clock of the epoch. So equal epochs give equal
 //!   watermarks, in every run over the same log and with any number of workers.
 //! - A watermark never goes back.
@@ -28,7 +31,7 @@
 use azud_event::id::StreamId;
 use azud_event::time::EventTime;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,11 +47,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How many senders of a source are named as missing in one result. Further ones are counted.
 const NAMED_MAX: usize = 32;
 
+/// How many of one source that give their word are known. What further ones give is looked at as
+/// that of any stream.
+const WORDS_MAX: usize = 10_000;
+
+/// After so long nobody is waited for any more who once gave its word, and it is not named: it may
+/// be of a connector that is no more.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// Stands for all streams beyond [`STREAMS_MAX`].
 const SHARED: StreamId = StreamId(u64::MAX);
 
 /// What a block showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
     /// The source, by its place among those of the pipeline.
     pub lane: usize,
@@ -61,7 +72,7 @@ pub struct Observation {
 }
 
 /// Of whom a block showed something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observed {
     /// A stream.
     Stream(StreamId),
@@ -69,6 +80,9 @@ pub enum Observed {
     Ended(StreamId),
     /// A sender that is expected, by its place in [`Patience::expected`].
     Sender(usize),
+    /// Who gives its word for a stream, and speaks again within this time. What was observed is
+    /// how far it is complete; [`EventTime::MIN`] says only that it is there.
+    Word(StreamId, String, Duration),
 }
 
 /// How a source's streams are waited for.
@@ -99,13 +113,19 @@ struct Lane {
     farthest: Option<Shown>,
     /// How far each sender that is expected has come, as far as it was heard.
     expected: Vec<Option<Shown>>,
+    /// Those that give their word, by name.
+    words: BTreeMap<String, Word>,
+    /// Whose streams these are.
+    worded: BTreeSet<StreamId>,
     /// The clock of the first epoch: who was never heard is waited for from then.
     since: Option<EventTime>,
     /// Nothing will ever come.
     closed: bool,
     looked: Option<Look>,
-    /// Those of the expected that are missing, as they are named to people.
+    /// Those that should speak and are missing, as they are named to people.
     silent: Vec<String>,
+    /// How many of them are of those that give their word.
+    silent_words: usize,
 }
 
 /// How far a stream has come, and when it was last heard.
@@ -113,6 +133,23 @@ struct Lane {
 pub struct Shown {
     time: EventTime,
     heard: EventTime,
+}
+
+/// What somebody has given its word for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Word {
+    shown: Shown,
+    /// When it speaks again, counted from when it was heard.
+    again: Duration,
+    stream: StreamId,
+    /// When it was heard for the first time.
+    since: EventTime,
+}
+
+impl Word {
+    fn is_overdue(&self, now: EventTime, max_hold: Duration) -> bool {
+        now.since(self.shown.heard) >= self.again.saturating_add(max_hold)
+    }
 }
 
 /// An event clock, as a checkpoint keeps it.
@@ -131,6 +168,8 @@ pub struct SourceState {
     farthest: Option<Shown>,
     /// The senders that are expected and were heard, by name.
     expected: BTreeMap<String, Shown>,
+    #[serde(default)]
+    words: BTreeMap<String, Word>,
     since: Option<EventTime>,
 }
 
@@ -164,6 +203,8 @@ struct Look {
     /// The least and the greatest time of those that are waited for, less the lateness.
     waited: Option<(EventTime, EventTime)>,
     stragglers: usize,
+    /// How far a stream may be behind the others and still be waited for.
+    hold: Duration,
     /// Whether one that is expected was never heard, and is still waited for.
     holds: bool,
 }
@@ -184,11 +225,14 @@ impl EventClock {
             live: BTreeMap::new(),
             farthest: None,
             expected: vec![None; patience.expected.len()],
+            words: BTreeMap::new(),
+            worded: BTreeSet::new(),
             patience,
             since: None,
             closed: false,
             looked: None,
             silent: Vec::new(),
+            silent_words: 0,
         };
         let step = |lanes| Step { lanes, watermark: EventTime::MIN, missing: Arc::new([]) };
         EventClock {
@@ -205,12 +249,22 @@ impl EventClock {
             Observed::Sender(sender) => lane.expected[sender].get_or_insert(shown),
             Observed::Stream(stream) => {
                 lane.farthest = lane.farthest.max(Some(shown));
+                if lane.worded.contains(&stream) {
+                    return;
+                }
                 lane.live.entry(lane.told_apart(stream)).or_insert(shown)
             }
             Observed::Ended(stream) => {
                 lane.farthest = lane.farthest.max(Some(shown));
                 lane.live.remove(&lane.told_apart(stream));
+                if lane.worded.remove(&stream) {
+                    lane.words.retain(|_, word| word.stream != stream);
+                }
                 lane.looked = None;
+                return;
+            }
+            Observed::Word(stream, name, again) => {
+                lane.take_word(name, Word { shown, again, stream, since: seen.heard });
                 return;
             }
         };
@@ -254,8 +308,9 @@ impl EventClock {
             let live = lane.live.iter().map(|(stream, shown)| (*stream, *shown)).collect();
             let heard = lane.patience.expected.iter().zip(&lane.expected);
             let expected = heard.filter_map(|(name, shown)| Some((name.clone(), (*shown)?)));
-            let (expected, since) = (expected.collect(), lane.since);
-            (lane.id.clone(), SourceState { live, farthest: lane.farthest, expected, since })
+            let (expected, words) = (expected.collect(), lane.words.clone());
+            let Lane { farthest, since, .. } = *lane;
+            (lane.id.clone(), SourceState { live, farthest, expected, words, since })
         };
         ClockState {
             sources: self.lanes.iter().map(source).collect(),
@@ -271,6 +326,8 @@ impl EventClock {
                 lane.live = known.live.iter().copied().collect();
                 lane.farthest = known.farthest;
                 lane.since = known.since;
+                lane.words = known.words.clone();
+                lane.worded = lane.words.values().map(|word| word.stream).collect();
                 let heard = |name: &String| known.expected.get(name).copied();
                 lane.expected = lane.patience.expected.iter().map(heard).collect();
             }
@@ -296,8 +353,15 @@ impl EventClock {
     pub fn streams(&self, lane: usize) -> Streams {
         let lane = &self.lanes[lane];
         let stragglers = lane.looked.map_or(0, |look| look.stragglers);
-        let live = lane.live.len() - stragglers.min(lane.live.len());
+        let all = lane.live.len() + lane.words.len();
+        let live = all.saturating_sub(stragglers + lane.silent_words);
         Streams { live, stragglers, missing: lane.silent.len() }
+    }
+}
+
+impl Look {
+    fn wait_for(&mut self, time: EventTime) {
+        self.waited = Some(self.waited.map_or((time, time), |(a, b)| (a.min(time), b.max(time))));
     }
 }
 
@@ -318,40 +382,113 @@ impl Lane {
         }
         let Patience { lateness, max_hold, .. } = self.patience;
         self.live.retain(|_, shown| now.since(shown.heard) < max_hold);
-        let lead = self.live.values().map(|shown| shown.time).max();
-        let least = lead.map(|lead| lead.saturating_sub(max_hold));
-        let mut waited: Option<(EventTime, EventTime)> = None;
-        let mut stragglers = 0;
+        self.forget(now);
+        let hold = self.hold();
+        let words = self.words.values().filter(|word| !word.is_overdue(now, max_hold));
+        let times = self.live.values().map(|shown| shown.time);
+        let lead = times.chain(words.map(|word| word.shown.time)).max();
+        let mut look = Look { at: now, waited: None, stragglers: 0, hold, holds: false };
+        let least = lead.map(|lead| lead.saturating_sub(hold));
         for shown in self.live.values() {
-            if least.is_some_and(|least| shown.time < least) {
-                stragglers += 1;
-                continue;
+            match least {
+                Some(least) if shown.time < least => look.stragglers += 1,
+                _ => look.wait_for(shown.time.saturating_sub(lateness)),
             }
-            let time = shown.time.saturating_sub(lateness);
-            waited = Some(waited.map_or((time, time), |(a, b)| (a.min(time), b.max(time))));
         }
-        let mut holds = false;
         self.silent.clear();
-        for (name, shown) in self.patience.expected.iter().zip(&self.expected) {
+        self.silent_words = 0;
+        if !self.closed {
+            self.look_for_expected(&mut look, since, least);
+            self.look_for_words(&mut look, least);
+        }
+        self.looked = Some(look);
+    }
+
+    /// Looks where those are that must speak by name.
+    fn look_for_expected(&mut self, look: &mut Look, since: EventTime, least: Option<EventTime>) {
+        let Patience { lateness, max_hold, ref expected } = self.patience;
+        for (name, shown) in expected.iter().zip(&self.expected) {
             let heard = shown.map_or(since, |shown| shown.heard);
             match shown {
-                _ if self.closed => {}
-                _ if now.since(heard) >= max_hold => {
+                _ if look.at.since(heard) >= max_hold => {
                     self.silent.push(format!("{}/{name}", self.id));
                 }
                 // It may be between two connections: none of its streams need be live.
                 Some(shown) if least.is_none_or(|least| shown.time >= least) => {
-                    let time = shown.time.saturating_sub(lateness);
-                    waited = Some(waited.map_or((time, time), |(a, b)| (a.min(time), b.max(time))));
+                    look.wait_for(shown.time.saturating_sub(lateness));
                 }
                 Some(_) => {}
-                None => holds = true,
+                None => look.holds = true,
             }
         }
-        self.looked = Some(Look { at: now, waited, stragglers, holds });
     }
 
-    /// Names those of the expected that are missing, of many only some.
+    /// Looks where those are that give their word.
+    fn look_for_words(&mut self, look: &mut Look, least: Option<EventTime>) {
+        let Patience { lateness, max_hold, .. } = self.patience;
+        for (name, word) in &self.words {
+            let Shown { time, .. } = word.shown;
+            let begins = time == EventTime::MIN;
+            let is_missing = match begins {
+                // A first walk may take long: it is not what others wait for.
+                true => look.at.since(word.since) >= word.again.saturating_add(max_hold),
+                false => least.is_some_and(|least| time < least),
+            };
+            if is_missing || word.is_overdue(look.at, max_hold) {
+                self.silent_words += 1;
+                self.silent.push(match *name == self.id {
+                    true => name.clone(),
+                    false => format!("{}/{name}", self.id),
+                });
+            } else if begins {
+                look.holds = true;
+            } else {
+                look.wait_for(time.saturating_sub(lateness));
+            }
+        }
+    }
+
+    /// Takes somebody's word. What comes last counts, but for how far it is complete, which never
+    /// goes back.
+    fn take_word(&mut self, name: String, mut word: Word) {
+        let Shown { time, .. } = word.shown;
+        if time > EventTime::MIN {
+            self.farthest = self.farthest.max(Some(word.shown));
+        }
+        if let Some(known) = self.words.get(&name) {
+            let order = |word: &Word| (word.shown.heard, word.again, word.stream);
+            let latest = if order(known) > order(&word) { *known } else { word };
+            let shown = Shown { time: known.shown.time.max(time), ..latest.shown };
+            word = Word { shown, since: known.since.min(word.since), ..latest };
+            self.worded.remove(&known.stream);
+        } else if self.words.len() >= WORDS_MAX {
+            self.live.entry(self.told_apart(word.stream)).or_insert(word.shown);
+            return;
+        }
+        self.live.remove(&word.stream);
+        self.worded.insert(word.stream);
+        self.words.insert(name, word);
+        self.looked = None;
+    }
+
+    /// Forgets who has not spoken for very long.
+    fn forget(&mut self, now: EventTime) {
+        let count = self.words.len();
+        self.words.retain(|_, word| now.since(word.shown.heard) < FORGOTTEN_AFTER);
+        if self.words.len() < count {
+            self.worded = self.words.values().map(|word| word.stream).collect();
+        }
+    }
+
+    /// How far something of this source may be behind and still be waited for. Who speaks only
+    /// every so often is behind by so much, and by what its word leaves out for disorder.
+    fn hold(&self) -> Duration {
+        let max_hold = self.patience.max_hold;
+        let again = self.words.values().map(|word| word.again).max();
+        again.map_or(max_hold, |again| again.saturating_add(max_hold.saturating_mul(2)))
+    }
+
+    /// Names those that should speak and are missing, of many only some.
     fn missing(&self) -> impl Iterator<Item = String> + '_ {
         let more = self.silent.len().saturating_sub(NAMED_MAX);
         let more = (more > 0).then(|| format!("{}: {more} more", self.id));
@@ -360,10 +497,9 @@ impl Lane {
 
     /// Where a source stands of which no stream is live: it runs on at the pace of the clock.
     fn runs_on(&self, now: EventTime) -> Option<EventTime> {
-        let Patience { lateness, max_hold, .. } = self.patience;
         let shown = self.farthest?;
-        let since = now.since(shown.heard.saturating_add(max_hold));
-        Some(shown.time.saturating_add(since).saturating_sub(lateness))
+        let since = now.since(shown.heard.saturating_add(self.hold()));
+        Some(shown.time.saturating_add(since).saturating_sub(self.patience.lateness))
     }
 }
 
@@ -381,7 +517,8 @@ impl Step {
         let mut least: Option<EventTime> = None;
         for lane in mine() {
             let (Some((time, _)), Some(lead)) = (waited(lane), lead) else { continue };
-            if time < lead.saturating_sub(lane.patience.max_hold) {
+            let hold = lane.looked.map_or(Duration::ZERO, |look| look.hold);
+            if time < lead.saturating_sub(hold) {
                 missing.push(lane.id.clone());
             } else {
                 least = Some(least.map_or(time, |least| least.min(time)));
@@ -394,8 +531,9 @@ impl Step {
         {
             self.watermark = self.watermark.max(least);
         }
+        missing.sort_unstable();
+        missing.dedup();
         if *self.missing != *missing {
-            missing.sort_unstable();
             self.missing = missing.into();
         }
     }
@@ -584,6 +722,76 @@ mod tests {
         next.restore(&clock.state(&[7]).sources, &clock.watermarks());
         assert_eq!(at(&mut next, 121), 118);
         assert_eq!(missing(&next), ["net/fw2"]);
+    }
+
+    /// Somebody's word at a second that its stream is complete to a time; it speaks again.
+    fn promise(clock: &mut EventClock, lane: usize, name: &str, to: Option<i64>, heard: i64) {
+        let stream = StreamId::named(name.as_bytes());
+        let of = Observed::Word(stream, name.to_owned(), Duration::from_secs(60));
+        let to = to.map_or(EventTime::MIN, time);
+        clock.observe(Observation { lane, of, time: to, heard: time(heard) });
+    }
+
+    #[test]
+    fn a_word_counts_and_not_what_records_show() {
+        let mut clock = clock(1);
+        promise(&mut clock, 0, "s0", None, 100);
+        clock.advance(time(100));
+        assert_eq!(clock.of(0).0, EventTime::MIN, "the first walk is waited for");
+        let stream = StreamId::named(b"s0").0;
+        see(&mut clock, 0, stream, 100, 101);
+        clock.advance(time(101));
+        assert_eq!(clock.of(0).0, EventTime::MIN, "older records may follow on the next page");
+        promise(&mut clock, 0, "s0", Some(99), 102);
+        assert_eq!(at(&mut clock, 102), 97);
+        see(&mut clock, 0, stream, 160, 162);
+        assert_eq!(at(&mut clock, 176), 97, "a minute until it speaks, and 15 s");
+        promise(&mut clock, 0, "s0", Some(159), 176);
+        assert_eq!(at(&mut clock, 176), 157);
+        assert!(missing(&clock).is_empty());
+    }
+
+    #[test]
+    fn who_does_not_keep_its_word_is_missing() {
+        let mut clock = clock(2);
+        promise(&mut clock, 1, "s1", Some(98), 100);
+        for second in 100..175 {
+            see(&mut clock, 0, 1, second, second);
+            assert_eq!(at(&mut clock, second), 96, "{second}");
+        }
+        assert!(missing(&clock).is_empty());
+        see(&mut clock, 0, 1, 175, 175);
+        assert_eq!(at(&mut clock, 175), 173);
+        assert_eq!(missing(&clock), ["s1"]);
+        assert_eq!(clock.streams(1), Streams { live: 0, stragglers: 0, missing: 1 });
+        let mut next = super::tests::clock(2);
+        next.restore(&clock.state(&[7]).sources, &clock.watermarks());
+        next.advance(time(176));
+        assert_eq!(missing(&next), ["s1"], "also after a restart");
+        promise(&mut next, 1, "s1", Some(174), 177);
+        next.advance(time(177));
+        assert!(missing(&next).is_empty());
+    }
+
+    #[test]
+    fn of_many_that_give_their_word_one_is_missing_alone() {
+        let mut clock = clock(1);
+        for name in ["okta-1", "okta-2"] {
+            promise(&mut clock, 0, name, Some(100), 100);
+        }
+        promise(&mut clock, 0, "okta-1", Some(160), 160);
+        promise(&mut clock, 0, "okta-3", None, 160);
+        clock.advance(time(174));
+        assert_eq!(clock.of(0).0, EventTime::MIN, "two are waited for");
+        promise(&mut clock, 0, "okta-1", Some(230), 230);
+        promise(&mut clock, 0, "okta-3", None, 230);
+        assert_eq!(at(&mut clock, 236), 228, "the walk of the third takes long");
+        assert_eq!(missing(&clock), ["s0/okta-2", "s0/okta-3"]);
+        let ended = Observed::Ended(StreamId::named(b"okta-2"));
+        let (time, heard) = (EventTime::MIN, time(237));
+        clock.observe(Observation { lane: 0, of: ended, time, heard });
+        clock.advance(super::tests::time(237));
+        assert_eq!(missing(&clock), ["s0/okta-3"]);
     }
 
     #[test]

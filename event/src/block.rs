@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// About 256 KiB of whole records from one stream, or from many peers of one datagram socket.
 ///
@@ -55,7 +56,9 @@ impl Block {
         let start = frame.range.start as u64;
         match self.layout {
             Layout::Lines | Layout::Syslog => (self.position + start, 0),
-            Layout::Heads | Layout::Refused { .. } | Layout::End => (self.position, start << 32),
+            Layout::Heads | Layout::Refused { .. } | Layout::Complete { .. } | Layout::End => {
+                (self.position, start << 32)
+            }
         }
     }
 }
@@ -100,8 +103,23 @@ pub enum Layout {
         /// How many bytes the record had, of which the block may hold only the first.
         length: u64,
     },
+    /// No records: a word of who speaks although there may be nothing to tell, and is named by the
+    /// block's peer. As far as it knows, what happened before `to` has been given.
+    Complete {
+        /// Up to where. [`EventTime::MIN`] says that it has begun, and nothing more.
+        to: EventTime,
+        /// It speaks again within this time; when it does not, something is wrong with it.
+        again: Duration,
+    },
     /// No records: the stream has ended, and nobody need wait for it.
     End,
+}
+
+impl Layout {
+    /// Whether blocks like this say something of their stream, and hold nothing of it.
+    pub fn is_word(&self) -> bool {
+        matches!(self, Layout::Complete { .. } | Layout::End)
+    }
 }
 
 /// The length of a record's head under [`Layout::Heads`]: length (u32), peer (u32), receive-time

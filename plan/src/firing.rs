@@ -2,7 +2,7 @@
 //! after the records that decide at worst.
 
 use crate::component::{Demand, Early};
-use crate::plan::{Output, Pipeline, Plan, Reader};
+use crate::plan::{Output, Pipeline, Plan, Reader, Source};
 use std::time::Duration;
 
 /// How long what need not wait may take: an epoch is open for some milliseconds; the rest is for
@@ -71,8 +71,9 @@ impl<'a> Ways<'a> {
         }
         let behind = |lane: &usize| {
             let source = pipeline.sources[*lane].source.0 as usize;
-            let timing = &plan.sources[source].timing;
-            timing.lateness.saturating_add(timing.max_hold)
+            let Source { timing, spec, .. } = &plan.sources[source];
+            let speaks = spec.speaks_every().unwrap_or_default();
+            timing.lateness.saturating_add(timing.max_hold).saturating_add(speaks)
         };
         let reach = pipeline.reach().into_iter();
         let behind = reach.map(|lanes| lanes.iter().map(behind).max().unwrap_or_default());

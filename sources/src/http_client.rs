@@ -159,6 +159,10 @@ impl SourceSpec for HttpClient {
         MAX_HOLD
     }
 
+    fn speaks_every(&self) -> Option<Duration> {
+        Some(self.settings.schedule.longest_pause())
+    }
+
     /// A page that was claimed is handed over again after a crash.
     fn resumes(&self) -> bool {
         true
@@ -303,7 +307,7 @@ impl Maker {
         let folder = self.folder.join(name_of_file(connector.name()));
         let spool = Spool::open(folder).map_err(|error| error.to_string())?;
         let seen = match &self.settings.dedupe {
-            Some(dedupe) => Some(open_seen(dedupe, spool.folder(), context.clock.now())?),
+            Some(dedupe) => Some(open_seen(dedupe, spool.folder())?),
             None => None,
         };
         let retry = self.settings.retry;
@@ -327,9 +331,9 @@ impl Maker {
     }
 }
 
-fn open_seen(dedupe: &seen::Dedupe, folder: &Path, now: EventTime) -> Result<Seen, String> {
+fn open_seen(dedupe: &seen::Dedupe, folder: &Path) -> Result<Seen, String> {
     let path = folder.join("seen");
-    Seen::open(dedupe, path, now.nanoseconds()).map_err(|error| error.to_string())
+    Seen::open(dedupe, path).map_err(|error| error.to_string())
 }
 
 /// Tokens of one use, kept with the connector.

@@ -57,7 +57,7 @@ impl Outlet {
                     let records = match block.layout {
                         Layout::Refused { .. } => 1,
                         // Lost, it would have others wait for the stream a little longer.
-                        Layout::End => 0,
+                        Layout::Complete { .. } | Layout::End => 0,
                         _ => frames(&block).count() as u64,
                     };
                     self.context.meter.discarded(records);

@@ -177,6 +177,12 @@ impl Sight {
             out.push(Observation { lane, of, time: EventTime::MIN, heard });
             return;
         }
+        if let (Layout::Complete { to, again }, [who, ..]) = (&block.layout, &*block.peers) {
+            let name = String::from_utf8_lossy(&who.host).into_owned();
+            let (of, heard) = (Observed::Word(block.stream, name, *again), block.received_at);
+            out.push(Observation { lane, of, time: *to, heard });
+            return;
+        }
         let streams = self.shown.iter().enumerate().map(|(peer, shown)| {
             let stream = match block.layout {
                 Layout::Heads => stream_of(block.stream, block.peers.get(peer)),

@@ -91,7 +91,7 @@ impl LaneLog {
         if self.answers() {
             state.undurable.push_back((ticket.end, block.stream, block.end));
         }
-        if self.resumes {
+        if self.resumes && !block.layout.is_word() {
             state.blocks += 1;
             let now = state.blocks;
             state.marks.insert(block.stream, (block.end, now));
@@ -115,7 +115,7 @@ impl LaneLog {
             return Ok(block);
         }
         let mark = self.lock().marks.get(&block.stream).map_or(0, |(end, _)| *end);
-        if block.end <= mark && block.layout != Layout::End {
+        if block.end <= mark && !block.layout.is_word() {
             return Err(block);
         }
         let known = mark.saturating_sub(block.position);

@@ -10,6 +10,7 @@ use azud_event::limits::BLOCK_RECORDS_MAX;
 use azud_event::time::EventTime;
 use bytes::{Buf, BufMut, Bytes};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The version of the payloads that this program writes, and the highest that it reads.
 pub const PAYLOAD_VERSION: u8 = 1;
@@ -213,9 +214,10 @@ fn encode_block(block: &LoggedBlock, head: &mut Vec<u8>) {
         Layout::Heads => (2, 0, 0),
         Layout::Refused { reason, length } => (3, reason_number(*reason), *length),
         Layout::End => (4, 0, 0),
+        Layout::Complete { to, .. } => (5, 0, to.nanoseconds().cast_unsigned()),
     };
     let peers_bytes: usize = block.peers.iter().map(|peer| 7 + peer.host.len()).sum();
-    head.reserve_exact(BLOCK_HEAD_BYTES + peers_bytes);
+    head.reserve_exact(BLOCK_HEAD_BYTES + peers_bytes + 8);
     head.put_u64_le(block.stream.0);
     head.put_u64_le(block.position);
     head.put_u64_le(block.end);
@@ -230,6 +232,9 @@ fn encode_block(block: &LoggedBlock, head: &mut Vec<u8>) {
         head.put_u32_le(peer.host.len() as u32);
         head.put_slice(&peer.host);
     }
+    if let Layout::Complete { again, .. } = &block.layout {
+        head.put_u64_le(u64::try_from(again.as_nanos()).unwrap_or(u64::MAX));
+    }
 }
 
 fn decode_block(source: u64, mut payload: Bytes) -> Option<LoggedBlock> {
@@ -240,12 +245,16 @@ fn decode_block(source: u64, mut payload: Bytes) -> Option<LoggedBlock> {
     let layout = payload.try_get_u8().ok()?;
     let reason = payload.try_get_u8().ok()?;
     let length = payload.try_get_u64_le().ok()?;
-    let layout = match layout {
+    let mut layout = match layout {
         0 => Layout::Lines,
         1 => Layout::Syslog,
         2 => Layout::Heads,
         3 => Layout::Refused { reason: reason_of(reason)?, length },
         4 => Layout::End,
+        5 => Layout::Complete {
+            to: EventTime::from_nanoseconds(length.cast_signed()),
+            again: Duration::ZERO,
+        },
         _ => return None,
     };
     let count = usize::try_from(payload.try_get_u32_le().ok()?).ok()?;
@@ -262,6 +271,9 @@ fn decode_block(source: u64, mut payload: Bytes) -> Option<LoggedBlock> {
             return None;
         }
         peers.push(Peer { host: payload.split_to(length), port: has_port.then_some(port) });
+    }
+    if let Layout::Complete { again, .. } = &mut layout {
+        *again = Duration::from_nanos(payload.try_get_u64_le().ok()?);
     }
     let peers = peers.into();
     Some(LoggedBlock { source, stream, position, end, received_at, layout, peers, bytes: payload })

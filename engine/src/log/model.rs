@@ -242,6 +242,11 @@ fn layout() -> impl Strategy<Value = Layout> {
         Just(Layout::Syslog),
         Just(Layout::Heads),
         (reasons, any::<u64>()).prop_map(|(reason, length)| Layout::Refused { reason, length }),
+        Just(Layout::End),
+        (any::<i64>(), any::<u64>()).prop_map(|(to, again)| Layout::Complete {
+            to: EventTime::from_nanoseconds(to),
+            again: Duration::from_nanos(again),
+        }),
     ]
 }
 

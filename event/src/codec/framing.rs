@@ -51,7 +51,7 @@ impl Iterator for Frames<'_> {
             Layout::Lines => self.next_line(),
             Layout::Syslog => self.next_syslog(),
             Layout::Heads => self.next_headed(),
-            Layout::Refused { .. } | Layout::End => None,
+            Layout::Refused { .. } | Layout::Complete { .. } | Layout::End => None,
         }
     }
 }

@@ -150,7 +150,8 @@ pub const SOURCE_OPTIONS: &[OptionSpec] = &[
         kind: OptionKind::Duration,
         default: Default::None,
         summary: "How long windows wait for a stream that is silent, and for one that is behind the \
-                  others, how far. Without it 15 s; for files and standard input 7 days.",
+                  others, how far. Without it 15 s; for files and standard input 7 days, for \
+                  `http_client` 2 min behind when it should have polled.",
     },
     OptionSpec {
         name: "when_full",

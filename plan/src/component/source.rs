@@ -59,6 +59,13 @@ pub trait SourceSpec: Send + Sync {
         Duration::from_secs(15)
     }
 
+    /// Gives how often it says, although it may have nothing to tell, up to where all is there
+    /// ([`Layout::Complete`](azud_event::block::Layout)), at least while it is well; `None` where
+    /// silence says nothing.
+    fn speaks_every(&self) -> Option<Duration> {
+        None
+    }
+
     /// Lists what it will hold of the outside.
     fn resources(&self) -> Vec<Resource>;
 

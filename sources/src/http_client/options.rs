@@ -243,7 +243,13 @@ const DEDUPE: OptionSpec = OptionSpec {
             "200_000",
             "How many ids are known. Beyond it the oldest leave.",
         ),
-        with("window", OptionKind::Duration, "\"1h\"", "For how long they are known."),
+        with(
+            "window",
+            OptionKind::Duration,
+            "\"1h\"",
+            "For how long they are known after they were last given. That ends with a walk that \
+              comes to its end without them: a stop, or an API that is down, does not count.",
+        ),
     ]),
     default: Unwritten::None,
     summary: "Keeps out records that were taken already.",

@@ -1,5 +1,6 @@
 //! What polls one connector: its requests, and how a page becomes durable.
 
+use super::super::decoding::Decoding;
 use super::pace::Pace;
 use super::request::Requests;
 use super::seen::Seen;
@@ -9,12 +10,14 @@ use super::state::{State, Stream, Walk};
 use super::template::Values;
 use azud_client::header::{HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use azud_client::{Answer, Auth, Backoff, Failure, Http, Request, Url};
+use azud_event::block::{Block, Layout, Peer};
 use azud_event::clock::Clock;
 use azud_event::id::StreamId;
 use azud_event::time::EventTime;
 use azud_plan::component::{
     Acknowledged, Cause, Connector, ConnectorError, Secrets, SourceContext,
 };
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::io;
@@ -181,8 +184,7 @@ impl Poller {
             return Ok(());
         }
         let now = self.clock().now();
-        let begin = Stream { generation: now.nanoseconds().unsigned_abs(), position: 0 };
-        let mut stream = self.state.stream.unwrap_or(begin);
+        let mut stream = self.state.stream.unwrap_or(Stream::beginning(now));
         let id = stream.id(&self.source, self.connector.name());
         let page = Page::new((id, stream.position), now, &lines, seen);
         stream.position = page.end().1;
@@ -217,6 +219,60 @@ impl Poller {
             seen.write(&page.seen, now).map_err(disk)?;
         }
         Ok(())
+    }
+
+    /// Says that it is at work, and when it speaks again: who reads nothing of it for longer knows
+    /// that something is wrong.
+    pub(super) async fn say_begun(&mut self) {
+        self.say(self.complete(EventTime::MIN)).await;
+    }
+
+    /// Says up to where everything was handed over, as far as that is known within a walk that
+    /// began then, or at its end.
+    pub(super) async fn say_complete(&mut self, began: EventTime) {
+        let last = self.state.last_event_time.map(EventTime::from_nanoseconds);
+        let happens_when_received =
+            self.settings.event_time.is_none() && self.settings.decoding != Decoding::Syslog;
+        let to = match &self.state.walk {
+            _ if happens_when_received => Some(began),
+            None if self.settings.slices.is_some() => {
+                self.state.sliced_to.map(EventTime::from_nanoseconds)
+            }
+            // What happened just before may not be there yet on the other side.
+            None => last.max(Some(began.saturating_sub(self.settings.max_hold))),
+            Some(_) if self.settings.parents.is_some() => None,
+            // Pages in order are as good as a connection. If not, older records may follow.
+            Some(walk) if walk.unordered => None,
+            Some(walk) => walk.shown.map(EventTime::from_nanoseconds),
+        };
+        self.say(self.complete(to.unwrap_or(EventTime::MIN))).await;
+    }
+
+    fn complete(&self, to: EventTime) -> Layout {
+        Layout::Complete { to, again: self.settings.schedule.pause(self.clock().now()) }
+    }
+
+    /// Says that nothing more comes of this connector, and that nobody need wait for it.
+    pub(super) async fn say_ended(&mut self) {
+        self.say(Layout::End).await;
+    }
+
+    async fn say(&mut self, layout: Layout) {
+        let now = self.clock().now();
+        let stream = *self.state.stream.get_or_insert(Stream::beginning(now));
+        self.context
+            .intake
+            .submit(Block {
+                source: self.context.source,
+                stream: stream.id(&self.source, self.connector.name()),
+                position: stream.position,
+                end: stream.position,
+                received_at: now,
+                bytes: Bytes::new(),
+                layout,
+                peers: [Peer::named(self.connector.name())].into(),
+            })
+            .await;
     }
 
     /// Notes ids that came again.

@@ -30,6 +30,33 @@ const MONTHS: &[&str] =
     &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
+/// How many times of a calendar are looked at for the longest pause between two.
+const PAUSES: usize = 400;
+
+impl Schedule {
+    /// Gives how long it is from `now` until the next poll begins, at most.
+    pub(super) fn pause(&self, now: EventTime) -> Duration {
+        match self {
+            Schedule::Every(every) => *every,
+            Schedule::Calendar(calendar) => {
+                calendar.after(now).map_or(Duration::ZERO, |due| due.since(now))
+            }
+        }
+    }
+
+    /// Gives the longest time between two polls; of a calendar, as it is at first.
+    pub(super) fn longest_pause(&self) -> Duration {
+        let mut time = EventTime::from_nanoseconds(0);
+        let mut longest = self.pause(time);
+        for _ in 0..PAUSES {
+            let pause = self.pause(time);
+            longest = longest.max(pause);
+            time = time.saturating_add(pause);
+        }
+        longest
+    }
+}
+
 impl Calendar {
     /// Reads the five fields.
     ///
@@ -146,6 +173,16 @@ mod tests {
         ] {
             assert_eq!(after(schedule, time), expected, "{schedule}");
         }
+    }
+
+    #[test]
+    fn the_longest_pause_is_known() {
+        for (schedule, hours) in [("0 * * * *", 1), ("0 9-17 * * mon-fri", 64), ("0 3 * * *", 24)] {
+            let schedule = Schedule::Calendar(Calendar::parse(schedule).unwrap());
+            assert_eq!(schedule.longest_pause(), Duration::from_secs(hours * 3600));
+        }
+        let every = Schedule::Every(Duration::from_secs(30));
+        assert_eq!(every.longest_pause(), Duration::from_secs(30));
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! Which records were taken already, by the ids that the other side gives them: for polls that ask
 //! for some time again, because records come late there.
+//!
+//! An id leaves when a walk that began `window` after it was last given has come to its end without
+//! it. So time counts only while there are answers: after a weekend without power, or without the
+//! other side, what an overlap brings again is still known.
 
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
@@ -36,7 +40,7 @@ impl Seen {
     ///
     /// # Errors
     /// When the system refuses.
-    pub(super) fn open(options: &Dedupe, path: PathBuf, now: i64) -> io::Result<Self> {
+    pub(super) fn open(options: &Dedupe, path: PathBuf) -> io::Result<Self> {
         let file = match fs::read(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -56,7 +60,7 @@ impl Seen {
             let hash = u64::from_le_bytes(hash.try_into().unwrap_or_default());
             seen.put(hash, i64::from_le_bytes(at.try_into().unwrap_or_default()));
         }
-        seen.forget(now);
+        seen.bound();
         // A torn end would shift what is written behind it.
         seen.rewrite()?;
         Ok(seen)
@@ -75,7 +79,7 @@ impl Seen {
     /// Notes what was taken, in memory.
     pub(super) fn note(&mut self, hashes: &[u64], now: i64) {
         hashes.iter().for_each(|hash| self.put(*hash, now));
-        self.forget(now);
+        self.bound();
     }
 
     /// Notes ids that came again, so that they are known for as long as the other side gives them.
@@ -117,17 +121,25 @@ impl Seen {
         }
     }
 
-    fn forget(&mut self, now: i64) {
-        let oldest = now.saturating_sub(self.window);
-        while let Some((at, hash)) = self.order.front().copied() {
-            if at >= oldest && self.known.len() <= self.keys_max {
-                break;
-            }
-            self.order.pop_front();
-            // One that was seen again since stands further behind.
-            if self.known.get(&hash) == Some(&at) {
-                self.known.remove(&hash);
-            }
+    /// Lets go of what a walk would have given that began then, and has come to its end.
+    pub(super) fn forget(&mut self, began: i64) {
+        let oldest = began.saturating_sub(self.window);
+        while self.order.front().is_some_and(|(at, _)| *at < oldest) {
+            self.drop_oldest();
+        }
+    }
+
+    fn bound(&mut self) {
+        while self.known.len() > self.keys_max {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some((at, hash)) = self.order.pop_front() else { return };
+        // One that was seen again since stands further behind.
+        if self.known.get(&hash) == Some(&at) {
+            self.known.remove(&hash);
         }
     }
 
@@ -163,25 +175,31 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_known_for_a_while_and_over_a_restart() {
+    fn ids_are_known_until_a_walk_comes_without_them_and_over_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seen");
         let options = dedupe(10, 100);
-        let mut seen = Seen::open(&options, path.clone(), 0).unwrap();
+        let mut seen = Seen::open(&options, path.clone()).unwrap();
         seen.note(&[1, 2], 0);
         seen.write(&[1, 2], 0).unwrap();
         seen.note(&[2, 3], 6 * SECOND);
         seen.write(&[2, 3], 6 * SECOND).unwrap();
+        seen.forget(10 * SECOND);
         assert!(seen.has(1) && seen.has(2) && seen.has(3) && !seen.has(4));
         // A crash while it was written.
         let mut torn = fs::read(&path).unwrap();
         torn.extend([7; 5]);
         fs::write(&path, torn).unwrap();
-        let mut seen = Seen::open(&options, path.clone(), 11 * SECOND).unwrap();
-        assert!(!seen.has(1) && seen.has(2) && seen.has(3));
-        seen.note(&[5], 11 * SECOND);
-        seen.write(&[5], 11 * SECOND).unwrap();
-        assert!(Seen::open(&options, path, 12 * SECOND).unwrap().has(5));
+        // However long it takes until somebody answers again.
+        let mut seen = Seen::open(&options, path.clone()).unwrap();
+        assert!(seen.has(1) && seen.has(2) && seen.has(3));
+        seen.renew(&[3], 1_000 * SECOND).unwrap();
+        seen.note(&[5], 1_000 * SECOND);
+        seen.write(&[5], 1_000 * SECOND).unwrap();
+        assert!(seen.has(1), "more pages may follow");
+        seen.forget(1_000 * SECOND);
+        assert!(!seen.has(1) && !seen.has(2) && seen.has(3));
+        assert!(Seen::open(&options, path).unwrap().has(5));
     }
 
     #[test]
@@ -189,23 +207,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seen");
         let options = dedupe(10, 100);
-        let mut seen = Seen::open(&options, path.clone(), 0).unwrap();
+        let mut seen = Seen::open(&options, path.clone()).unwrap();
         seen.note(&[1, 2], 0);
         seen.write(&[1, 2], 0).unwrap();
         for second in 1..=40 {
             seen.renew(&[1, 7], second * SECOND).unwrap();
-            // What is new lets go of what is old.
             seen.note(&[100 + second as u64], second * SECOND);
+            seen.forget(second * SECOND);
         }
         assert!(seen.has(1) && !seen.has(2) && !seen.has(7));
         assert!(seen.written <= 20, "{}", seen.written);
-        assert!(Seen::open(&options, path, 41 * SECOND).unwrap().has(1));
+        assert!(Seen::open(&options, path).unwrap().has(1));
     }
 
     #[test]
     fn they_are_bounded_the_oldest_leave() {
         let folder = tempfile::tempdir().unwrap();
-        let mut seen = Seen::open(&dedupe(1_000, 3), folder.path().join("seen"), 0).unwrap();
+        let mut seen = Seen::open(&dedupe(1_000, 3), folder.path().join("seen")).unwrap();
         for id in 0..10 {
             seen.note(&[id], id as i64);
             seen.write(&[id], id as i64).unwrap();

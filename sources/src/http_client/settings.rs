@@ -42,6 +42,10 @@ pub(super) struct Settings {
     pub(super) conditional: bool,
     /// Where records say when they happened.
     pub(super) event_time: Option<OwnedValuePath>,
+    /// How much older than the newest before it a record may be and still be in order.
+    pub(super) lateness: Duration,
+    /// How long records may take until the other side gives them, if it says nothing better.
+    pub(super) max_hold: Duration,
 }
 
 /// The value of a header.
@@ -225,6 +229,8 @@ impl Settings {
             schedule: schedule?,
             conditional: options.boolean("conditional")?,
             event_time: options.field("event_time"),
+            lateness: options.duration("lateness").unwrap_or_default(),
+            max_hold: options.duration("max_hold").unwrap_or(super::MAX_HOLD),
         };
         settings.agrees(options, checker).then_some(settings)
     }

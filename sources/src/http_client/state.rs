@@ -85,6 +85,10 @@ pub(super) struct Walk {
     /// The answer that made its job, and the addresses that are still to be had.
     pub(super) job: Option<serde_json::Value>,
     pub(super) downloads: Vec<String>,
+    /// The greatest event time of its records, in nanoseconds.
+    pub(super) shown: Option<i64>,
+    /// Whether records came that are older than others before them.
+    pub(super) unordered: bool,
     /// The pages that were had, by their hashes: one that comes again is a circle.
     pub(super) had: Vec<u64>,
 }
@@ -100,6 +104,11 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// Gives the stream that begins now.
+    pub(super) fn beginning(now: EventTime) -> Stream {
+        Stream { generation: now.nanoseconds().unsigned_abs(), position: 0 }
+    }
+
     /// Gives its name within the source.
     pub(super) fn id(&self, source: &str, connector: &str) -> StreamId {
         let name = format!("http_client\0{source}\0{connector}\0{}", self.generation);

@@ -104,7 +104,9 @@ async fn match_up(
                     match make(connector, context.clone(), Arc::clone(acks)) {
                         Ok(poller) => running.push(
                             async move {
-                                Runner::new(poller).run().await;
+                                let mut runner = Runner::new(poller);
+                                runner.run().await;
+                                runner.poller.say_ended().await;
                                 name
                             }
                             .boxed(),
@@ -190,6 +192,7 @@ impl Runner {
                 if std::mem::take(&mut self.first) {
                     self.first_due();
                 }
+                self.poller.say_begun().await;
             }
             match self.wait().await {
                 Some(Word::Asked(Asked::Stop)) => return,

@@ -1,6 +1,7 @@
 //! Polls against a server that does what it likes, by processes that are killed wherever it hurts.
 
 mod server;
+mod words;
 mod world;
 
 use crate::testing::{check, spec};

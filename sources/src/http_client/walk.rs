@@ -58,18 +58,19 @@ impl Poller {
 
     async fn walk(&mut self, began: EventTime, tally: &mut Tally) -> Result<(), Failure> {
         let parents = self.parents(began, tally).await?;
-        let mut restarted = false;
+        let (mut restarted, mut answered) = (false, false);
         for _ in 0..self.settings.paging.max_pages {
             let mut state = self.state.clone();
             let fresh = || Walk { begun: began.nanoseconds(), ..Walk::default() };
             let mut walk = state.walk.take().unwrap_or_else(fresh);
+            let begun = EventTime::from_nanoseconds(walk.begun);
             if !self.slice(&state, &mut walk) {
-                return Ok(());
+                return self.end(begun, answered).await;
             }
             let parent = match &parents {
                 Some(parents) => match usize::try_from(walk.parent) {
                     Ok(at) if at < parents.len() => Some(parents[at].clone()),
-                    _ => return self.over(state, walk).await,
+                    _ => return self.over(state, walk, answered).await,
                 },
                 None => None,
             };
@@ -78,7 +79,7 @@ impl Poller {
             }
             let (request, answer) = self.ask(&state, &walk, parent.as_ref(), tally).await?;
             match self.understand(&mut state, &mut walk, &request, answer)? {
-                Asked::Unchanged => return self.over(state, walk).await,
+                Asked::Unchanged => return self.over(state, walk, false).await,
                 Asked::Rejected(failure) if restarted => return Err(failure),
                 Asked::Rejected(failure) => {
                     restarted = true;
@@ -86,15 +87,17 @@ impl Poller {
                 }
                 Asked::Page(page) => {
                     let (page, turn) = *page;
+                    answered = true;
                     self.context().meter.paged();
                     tally.records += page.lines.len() as u64;
                     let more = self.turn(&mut state, walk, &turn, parents.as_ref().map(Vec::len));
-                    // Before new ones are noted, which lets go of old ones.
+                    // Before new ones are noted: of too many the oldest leave.
                     self.renew(&page.again)?;
                     self.commit(page.lines, page.seen, state).await?;
                     if !more {
-                        return Ok(());
+                        return self.end(begun, answered).await;
                     }
+                    self.say_complete(begun).await;
                 }
             }
         }
@@ -226,6 +229,7 @@ impl Poller {
                 let time = event_time.and_then(|path| parse_time(json::at(value, path)?));
                 let time = time.map(EventTime::nanoseconds);
                 state.last_event_time = state.last_event_time.max(time);
+                self.note_order(walk, time);
                 reach(walk, cursor, field.and_then(|field| json::text_at(value, field)));
                 let id = dedupe.and_then(|dedupe| json::at(value, &dedupe.id)).map(Seen::hash);
                 if let Some(id) = id {
@@ -249,6 +253,15 @@ impl Poller {
             page.last = value.or(page.last);
         }
         Ok(page)
+    }
+
+    /// Notes whether records come in their order.
+    fn note_order(&self, walk: &mut Walk, time: Option<i64>) {
+        let Some(time) = time else { return };
+        let lateness = i64::try_from(self.settings.lateness.as_nanos()).unwrap_or(i64::MAX);
+        let is_older = |shown: i64| time < shown.saturating_sub(lateness);
+        walk.unordered |= walk.shown.is_some_and(is_older);
+        walk.shown = walk.shown.max(Some(time));
     }
 
     /// Moves a walk on; tells whether there is more of it.
@@ -275,9 +288,19 @@ impl Poller {
     }
 
     /// Ends a walk in which there was nothing more.
-    async fn over(&mut self, mut state: State, walk: Walk) -> Result<(), Failure> {
+    async fn over(&mut self, mut state: State, walk: Walk, answered: bool) -> Result<(), Failure> {
         self.conclude(&mut state, &walk);
-        self.commit(Vec::new(), Vec::new(), state).await
+        self.commit(Vec::new(), Vec::new(), state).await?;
+        self.end(EventTime::from_nanoseconds(walk.begun), answered).await
+    }
+
+    /// Notes that there is nothing more for now; `answered` with pages.
+    async fn end(&mut self, begun: EventTime, answered: bool) -> Result<(), Failure> {
+        if answered && let Some(seen) = &mut self.seen {
+            seen.forget(begun.nanoseconds());
+        }
+        self.say_complete(begun).await;
+        Ok(())
     }
 
     /// Moves the cursor at the end of a walk.

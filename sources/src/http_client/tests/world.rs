@@ -3,7 +3,7 @@
 
 use super::server::{Seen, Server};
 use crate::testing::spec;
-use azud_event::block::Block;
+use azud_event::block::{Block, Layout};
 use azud_event::clock::Clock;
 use azud_event::codec::framing::frames;
 use azud_event::id::{SourceIndex, StreamId};
@@ -279,6 +279,8 @@ impl Connector for FakeConnector {
 #[derive(Default)]
 struct Log {
     taken: Mutex<(HashMap<StreamId, u64>, Vec<String>)>,
+    /// What was said, with how many records were there before.
+    words: Mutex<Vec<(usize, Layout)>>,
 }
 
 struct Door {
@@ -291,7 +293,10 @@ impl Intake for Door {
     fn submit(&self, block: Block) -> BoxFuture<'_, ()> {
         async move {
             self.steps.pass().await;
-            {
+            if block.layout.is_word() {
+                let count = self.log.taken.lock().unwrap().1.len();
+                self.log.words.lock().unwrap().push((count, block.layout.clone()));
+            } else {
                 let mut taken = self.log.taken.lock().unwrap();
                 let mark = taken.0.entry(block.stream).or_insert(0);
                 if block.end > *mark {
@@ -400,6 +405,11 @@ impl World {
         self.log.taken.lock().unwrap().1.clone()
     }
 
+    /// Gives what was said, with how many records were there before.
+    pub(super) fn words(&self) -> Vec<(usize, Layout)> {
+        self.log.words.lock().unwrap().clone()
+    }
+
     /// Counts the streams in the log.
     pub(super) fn streams(&self) -> usize {
         self.log.taken.lock().unwrap().0.len()
@@ -468,6 +478,10 @@ impl World {
             world.records().len() >= count && settled && walked && world.pages_left() == 0
         })
         .await;
+    }
+
+    pub(super) async fn until_said(&self, is_it: impl Fn(&Layout) -> bool) {
+        self.until("a word", |world| world.words().iter().any(|(_, layout)| is_it(layout))).await;
     }
 
     pub(super) async fn until_failed(&self) {
