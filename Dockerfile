@@ -12,16 +12,18 @@ WORKDIR /build
 # The dependencies, as a layer of their own: it is made anew only when a manifest changes. Empty crates
 # stand in for ours.
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
+COPY client/Cargo.toml client/
 COPY engine/Cargo.toml engine/
 COPY event/Cargo.toml event/
 COPY plan/Cargo.toml plan/
+COPY secrets/Cargo.toml secrets/
 COPY server/Cargo.toml server/
 COPY sinks/Cargo.toml sinks/
 COPY sources/Cargo.toml sources/
 COPY store/Cargo.toml store/
 COPY tests/Cargo.toml tests/
 COPY transforms/Cargo.toml transforms/
-RUN for room in engine event plan sinks sources store transforms; do \
+RUN for room in client engine event plan secrets sinks sources store transforms; do \
       mkdir -p "$room/src" && touch "$room/src/lib.rs"; \
     done \
     && mkdir server/src \

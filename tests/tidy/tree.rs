@@ -99,6 +99,30 @@ fn open_ends_have_an_issue() {
     super::assert_none(&format!("{word} is followed by the number of an issue: #12"), found);
 }
 
+/// A room that the image's build does not know stops it.
+#[test]
+fn the_image_is_made_of_every_room() {
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
+    let (manifest, image, context) = (read("Cargo.toml"), read("Dockerfile"), read(".dockerignore"));
+    let members = manifest.lines().find_map(|line| line.strip_prefix("members = [")).unwrap();
+    let rooms = image.lines().find_map(|line| line.strip_prefix("RUN for room in ")).unwrap();
+    let rooms: Vec<&str> = rooms.split([' ', ';']).collect();
+    let mut found = Vec::new();
+    for member in members.split(['"', ',', ' ', ']']).filter(|member| !member.is_empty()) {
+        if !image.contains(&format!("\nCOPY {member}/Cargo.toml {member}/\n")) {
+            found.push(format!("Dockerfile:1: the manifest of `{member}` is not copied"));
+        }
+        // The program and the tests have a `main.rs`.
+        if !rooms.contains(&member) && !["server", "tests"].contains(&member) {
+            found.push(format!("Dockerfile:1: `{member}` has no empty crate"));
+        }
+        if !context.lines().any(|line| line.split('/').next() == Some(&*format!("!{member}"))) {
+            found.push(format!(".dockerignore:1: `{member}` is left out"));
+        }
+    }
+    super::assert_none("the image is made of every room", found);
+}
+
 /// Paths that exist only where somebody happened to write a file.
 #[test]
 fn no_file_knows_where_it_was_written() {
