@@ -8,6 +8,7 @@
 
 mod amended;
 mod answers;
+mod api;
 mod clock;
 mod connectors;
 mod documents;

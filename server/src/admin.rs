@@ -10,15 +10,10 @@ use azud_plan::resolve::{self, Instance, MASTER_KEY, MasterKeyPlace};
 use azud_secrets::Cache;
 use azud_store::{ConnectorRow, Deed, Keyring, Location, Store, StoreError};
 use serde_json::Value;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The file in the data folder that holds the token of those who may read that folder, while the
-/// instance runs.
-pub const LOCAL_TOKEN: &str = "local.token";
 
 /// How long the instance may take to answer: a test makes a call of its own.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -167,22 +162,26 @@ impl Admin {
     /// Asks the instance that runs; gives the code and the body of its answer.
     ///
     /// # Errors
-    /// Said on standard error: it does not run, or has no API.
+    /// Said on standard error: it does not run, or is another user's.
     pub fn ask(&self, method: &str, path: &str) -> Result<(u16, Value), Failed> {
-        let Some(address) = self.instance.api_address else {
-            return refuse(
-                "this instance has no API (`api.enabled = false`), so it cannot be asked",
-            );
-        };
-        let token = std::env::var("AZUD_TOKEN").ok();
-        let local = || std::fs::read_to_string(self.instance.data_dir.join(LOCAL_TOKEN)).ok();
-        let token = token.or_else(local).unwrap_or_default();
-        match ask(address, token.trim(), method, path) {
-            Ok(answer) => Ok(answer),
-            Err(error) => refuse(&format!(
-                "the instance does not answer at {address}: {error}; it must run for this"
-            )),
+        match ask(&self.instance.data_dir, method, path, PATIENCE) {
+            Ok((code, body)) => Ok((code, serde_json::from_str(&body).unwrap_or(Value::Null))),
+            Err(error) => refuse(&unanswered(&self.instance.data_dir, &error)),
         }
+    }
+}
+
+/// Says why an instance does not answer.
+pub fn unanswered(data_dir: &Path, error: &io::Error) -> String {
+    let folder = data_dir.display();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            format!("no instance runs with the data folder {folder}; it must run for this")
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::UnexpectedEof => format!(
+            "the instance of {folder} is another user's; ask as that user, or as root, or by its API"
+        ),
+        _ => format!("the instance of {folder} does not answer: {error}"),
     }
 }
 
@@ -193,29 +192,30 @@ pub fn actor() -> String {
     format!("command of {}", user.as_deref().unwrap_or("somebody"))
 }
 
-fn ask(
-    address: SocketAddr,
-    token: &str,
+/// Asks the instance of a data folder; gives the code and the body of its answer.
+///
+/// # Errors
+/// What the system answers, or an answer that is none.
+pub fn ask(
+    data_dir: &Path,
     method: &str,
     path: &str,
-) -> std::io::Result<(u16, Value)> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(3))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let authorization = match token {
-        "" => String::new(),
-        token => format!("Authorization: Bearer {token}\r\n"),
-    };
+    patience: Duration,
+) -> io::Result<(u16, String)> {
+    let mut stream = crate::api::connect(data_dir)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     // HTTP/1.0: the body ends with the connection, and comes in one piece.
-    write!(
-        stream,
-        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{authorization}Content-Length: 0\r\n\r\n"
-    )?;
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
-    let broken = || std::io::Error::other("it answers something else than HTTP");
+    if answer.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let broken = || io::Error::other("it answers something else than HTTP");
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(broken)?;
     let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(broken)?;
-    Ok((code, serde_json::from_str(body).unwrap_or(Value::Null)))
+    Ok((code, body.to_owned()))
 }
 
 /// Percent-encodes a part of a path.

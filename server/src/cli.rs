@@ -406,7 +406,10 @@ pub struct InspectCheckpoint {
 /// `azud health`.
 #[derive(Debug, Clone, Args)]
 pub struct Health {
-    /// The address of the instance's API
-    #[arg(long, default_value = "127.0.0.1:8686")]
-    pub address: std::net::SocketAddr,
+    /// Of this instance: the folder of its data [default: as the documents here say]
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Ask at this address, without TLS, and not by the data folder
+    #[arg(long, conflicts_with = "data_dir")]
+    pub address: Option<std::net::SocketAddr>,
 }

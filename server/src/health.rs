@@ -1,15 +1,45 @@
 //! `azud health`: asks a running instance whether it is alive.
 
+use crate::cli::{Global, Health};
 use crate::outcome::Outcome;
+use crate::{admin, data_folder};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 /// How long the instance may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Asks `/health`, and says what it answered.
-pub fn health(address: SocketAddr) -> Outcome {
+/// Asks `/health`, and says what it answered: by the socket of the data folder, or at an address.
+pub fn health(arguments: &Health, global: &Global) -> Outcome {
+    if let Some(address) = arguments.address {
+        return at(address);
+    }
+    match data_folder::find(arguments.data_dir.as_deref(), global) {
+        Ok(folder) => of(&folder),
+        Err(outcome) => outcome,
+    }
+}
+
+fn of(folder: &Path) -> Outcome {
+    match admin::ask(folder, "GET", "/health", PATIENCE) {
+        Ok((200, _)) => {
+            println!("alive, with the data folder {}", folder.display());
+            Outcome::Well
+        }
+        Ok((code, _)) => {
+            eprintln!("the instance of {} answers, but not well: {code}", folder.display());
+            Outcome::Environment
+        }
+        Err(error) => {
+            eprintln!("{}", admin::unanswered(folder, &error));
+            Outcome::Environment
+        }
+    }
+}
+
+fn at(address: SocketAddr) -> Outcome {
     match ask(address) {
         Ok(status) if status.contains(" 200 ") => {
             println!("alive at {address}");

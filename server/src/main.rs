@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Command::Credentials(arguments) => commands::credentials::credentials(&arguments, &global),
         Command::Tokens(arguments) => commands::tokens::tokens(&arguments, &global),
         Command::Keys(arguments) => commands::keys::keys(&arguments, &global),
-        Command::Health(arguments) => health::health(arguments.address),
+        Command::Health(arguments) => health::health(&arguments, &global),
         Command::Reference { folder } => listing::write_reference(&folder),
     };
     outcome.into()

@@ -1,7 +1,6 @@
 //! `azud run`: reads, checks, builds and runs a plan until it is told to stop.
 
-use crate::admin::LOCAL_TOKEN;
-use crate::api::{self, Api, LocalToken, Repeats};
+use crate::api::{self, Api, LocalSocket, Repeats};
 use crate::cli::{Global, Run};
 use crate::connectors;
 use crate::data_folder::INCARNATION;
@@ -80,7 +79,7 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
     };
     let Prepared { built, settings, registry, probers, secrets, traces } = prepared;
     let listener = match instance.api_address {
-        Some(address) => match api::bind(address).await {
+        Some(address) => match api::Listener::bind(address, instance.api_tls.as_ref()).await {
             Ok(listener) => Some(listener),
             Err(error) => return refuse(&error),
         },
@@ -97,23 +96,21 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
         Err(error) => return refuse(&error.to_string()),
     };
     tokio::spawn(recorder_upkeep(recorder.clone()));
-    if let Some(listener) = listener {
-        let api = Api {
-            engine: Arc::clone(&engine),
-            recorder,
-            repeats: Repeats::new(clock.clone()),
-            clock,
-            registry: registry.clone(),
-            probers: Some(probers),
-            traces,
-            data_dir: instance.data_dir.clone(),
-            secrets,
-            local: local_token(&instance.data_dir),
-            on_loopback: instance.api_address.is_some_and(|at| at.ip().is_loopback()),
-        };
-        warn_of_the_open(instance);
-        tokio::spawn(api::serve(listener, api));
-    }
+    // The folder is this instance's from here on.
+    let socket = local_socket(&instance.data_dir);
+    let api = Api {
+        engine: Arc::clone(&engine),
+        recorder,
+        repeats: Repeats::new(clock.clone()),
+        clock,
+        registry: registry.clone(),
+        probers: Some(probers),
+        traces,
+        data_dir: instance.data_dir.clone(),
+        secrets,
+        on_loopback: instance.api_address.is_some_and(|at| at.ip().is_loopback()),
+    };
+    tokio::spawn(api::serve(listener, socket, api));
     eprint!("{greeting}");
     let outcome = live(&engine, signals, instance.shutdown_timeout).await;
     if let Some(registry) = registry {
@@ -322,24 +319,13 @@ async fn recorder_upkeep(recorder: PrometheusHandle) {
     }
 }
 
-/// Makes the token with which commands of this machine ask the instance.
-fn local_token(data_dir: &Path) -> Option<LocalToken> {
-    let made = LocalToken::make(&data_dir.join(LOCAL_TOKEN));
+/// Opens the socket by which commands of this machine ask the instance.
+fn local_socket(data_dir: &Path) -> Option<LocalSocket> {
     let explain = |error: &io::Error| {
-        tracing::warn!(%error, "commands that ask the instance need a token: {LOCAL_TOKEN} cannot be written");
+        let folder = data_dir.display();
+        tracing::warn!(%error, "commands cannot ask this instance: no socket can be made in {folder}");
     };
-    made.inspect_err(explain).ok()
-}
-
-/// Says that tokens would go over the network open.
-fn warn_of_the_open(instance: &Instance) {
-    let open = instance.api_address.filter(|address| !address.ip().is_loopback());
-    if let Some(address) = open {
-        tracing::warn!(
-            "the API listens on {address}, and has no TLS in this version: put a proxy that has before \
-             it, or tokens go over the network as they are"
-        );
-    }
+    LocalSocket::bind(data_dir).inspect_err(explain).ok()
 }
 
 /// Says what is listened on, where the data is, and how to look at it.
@@ -358,7 +344,9 @@ fn greeting(plan: &Plan, instance: &Instance) -> String {
     }
     lines.push(format!("  {:<12} {}", "data", instance.data_dir.display()));
     if let Some(address) = instance.api_address {
-        lines.push(format!("  {:<12} http://{address}/ready  http://{address}/metrics", "api"));
+        let scheme = if instance.api_tls.is_some() { "https" } else { "http" };
+        let origin = format!("{scheme}://{address}");
+        lines.push(format!("  {:<12} {origin}/ready  {origin}/metrics", "api"));
     }
     if needs_store(plan) {
         let data_dir = instance.data_dir.display();

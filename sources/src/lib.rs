@@ -25,6 +25,9 @@ pub mod syslog;
 #[cfg(test)]
 mod testing;
 
+/// TLS for those who listen.
+pub use listen::tls;
+
 use azud_plan::component::SourceFactory;
 
 /// Every source, sorted by name.

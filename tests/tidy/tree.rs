@@ -103,7 +103,8 @@ fn open_ends_have_an_issue() {
 #[test]
 fn the_image_is_made_of_every_room() {
     let read = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
-    let (manifest, image, context) = (read("Cargo.toml"), read("Dockerfile"), read(".dockerignore"));
+    let (manifest, image, context) =
+        (read("Cargo.toml"), read("Dockerfile"), read(".dockerignore"));
     let members = manifest.lines().find_map(|line| line.strip_prefix("members = [")).unwrap();
     let rooms = image.lines().find_map(|line| line.strip_prefix("RUN for room in ")).unwrap();
     let rooms: Vec<&str> = rooms.split([' ', ';']).collect();

@@ -26,6 +26,8 @@ pub struct Instance {
     pub timezone: String,
     /// Where the API listens, unless it is switched off.
     pub api_address: Option<SocketAddr>,
+    /// What it shows of itself there.
+    pub api_tls: Option<ApiTls>,
     /// How many workers; `None` leaves it to the machine.
     pub threads: Option<usize>,
     /// How long a stop waits for what was taken in to be delivered.
@@ -49,6 +51,15 @@ pub struct Instance {
     pub secret_backends: Vec<SecretBackendSpec>,
     /// Where the master key is.
     pub master_key: MasterKeyPlace,
+}
+
+/// The files of what the API shows of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiTls {
+    /// The certificate, with those between it and its authority (PEM).
+    pub crt_file: PathBuf,
+    /// Its key (PEM).
+    pub key_file: PathBuf,
 }
 
 /// Where the master key is, which all that is secret in the database hangs on.
@@ -104,14 +115,42 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
                 kind: OptionKind::SocketAddress,
                 default: OptionDefault::Value("\"127.0.0.1:8686\""),
                 summary: "Where the API listens. On loopback whoever is on the machine may look; \
-                          every change, and all from elsewhere, needs a token (`azud tokens`). It \
-                          has no TLS in this version: off loopback put a proxy before it.",
+                          every change, and all from elsewhere but `/health` and whether it is \
+                          ready, needs a token (`azud tokens`). Off loopback it needs `tls`.",
             },
             OptionSpec {
                 name: "enabled",
                 kind: OptionKind::Boolean,
                 default: OptionDefault::Value("true"),
-                summary: "Whether there is an API at all.",
+                summary: "Whether it listens on `address`. Commands on the machine ask through a \
+                          socket in `data_dir` in any case.",
+            },
+            OptionSpec {
+                name: "tls",
+                kind: OptionKind::Table(&[
+                    OptionSpec {
+                        name: "crt_file",
+                        kind: OptionKind::Path,
+                        default: OptionDefault::None,
+                        summary: "The certificate (PEM), with those between it and its authority. \
+                                  It is read again when the file changes.",
+                    },
+                    OptionSpec {
+                        name: "enabled",
+                        kind: OptionKind::Boolean,
+                        default: OptionDefault::Value("true"),
+                        summary: "`false` says that a proxy before it has TLS: tokens come to it \
+                                  as they are.",
+                    },
+                    OptionSpec {
+                        name: "key_file",
+                        kind: OptionKind::Path,
+                        default: OptionDefault::None,
+                        summary: "The key (PEM) of `crt_file`.",
+                    },
+                ]),
+                default: OptionDefault::None,
+                summary: "TLS 1.2 and 1.3.",
             },
         ]),
         default: OptionDefault::Value("{}"),
@@ -344,6 +383,7 @@ pub(super) fn check(documents: &Documents, checker: &mut Checker) -> Instance {
         }
     }
     crate::component::check_options(&table, INSTANCE_OPTIONS, &[], "the instance", checker);
+    check_api(&table, checker);
     check_database(&table, checker);
     check_master_key(&table, checker);
     let options = Options::new("azud", &table, INSTANCE_OPTIONS);
@@ -357,6 +397,49 @@ pub(super) fn check(documents: &Documents, checker: &mut Checker) -> Instance {
     });
     instance.secret_backends = secret_backends;
     instance
+}
+
+fn check_api(table: &Table, checker: &mut Checker) {
+    let Some(node) = table.node("api") else { return };
+    let Some(api) = node.as_table() else { return };
+    let is_off = |table: &Table| {
+        table.node("enabled").is_some_and(|node| matches!(node.value, Value::Boolean(false)))
+    };
+    let tls = api.node("tls").and_then(|node| node.as_table().map(|table| (node.span, table)));
+    match tls {
+        Some((span, tls)) if !is_off(tls) => {
+            for (name, other) in [("crt_file", "key_file"), ("key_file", "crt_file")] {
+                if tls.node(name).is_none() {
+                    let title = format!("`api.tls` has no `{name}`");
+                    let found = Diagnostic::error(codes::MISSING_OPTION, span, title, "");
+                    checker.report(
+                        found.help(match tls.node(other) {
+                            Some(_) => format!("name the file: `{name} = \"/etc/azud/…\"`"),
+                            None => {
+                                "name both files, or write `enabled = false` if a proxy before \
+                                 it has TLS"
+                                    .to_owned()
+                            }
+                        }),
+                    );
+                }
+            }
+        }
+        Some(_) => {}
+        None => {
+            let Some(address) = api.node("address") else { return };
+            let text = address.as_text().and_then(|text| text.text.parse::<SocketAddr>().ok());
+            if text.is_some_and(|address| !address.ip().is_loopback()) && !is_off(api) {
+                let title = "the API is open to the network, and has no TLS";
+                let why = "tokens would go over it as they are";
+                let found = Diagnostic::error(codes::CONTRADICTION, address.span, title, why);
+                checker.report(found.help(
+                    "name a certificate in `api.tls`, or write `api.tls.enabled = false` if a \
+                     proxy before it has TLS",
+                ));
+            }
+        }
+    }
 }
 
 fn check_database(table: &Table, checker: &mut Checker) {
@@ -447,6 +530,13 @@ fn unknown(entry: &Entry, checker: &mut Checker) {
     checker.report(found);
 }
 
+fn api_tls(api: &Options<'_>) -> Option<ApiTls> {
+    let tls = api.has("tls").then(|| api.table("tls")).flatten()?;
+    let path = |name| tls.has(name).then(|| tls.path(name)).flatten();
+    let is_on = tls.boolean("enabled")?;
+    is_on.then_some(ApiTls { crt_file: path("crt_file")?, key_file: path("key_file")? })
+}
+
 fn read(options: &Options<'_>) -> Option<Instance> {
     let (api, database) = (options.table("api")?, options.table("database")?);
     let api_address =
@@ -479,6 +569,7 @@ fn read(options: &Options<'_>) -> Option<Instance> {
             .map(|url| DatabaseAddress { url, password: database.confidential("password") }),
         timezone: options.string("timezone")?,
         api_address,
+        api_tls: api_tls(&api),
         threads,
         shutdown_timeout: options.duration("shutdown_timeout")?,
         environment: options.table("limits")?.strings("environment"),

@@ -45,7 +45,8 @@ pub use backends::{
 pub use cases::{Repeat, TEST_OPTIONS, Tap, TestCase, TestEvent, TestInput, TestOutput};
 pub use environment::environment;
 pub use instance::{
-    DATA_DIR, DatabaseAddress, INSTANCE_OPTIONS, Instance, LogSettings, MASTER_KEY, MasterKeyPlace,
+    ApiTls, DATA_DIR, DatabaseAddress, INSTANCE_OPTIONS, Instance, LogSettings, MASTER_KEY,
+    MasterKeyPlace,
 };
 pub use secrets::NamedSecret;
 

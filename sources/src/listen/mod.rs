@@ -4,7 +4,7 @@ mod complaint;
 mod options;
 mod permit;
 mod tcp;
-mod tls;
+pub mod tls;
 mod udp;
 
 pub(crate) use options::{

@@ -1,7 +1,7 @@
 //! TCP and TLS: a task per connection, as many as the limit allows.
 
 use super::complaint::Complaint;
-use super::tls::{HANDSHAKE_TIMEOUT, Refusal, refusal_of};
+use super::tls::{Acceptor, HANDSHAKE_TIMEOUT, Refusal, refusal_of};
 use super::{Listen, Streams, refused};
 use crate::limits::{ACCEPT_PAUSE, BACKLOG};
 use crate::outlet::{Outlet, WhenFull};
@@ -21,13 +21,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 /// A bound listener that accepts nothing yet.
 pub(crate) struct TcpTask {
     id: String,
     listener: std::net::TcpListener,
-    acceptor: Option<TlsAcceptor>,
+    acceptor: Option<Acceptor>,
     settings: Listen,
     streams: Streams,
     when_full: WhenFull,
@@ -121,7 +120,7 @@ fn listen(settings: &Listen) -> io::Result<std::net::TcpListener> {
 /// What the connections of one listener share.
 struct Shared {
     id: String,
-    acceptor: Option<TlsAcceptor>,
+    acceptor: Option<Acceptor>,
     settings: Listen,
     streams: Streams,
     outlet: Outlet,
@@ -215,7 +214,7 @@ impl Shared {
 
     async fn handshake(
         &self,
-        acceptor: &TlsAcceptor,
+        acceptor: &Acceptor,
         stream: TcpStream,
         peer: SocketAddr,
     ) -> Option<impl AsyncRead + AsyncWrite + Unpin + use<>> {

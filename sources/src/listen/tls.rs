@@ -1,4 +1,5 @@
-//! TLS for listeners: certificates are read when the source is built, handshakes fail with words.
+//! TLS for those who listen: certificates are read before anything is taken in, and again when
+//! their files change; handshakes fail with words.
 //!
 //! The cryptography is passed in explicitly (aws-lc): nothing here depends on a default of the
 //! process that some other part may have set, or not.
@@ -9,22 +10,24 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{InvalidMessage, RootCertStore, ServerConfig};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio_rustls::TlsAcceptor;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::{Accept, TlsAcceptor};
 
 /// The table `tls` of a listener, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TlsSettings {
+pub struct TlsSettings {
     /// The certificate and those that lead to its authority.
-    pub(crate) crt_file: PathBuf,
+    pub crt_file: PathBuf,
     /// Its private key.
-    pub(crate) key_file: PathBuf,
+    pub key_file: PathBuf,
     /// The authorities whose clients may connect; `None` when clients need no certificate.
-    pub(crate) clients_of: Option<PathBuf>,
+    pub clients_of: Option<PathBuf>,
     /// How long a handshake may take.
-    pub(crate) handshake_timeout: Duration,
+    pub handshake_timeout: Duration,
 }
 
 impl TlsSettings {
@@ -38,7 +41,22 @@ impl TlsSettings {
     /// # Errors
     /// When a file cannot be read, has not what it should have, or certificate and key do not
     /// belong together.
-    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, BuildError> {
+    pub fn acceptor(&self) -> Result<Acceptor, BuildError> {
+        let stamps = self.stamps();
+        let current = Mutex::new((stamps, self.read()?));
+        Ok(Acceptor { settings: self.clone(), current })
+    }
+
+    /// Gives what tells whether a file has changed; nothing of one that is not there.
+    fn stamps(&self) -> Vec<Stamp> {
+        let stamp = |path: &PathBuf| {
+            let known = path.metadata().ok()?;
+            Some((known.modified().ok()?, known.len(), known.ino()))
+        };
+        self.files().map(stamp).collect()
+    }
+
+    fn read(&self) -> Result<Arc<ServerConfig>, BuildError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let certificates = certificates(&self.crt_file)?;
         let key = PrivateKeyDer::from_pem_file(&self.key_file).map_err(|error| {
@@ -72,7 +90,46 @@ impl TlsSettings {
         // with something unread its system resets the connection, and what it had sent and we had
         // not yet received is lost.
         config.send_tls13_tickets = 0;
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        Ok(Arc::new(config))
+    }
+}
+
+/// When a file was written, how long it is, and which it is.
+type Stamp = Option<(SystemTime, u64, u64)>;
+
+/// Takes connections by the certificates that are on disk.
+pub struct Acceptor {
+    settings: TlsSettings,
+    /// What was read last, and of which files.
+    current: Mutex<(Vec<Stamp>, Arc<ServerConfig>)>,
+}
+
+impl Acceptor {
+    /// Begins a handshake, which is over when what this gives is.
+    pub fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Accept<S> {
+        TlsAcceptor::from(self.config()).accept(stream)
+    }
+
+    /// Gives what handshakes are made with. Files that were renewed are read again; as long as they
+    /// do not fit together, what was read before serves.
+    fn config(&self) -> Arc<ServerConfig> {
+        let stamps = self.settings.stamps();
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.0 != stamps {
+            current.0 = stamps;
+            match self.settings.read() {
+                Ok(config) => {
+                    current.1 = config;
+                    let file = self.settings.crt_file.display();
+                    tracing::info!(%file, "the certificate was renewed");
+                }
+                Err(error) => tracing::warn!(
+                    "a certificate that has changed is not used, and the one before it is: {}",
+                    error.message
+                ),
+            }
+        }
+        Arc::clone(&current.1)
     }
 }
 
@@ -111,21 +168,21 @@ fn failure(file: &Path, error: &dyn std::error::Error) -> BuildError {
 
 /// Why a handshake came to nothing: the kind under which it is counted, and words for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     /// The kind of the error.
-    pub(crate) kind: &'static str,
+    pub kind: &'static str,
     /// What happened, and where to look.
-    pub(crate) words: &'static str,
+    pub words: &'static str,
 }
 
 /// The handshake took longer than allowed.
-pub(crate) const HANDSHAKE_TIMEOUT: Refusal = Refusal {
+pub const HANDSHAKE_TIMEOUT: Refusal = Refusal {
     kind: "handshake_timeout",
     words: "the client did not finish the TLS handshake in time",
 };
 
 /// Tells why a handshake failed.
-pub(crate) fn refusal_of(error: &io::Error) -> Refusal {
+pub fn refusal_of(error: &io::Error) -> Refusal {
     use rustls::Error as Tls;
     let (kind, words) = match error.get_ref().and_then(|error| error.downcast_ref::<Tls>()) {
         Some(Tls::InvalidMessage(

@@ -1,8 +1,8 @@
 //! `/audit`: who changed what.
 
-use super::caller::Caller;
 use super::paging::{limit, page};
-use super::problem::{Parameters, Problem};
+use crate::api::caller::Caller;
+use crate::api::problem::{Parameters, Problem};
 use axum::Json;
 use azud_store::{AuditRow, Role};
 use serde::Deserialize;

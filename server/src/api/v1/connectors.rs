@@ -1,10 +1,10 @@
 //! `/connectors`: what talks to the outside, and how it is.
 
-use super::caller::Caller;
 use super::paging::{if_match, limit, page, versioned};
-use super::problem::{Body, Parameters, Problem, is_line};
 use super::tokens::check_name;
 use crate::api::Api;
+use crate::api::caller::Caller;
+use crate::api::problem::{Body, Parameters, Problem, is_line};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header::LOCATION;

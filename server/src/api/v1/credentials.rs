@@ -1,11 +1,11 @@
 //! `/credentials`: what this database keeps for `SECRET[azud.…]`. A value never comes out.
 
-use super::caller::Caller;
 use super::connectors::{probe, shown};
 use super::paging::{Named, limit, page, versioned};
-use super::problem::{Body, Parameters, Problem};
 use super::tokens::{check_name, time};
 use crate::api::Api;
+use crate::api::caller::Caller;
+use crate::api::problem::{Body, Parameters, Problem};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;

@@ -1,8 +1,8 @@
 //! `/connectors/{connector}/cursor`: how far one has come.
 
-use super::caller::Caller;
 use super::connectors::find;
-use super::problem::{Body, Parameters, Problem, is_line};
+use crate::api::caller::Caller;
+use crate::api::problem::{Body, Parameters, Problem, is_line};
 use axum::Json;
 use axum::extract::Path;
 use axum::http::StatusCode;

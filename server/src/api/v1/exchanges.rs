@@ -1,10 +1,10 @@
 //! What connectors asked, and what they were answered: shown, and recorded for tests. Neither holds
 //! a secret.
 
-use super::caller::Caller;
 use super::connectors::find;
-use super::problem::Problem;
 use crate::api::Api;
+use crate::api::caller::Caller;
+use crate::api::problem::Problem;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;

@@ -6,26 +6,23 @@
 //! goes in and never comes out.
 
 mod audit;
-mod caller;
 mod connectors;
 mod credentials;
 mod cursors;
 mod exchanges;
 mod openapi;
 mod paging;
-mod problem;
 mod repeats;
 mod tokens;
 
-pub use caller::LocalToken;
 pub use repeats::Repeats;
 
 use super::Api;
+use super::problem::Problem;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
-use problem::Problem;
 
 /// How large a request may be: a certificate with those between it and its authority.
 const BODY_BYTES_MAX: usize = 512 * 1024;

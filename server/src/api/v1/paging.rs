@@ -1,6 +1,6 @@
 //! Listings page by page, and versions.
 
-use super::problem::Problem;
+use crate::api::problem::Problem;
 use axum::http::HeaderMap;
 use axum::http::header::{ETAG, IF_MATCH};
 use axum::response::{IntoResponse, Response};

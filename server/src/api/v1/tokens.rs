@@ -1,8 +1,8 @@
 //! `/tokens`: who may use the API.
 
-use super::caller::Caller;
 use super::paging::{Named, limit, page};
-use super::problem::{Body, Parameters, Problem};
+use crate::api::caller::Caller;
+use crate::api::problem::{Body, Parameters, Problem};
 use axum::Json;
 use axum::extract::Path;
 use axum::http::StatusCode;

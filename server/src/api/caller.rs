@@ -1,0 +1,169 @@
+//! Who calls, and what they may do.
+
+use super::Api;
+use super::problem::Problem;
+use super::serve::Peer;
+use axum::extract::FromRequestParts;
+use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::request::Parts;
+use azud_store::{Deed, Registry, Role};
+use serde_json::Value;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Who calls.
+#[derive(Clone)]
+pub struct Caller {
+    /// The name of the token, or `local` (by the socket of commands), or `anonymous`.
+    pub name: String,
+    /// What they may do.
+    role: Role,
+    address: Option<IpAddr>,
+    registry: Arc<Registry>,
+}
+
+impl Caller {
+    /// Refuses who may do less.
+    ///
+    /// # Errors
+    /// 401 for those who did not say who they are, else 403.
+    pub fn needs(&self, role: Role) -> Result<(), Problem> {
+        if self.role >= role {
+            return Ok(());
+        }
+        Err(match self.name.as_str() {
+            "anonymous" => unknown(),
+            _ => Problem::new(403, "this token may not do that").detail(format!(
+                "it is one of a {}, and that needs {} {}",
+                self.role.name(),
+                if matches!(role, Role::Analyst | Role::Editor | Role::Admin) { "an" } else { "a" },
+                role.name()
+            )),
+        })
+    }
+
+    /// Gives the connectors, and the store below them.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Notes what they did; what came of it is passed on.
+    ///
+    /// # Errors
+    /// That of `done`, or of the database.
+    pub async fn did<T>(
+        &self,
+        action: &str,
+        object: String,
+        after: Option<Value>,
+        done: Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let outcome = match &done {
+            Ok(_) => "done".to_owned(),
+            Err(problem) => problem.title().to_owned(),
+        };
+        let deed = Deed {
+            actor: self.name.clone(),
+            address: self.address.map(|address| address.to_string()),
+            action: action.to_owned(),
+            object,
+            before: None,
+            after,
+            outcome,
+        };
+        self.registry.store().audit(&deed).await?;
+        done
+    }
+}
+
+fn unknown() -> Problem {
+    Problem::new(401, "say who you are")
+        .detail("send `Authorization: Bearer …`; `azud tokens create` makes a token")
+}
+
+/// Whoever may look.
+pub struct Viewer;
+
+impl FromRequestParts<Api> for Viewer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        // Every role may look.
+        who(parts, api).await.map(|_| Viewer)
+    }
+}
+
+impl FromRequestParts<Api> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let Some(registry) = api.registry.clone() else {
+            return Err(Problem::new(503, "this instance has no database")
+                .detail("no component of its documents needs one"));
+        };
+        let (name, role) = who(parts, api).await?;
+        let address = match parts.extensions.get::<Peer>() {
+            Some(Peer::Network(address)) => Some(*address),
+            _ => None,
+        };
+        Ok(Caller { name, role, address, registry })
+    }
+}
+
+/// Finds out who calls, and what they may do.
+async fn who(parts: &Parts, api: &Api) -> Result<(String, Role), Problem> {
+    let peer = parts.extensions.get::<Peer>().copied();
+    if let Some(header) = parts.headers.get(AUTHORIZATION) {
+        let token = header.to_str().ok().and_then(|text| {
+            let (scheme, token) = text.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        });
+        let Some(token) = token else { return Err(unknown()) };
+        let Some(store) = api.registry.as_ref().map(|registry| registry.store()) else {
+            return Err(unknown());
+        };
+        return match store.authenticate(token).await? {
+            Some(row) => Ok((row.name, row.role)),
+            None => Err(Problem::new(401, "this token opens nothing")
+                .detail("it is wrong, over or revoked; `azud tokens` lists those there are")),
+        };
+    }
+    match peer {
+        Some(Peer::Local) => Ok(("local".to_owned(), Role::Admin)),
+        // Looking is allowed to whoever is on this machine, as long as no page of a browser led
+        // them here by a name of its own.
+        Some(Peer::Network(address)) if address.is_loopback() && api.on_loopback => {
+            let named_so = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+            match named_so.is_some_and(is_local_name) {
+                true => Ok(("anonymous".to_owned(), Role::Viewer)),
+                false => Err(unknown()),
+            }
+        }
+        _ => Err(unknown()),
+    }
+}
+
+/// Whether a `Host` names this machine and no other.
+fn is_local_name(host: &str) -> bool {
+    let name = match host.parse::<SocketAddr>() {
+        Ok(address) => return address.ip().is_loopback(),
+        Err(_) => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name == "localhost" || host.parse::<IpAddr>().or(name.parse()).is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_this_machine_or_another() {
+        for host in ["127.0.0.1:8686", "localhost", "localhost:8686", "[::1]:8686", "127.0.0.1"] {
+            assert!(is_local_name(host), "{host}");
+        }
+        for host in ["evil.example", "evil.example:8686", "127.0.0.1.evil.example", "10.0.0.1", ""]
+        {
+            assert!(!is_local_name(host), "{host}");
+        }
+    }
+}
