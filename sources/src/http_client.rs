@@ -70,7 +70,9 @@ NDJSON and XML become JSON; otherwise each line is a record. Records get `source
 `timestamp`, when they were received, each unless they have one.
 
 Texts of requests may have values in them: `{{ cursor }}`, `{{ now - 5m | unix }}`, `{{ start }}` \
-and `{{ end }}` of a slice of time, `{{ parent.id }}`, `{{ label.site }}`, `{{ connector }}`. \
+and `{{ end }}` of a slice of time, `{{ parent.id }}`, `{{ label.site }}`, `{{ connector }}`, and \
+`{{ last.id }}`, of the record that was given last; a parameter or header without its value is left \
+out. \
 Behind `|` stands how a time is written: `rfc3339`, `unix`, `unix_ms`, `date`, or signs of \
 `strftime`; `json` and `base64` are for texts.
 

@@ -32,6 +32,7 @@ impl Requests<'_> {
             end: walk.slice_end.map(EventTime::from_nanoseconds),
             parent: parent.cloned(),
             job: walk.job.clone(),
+            last: state.last.clone(),
             token: None,
         }
     }

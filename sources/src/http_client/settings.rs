@@ -42,6 +42,8 @@ pub(super) struct Settings {
     pub(super) conditional: bool,
     /// Where records say when they happened.
     pub(super) event_time: Option<OwnedValuePath>,
+    /// The places of the record that was given last which requests name.
+    pub(super) last: Vec<OwnedValuePath>,
     /// How much older than the newest before it a record may be and still be in order.
     pub(super) lateness: Duration,
     /// How long records may take until the other side gives them, if it says nothing better.
@@ -203,7 +205,8 @@ impl Settings {
         let rate_limit = check_rate_limit(options, checker);
         let schedule = check_schedule(options, checker);
         let retry = options.table("retry")?;
-        let settings = Settings {
+        let mut settings = Settings {
+            last: Vec::new(),
             endpoint: endpoint?,
             method: check_method(options, "method")?,
             headers: headers?,
@@ -232,18 +235,19 @@ impl Settings {
             lateness: options.duration("lateness").unwrap_or_default(),
             max_hold: options.duration("max_hold").unwrap_or(super::MAX_HOLD),
         };
+        settings.last = settings.texts().flat_map(Text::of_last).cloned().collect();
         settings.agrees(options, checker).then_some(settings)
     }
 
-    /// Whether a text of the request has the cursor in it.
-    fn uses_cursor(&self) -> bool {
+    /// Lists the texts of the first request.
+    fn texts(&self) -> impl Iterator<Item = &Text> {
         let headers = self.headers.iter().filter_map(|(_, value)| match value {
             Header::Text(text) => Some(text),
             Header::Secret(_) => None,
         });
         let query = self.query.iter().map(|(_, text)| text);
-        let mut texts = query.chain(headers).chain(&self.body).chain([&self.endpoint]);
-        texts.any(|text| text.uses("cursor"))
+        let first = self.cursor.iter().filter_map(|cursor| cursor.first.as_ref()?.body.as_ref());
+        query.chain(headers).chain(&self.body).chain([&self.endpoint]).chain(first)
     }
 
     /// Reports what contradicts each other.
@@ -271,7 +275,7 @@ impl Settings {
         if let Some(cursor) = &self.cursor
             && cursor.value != CursorValue::NextLink
             && cursor.param.is_none()
-            && !self.uses_cursor()
+            && !self.texts().any(|text| text.uses("cursor"))
         {
             let help = "name a parameter in `cursor.param`, or write `{{ cursor }}` into a text";
             refuse("cursor", "it stands nowhere in a request", help);

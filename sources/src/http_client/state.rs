@@ -19,6 +19,7 @@ use azud_event::id::StreamId;
 use azud_event::time::EventTime;
 use azud_plan::component::{ConnectorError, Cursor};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The version of the form.
 pub(super) const FORMAT: u32 = 1;
@@ -37,6 +38,9 @@ pub(super) struct State {
     /// The greatest event time of all records, in nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_event_time: Option<i64>,
+    /// Members of the record that was given last, which requests name, by their places.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) last: BTreeMap<String, serde_json::Value>,
     /// Where to begin in place of where the first poll began, in nanoseconds: the other side did
     /// not know the cursor any more.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -26,6 +26,7 @@ pub(super) const NAMES: &[(&str, &str)] = &[
     ("end", "the end of the slice of time"),
     ("job", "the answer that made the job"),
     ("label", "the labels of the connector's row"),
+    ("last", "the record that was given last"),
     ("now", "when the poll began"),
     ("parent", "the parent whose records are asked for"),
     ("start", "the beginning of the slice of time"),
@@ -43,6 +44,8 @@ pub(super) struct Values {
     pub(super) end: Option<EventTime>,
     pub(super) parent: Option<Value>,
     pub(super) job: Option<Value>,
+    /// Members of the record that was given last, by their places.
+    pub(super) last: BTreeMap<String, Value>,
     pub(super) token: Option<String>,
 }
 
@@ -148,6 +151,14 @@ impl Text {
         self.0.iter().any(|part| matches!(part, Part::Value { name, .. } if name == wanted))
     }
 
+    /// Lists the places that it names of the record that was given last.
+    pub(super) fn of_last(&self) -> impl Iterator<Item = &OwnedValuePath> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Value { name, path, .. } if name == "last" => path.as_ref(),
+            _ => None,
+        })
+    }
+
     /// Gives the text; `None` when a value that it names is not there.
     pub(super) fn render(&self, values: &Values) -> Option<String> {
         self.0.iter().map(|part| render(part, values)).collect()
@@ -204,7 +215,7 @@ fn parse_part(inner: &str) -> Result<Part, String> {
         let known: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
         return Err(format!("there is no `{name}`; there are {}", known.join(", ")));
     }
-    let has_parts = matches!(name, "job" | "label" | "parent");
+    let has_parts = matches!(name, "job" | "label" | "last" | "parent");
     if path.is_some() != has_parts && !matches!(name, "job" | "parent") {
         return Err(match has_parts {
             true => format!("`{name}` is written with a field: `{name}.id`"),
@@ -235,6 +246,7 @@ fn render(part: &Part, values: &Values) -> Option<String> {
         "cursor" => Value::from(values.cursor.clone()?),
         "token" => Value::from(values.token.clone()?),
         "label" => Value::from(values.labels.get(&label(path.as_ref()?)?)?.clone()),
+        "last" => values.last.get(&path.as_ref()?.to_string())?.clone(),
         "parent" => within(&values.parent)?,
         _ => within(&values.job)?,
     };
@@ -267,6 +279,7 @@ mod tests {
             cursor: Some("2026-03-01T10:00:00Z".to_owned()),
             now: EventTime::from_rfc3339("2026-03-01T10:05:00.5Z"),
             parent: Some(serde_json::json!({"id": 7, "a": {"b": "x y"}})),
+            last: BTreeMap::from([("seen.at".to_owned(), 1_772_359_200.into())]),
             ..Values::default()
         }
     }
@@ -287,12 +300,15 @@ mod tests {
             ("{{ now | '%Y/%m' }}", "2026/03"),
             ("{{ parent.id }}-{{ parent.a.b }}", "7-x y"),
             ("{{ parent.a | json }}", r#"{"b":"x y"}"#),
+            ("{{ last.seen.at }} {{ last.seen.at + 1s | date }}", "1772359200 2026-03-01"),
             ("{{ connector }}.{{ label.site }}", "okta-a.mad/1"),
             ("{{ cursor | base64 }}", "MjAyNi0wMy0wMVQxMDowMDowMFo="),
         ] {
             assert_eq!(rendered(text).as_deref(), Some(expected), "{text}");
         }
-        for missing in ["{{ token }}", "x{{ parent.none }}", "{{ job.id }}", "{{ start }}"] {
+        for missing in
+            ["{{ token }}", "x{{ parent.none }}", "{{ job.id }}", "{{ start }}", "{{ last.id }}"]
+        {
             assert_eq!(rendered(missing), None, "{missing}");
         }
         let address = Text::parse("https://{{ label.site }}.example/{{ parent.a.b }}").unwrap();
@@ -307,6 +323,7 @@ mod tests {
             "{{ curser }}",
             "{{ cursor.x }}",
             "{{ label }}",
+            "{{ last }}",
             "{{ now - soon }}",
             "{{ now * 5m }}",
             "{{ now | stardate }}",

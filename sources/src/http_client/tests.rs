@@ -642,3 +642,39 @@ conditional = true
 decoding = { codec = "json" }"#;
     assert!(spec(&super::HTTP_CLIENT, feodo).resumes());
 }
+
+/// An API that goes on behind two values, which it wants together.
+#[tokio::test]
+async fn requests_go_on_behind_members_of_the_last_record() {
+    let toml = "\
+scrape_interval_secs = 0.1
+decoding.codec = \"json\"
+event_time = \".at.t\"
+pagination = { type = \"keyset\", field = \".id\", param = \"page_after\" }
+query = { t = \"{{ last.at.t }}\", id = \"{{ last.id }}\" }";
+    let count = Arc::new(AtomicUsize::new(5));
+    let now = Arc::clone(&count);
+    let answer = move |seen: &Seen| {
+        let (time, id) = (parameter(seen, "t"), parameter(seen, "id"));
+        let from = match (time, id) {
+            (None, None) => 0,
+            (Some(time), Some(id)) if time == 1_772_359_200 + id => id + 1,
+            _ => return with("400 Bad Request", &[], "both, or none"),
+        };
+        let to = now.load(Ordering::SeqCst).min(from + 2);
+        let record = |id| format!("{{\"id\":{id},\"at\":{{\"t\":{}}}}}", 1_772_359_200 + id);
+        json(&format!("[{}]", (from..to).map(record).collect::<Vec<_>>().join(",")))
+    };
+    let world = World::start(toml, answer).await;
+    let running = world.run();
+    world.until_records(5).await;
+    running.kill().await;
+    count.store(8, Ordering::SeqCst);
+    let running = world.run();
+    world.until_records(8).await;
+    world.until_polled().await;
+    running.stop().await;
+    let records = world.records();
+    let ids = records.iter().map(|record| record.split([':', ',']).nth(1).unwrap());
+    assert!(ids.eq(["0", "1", "2", "3", "4", "5", "6", "7"]), "{records:?}");
+}

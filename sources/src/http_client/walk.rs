@@ -16,6 +16,7 @@ use serde_json::Value;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::time::Duration;
+use vrl::path::OwnedValuePath;
 
 /// How many pages of a walk are remembered, to know a circle by.
 const HAD_MAX: usize = 2_000;
@@ -219,7 +220,8 @@ impl Poller {
         let keyset = matches!(self.settings.paging.kind, Kind::Keyset { .. });
         let dedupe = self.settings.dedupe.as_ref();
         let event_time = self.settings.event_time.as_ref();
-        let looks = field.is_some() || keyset || dedupe.is_some() || event_time.is_some();
+        let named = !self.settings.last.is_empty();
+        let looks = field.is_some() || keyset || dedupe.is_some() || event_time.is_some() || named;
         let labels = self.labels_json();
         let mut page = Page { given: lines.len() as u64, ..Page::default() };
         let mut here = HashSet::new();
@@ -251,6 +253,11 @@ impl Poller {
             }
             page.lines.push(line);
             page.last = value.or(page.last);
+        }
+        if let Some(last) = &page.last {
+            let member =
+                |path: &OwnedValuePath| Some((path.to_string(), json::at(last, path)?.clone()));
+            state.last = self.settings.last.iter().filter_map(member).collect();
         }
         Ok(page)
     }
