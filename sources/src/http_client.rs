@@ -162,7 +162,7 @@ impl SourceSpec for HttpClient {
     }
 
     fn speaks_every(&self) -> Option<Duration> {
-        Some(self.settings.schedule.longest_pause())
+        self.settings.is_awaited.then(|| self.settings.schedule.longest_pause())
     }
 
     /// A page that was claimed is handed over again after a crash.

@@ -249,7 +249,11 @@ impl Poller {
     }
 
     fn complete(&self, to: EventTime) -> Layout {
-        Layout::Complete { to, again: self.settings.schedule.pause(self.clock().now()) }
+        let again = match self.settings.is_awaited {
+            true => self.settings.schedule.pause(self.clock().now()),
+            false => Duration::ZERO,
+        };
+        Layout::Complete { to, again }
     }
 
     /// Says that nothing more comes of this connector, and that nobody need wait for it.

@@ -48,6 +48,8 @@ pub(super) struct Settings {
     pub(super) lateness: Duration,
     /// How long records may take until the other side gives them, if it says nothing better.
     pub(super) max_hold: Duration,
+    /// Whether windows wait for the next poll: not where their author says how long they wait.
+    pub(super) is_awaited: bool,
 }
 
 /// The value of a header.
@@ -234,6 +236,7 @@ impl Settings {
             event_time: options.field("event_time"),
             lateness: options.duration("lateness").unwrap_or_default(),
             max_hold: options.duration("max_hold").unwrap_or(super::MAX_HOLD),
+            is_awaited: !options.has("max_hold"),
         };
         settings.last = settings.texts().flat_map(Text::of_last).cloned().collect();
         settings.agrees(options, checker).then_some(settings)

@@ -60,6 +60,22 @@ async fn pages_that_come_newest_first_are_complete_at_their_end_only() {
 }
 
 #[tokio::test]
+async fn windows_wait_for_the_next_poll_unless_their_author_says_how_long() {
+    for (more, again) in [("", 100), ("\nmax_hold = \"1s\"", 0)] {
+        let world = World::start(&format!("{OKTA}{more}"), linked(1)).await;
+        let running = world.run();
+        world.until_polled().await;
+        running.stop().await;
+        let again = std::time::Duration::from_millis(again);
+        let said = |layout: &Layout| match layout {
+            Layout::Complete { again: said, .. } => *said == again,
+            _ => false,
+        };
+        assert!(world.words().iter().all(|(_, layout)| said(layout)), "{:?}", world.words());
+    }
+}
+
+#[tokio::test]
 async fn a_poll_that_fails_says_nothing() {
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = Arc::clone(&broken);
