@@ -155,6 +155,16 @@ pub trait Secrets: Send + Sync {
     /// Notes that the other side refused a secret: it is read anew before it is given again, at
     /// most every few seconds.
     fn refused(&self, name: &SecretName);
+
+    /// Reads a secret anew that was replaced, with every member of it (`name#member`), however
+    /// fresh what is kept of them is: who asks from then on is given what it is now. Who keeps
+    /// nothing has nothing to do.
+    ///
+    /// # Errors
+    /// [`SecretError::Unavailable`] when it cannot be read; what was kept is given on until it can.
+    fn reread<'a>(&'a self, _: &'a SecretName) -> BoxFuture<'a, Result<(), SecretError>> {
+        ready(Ok(())).boxed()
+    }
 }
 
 /// The service under which components find the secrets of the instance.
