@@ -8,13 +8,14 @@ use crate::keys::Keyring;
 use crate::seal::Place;
 use crate::statements::{self, Declaration, Known};
 use crate::{Store, StoreError, new_uuid};
+use azud_event::id::Id;
 use azud_event::time::EventTime;
 use azud_plan::component::{
     Asked, Attempt, Connector, ConnectorError, Connectors, Cursor, Lease, Secret,
 };
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -139,7 +140,7 @@ impl Registry {
     }
 
     /// Takes in how the rows are; gives their version.
-    async fn follow(&self) -> Result<(i64, i64, i64), StoreError> {
+    async fn follow(&self) -> Result<Id, StoreError> {
         let readers = &self.shared.store.readers;
         let version = statements::connectors_version(readers).await?;
         let rows = statements::connectors(readers, &everything()).await?;
@@ -158,8 +159,10 @@ impl Registry {
                 None => {}
             }
         }
+        // By the id: a row that was removed and added again is another one, of the same name.
+        let ids: HashSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
         handles.retain(|handle| {
-            let there = rows.iter().any(|row| row.name == handle.name());
+            let there = ids.contains(handle.id.to_string().as_str());
             if !there {
                 handle.ask(Asked::Stop);
             }
@@ -248,7 +251,7 @@ async fn declare(
 }
 
 /// Looks again and again whether somebody has changed something.
-async fn watch_rows(registry: Weak<Registry>, mut seen: (i64, i64, i64)) {
+async fn watch_rows(registry: Weak<Registry>, mut seen: Id) {
     let mut timer = interval(WATCH_INTERVAL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
