@@ -18,6 +18,7 @@ use azud_event::clock::Clock;
 use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Services};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
+use azud_secrets::Cache;
 use azud_store::Registry;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::fs::{self, File};
@@ -213,7 +214,7 @@ struct Start<'a> {
 /// to the components.
 async fn open_store(
     start: &Start<'_>,
-    secrets: &dyn Secrets,
+    secrets: &Cache,
     services: &mut Services,
 ) -> Result<Option<Arc<Registry>>, Outcome> {
     let Start { plan, instance, incarnation, standby, clock } = *start;

@@ -43,7 +43,7 @@ pub use connectors::{
 pub use credentials::{CredentialKind, CredentialRow, NewCredential};
 pub use dead_letters::{DeadLetters, LettersEnd, SAMPLE_BYTES_MAX};
 pub use error::StoreError;
-pub use keys::{KeyError, Keyring, Master, MasterKey, MasterKind, Rotated, Unopened};
+pub use keys::{KeyError, Keyring, Master, MasterKey, MasterKind, MasterPlace, Rotated, Unopened};
 pub use location::{Location, LocationError};
 pub use progress::{Progress, Reached};
 pub use rules::Rule;
