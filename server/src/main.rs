@@ -23,6 +23,7 @@ mod logging;
 mod outcome;
 mod probers;
 mod prompt;
+mod retention;
 mod run;
 mod secrets;
 mod table;

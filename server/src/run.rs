@@ -10,8 +10,8 @@ use crate::keys;
 use crate::letters_table::LettersTable;
 use crate::outcome::Outcome;
 use crate::probers::Probers;
-use crate::secrets;
 use crate::wiring::{self, NotBuilt};
+use crate::{retention, secrets};
 use azud_client::{Replay, Traces};
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
@@ -229,6 +229,7 @@ async fn open_store(
     let registry = Registry::open(Arc::clone(&store), keyring, &declared).await;
     let registry = registry.map_err(|error| database::explain(&location, &error))?;
     tokio::spawn(database::watch(Arc::clone(&store)));
+    tokio::spawn(retention::run(Arc::clone(&store), instance.retention, clock.clone()));
     let data_dir = &instance.data_dir;
     let table = LettersTable::new(Arc::clone(&store), data_dir, incarnation, clock.clone());
     tokio::spawn(table.run());
