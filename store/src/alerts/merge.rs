@@ -14,8 +14,8 @@
 //!   the row       1 ─ 2 ─ 3 ─ 4 ─ 5         (13 events; carried: 3 revisions, 9 events)
 //! ```
 //!
-//! This holds until checkpoints exist: a ledger that outlives the process keeps its incarnation,
-//! and nothing is carried any more.
+//! With a log there is one ledger: it goes on from a checkpoint, keeps its incarnation, and nothing
+//! is carried. Without one (`intake.durability = "memory"`) each start begins a new one.
 //!
 //! # Invariants
 //!
