@@ -12,7 +12,9 @@ use crate::support::tools::sqlite;
 use crate::support::wait;
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// Planted wherever something secret may go in.
@@ -185,6 +187,71 @@ fn what_a_document_has_is_changed_there_and_what_was_added_here() {
     }
 }
 
+/// Asks by the socket of commands, as who runs the instance.
+fn locally(instance: &Instance, path: &str, key: &str, body: &Value) -> String {
+    let mut stream = UnixStream::connect(instance.folder.join("data/azud.sock")).unwrap();
+    let (body, json) = (body.to_string(), "Content-Type: application/json");
+    let head = format!("POST /api/v1{path} HTTP/1.0\r\nHost: localhost\r\n{json}");
+    let length = body.len();
+    write!(stream, "{head}\r\nIdempotency-Key: {key}\r\nContent-Length: {length}\r\n\r\n{body}")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn nobody_is_given_the_answer_of_somebody_else() {
+    let receiver = Receiver::silent();
+    let instance = Instance::start(&document(&receiver));
+    let key = [("Idempotency-Key", "one")];
+    let new = json!({ "name": "okta", "type": "http_client" });
+    let first = locally(&instance, "/connectors", "one", &new);
+    assert!(first.starts_with("HTTP/1.0 201"), "{first}");
+    let again = locally(&instance, "/connectors", "one", &new);
+    assert_eq!(again.split_once("\r\n\r\n").unwrap().1, first.split_once("\r\n\r\n").unwrap().1);
+    let replayed = anonymous(&instance).send("POST", "/connectors", &key, Some(new.to_string()));
+    assert_eq!(replayed.status, 401, "{replayed:?}");
+    // A token is shown once, and one that was revoked opens nothing.
+    let admin = token(&instance, "ad", "admin");
+    let new = json!({ "name": "made", "role": "admin" });
+    let create = || admin.send("POST", "/tokens", &key, Some(new.to_string()));
+    let made = create();
+    assert_eq!((made.status, made.body["token"].is_string()), (201, true));
+    let again = create();
+    assert_eq!((again.status, again.body.get("token")), (409, None), "{again:?}");
+    let enable = || admin.send("POST", "/connectors/okta/enable", &key, None);
+    assert_eq!((enable().status, enable().status), (200, 200));
+    let (code, _, errors) = ask(&instance.folder, &["tokens", "revoke", "ad"]);
+    assert_eq!(code, 0, "{errors}");
+    assert_eq!(enable().status, 401);
+}
+
+/// What the API refuses, commands do, too: both call the same.
+#[test]
+fn commands_check_what_the_api_checks() {
+    let receiver = Receiver::silent();
+    let instance = Instance::start(&document(&receiver));
+    let labels: Vec<String> = (0..33).map(|number| format!("--label=l{number}=x")).collect();
+    let mut many = vec!["connectors", "add", "okta"];
+    many.extend(labels.iter().map(String::as_str));
+    for (arguments, why) in [
+        (&["connectors", "add", "a b"] as &[&str], "a name has"),
+        (&["connectors", "add", "okta", "--type", "syslog"], "http_client"),
+        (&many, "at most 32"),
+        (&["connectors", "remove", "far"], "belongs to"),
+        (&["connectors", "disable", "far"], "is not polled"),
+        (&["tokens", "create", "a b"], "a name has"),
+        (&["tokens", "revoke", "nobody"], "there is no token"),
+    ] {
+        let (code, out, errors) = ask(&instance.folder, arguments);
+        assert_eq!((code, errors.contains(why)), (3, true), "{arguments:?}: {out}{errors}");
+    }
+    let long = "x".repeat(64 * 1024 + 1);
+    let (code, _, errors) = ask_with(&instance.folder, &["credentials", "set", "okta"], &long);
+    assert!(code == 3 && errors.contains("65536 signs"), "{errors}");
+}
+
 /// Sends the API all that its description allows, and much that it does not, and holds every answer
 /// against the description.
 #[test]
@@ -348,16 +415,29 @@ fn keys_are_rotated_while_the_instance_runs() {
     command(&["keys", "rotate", "--to", &to]);
     lines.append(&instance.folder, 100);
     status(&instance, "active");
+    let master = instance.folder.join("data/master.key");
+    let old = fs::read(&master).unwrap();
+    let (code, _, errors) = ask(&instance.folder, &["keys", "rotate"]);
+    assert!(code == 3 && errors.contains("error[E009]"), "the old master key is no good: {errors}");
+    fs::rename(&to, &master).unwrap();
+    command(&["keys", "rotate"]);
+    // The instance reads the new master key by itself, and opens what is sealed anew.
+    let editor = token(&instance, "ed", "editor");
+    let value = json!({ "value": SECRET, "overlap": "1h" });
+    let set = editor.call_with("PUT", "/credentials/okta/value", &value);
+    assert_eq!(set.status, 200, "{set:?}");
     let (ended, folder) = instance.stop();
     assert!(ended.status.success(), "{:?}", ended.errors);
+    let new = fs::read(&master).unwrap();
+    fs::write(&master, old).unwrap();
     let (code, _, errors) = ask(&folder, &["keys", "verify"]);
     assert!(code == 3 && errors.contains("error[E009]"), "the old master key is no good: {errors}");
-    fs::rename(&to, folder.join("data/master.key")).unwrap();
+    fs::write(&master, new).unwrap();
     let (code, out, errors) = ask(&folder, &["keys", "verify", "--json"]);
     assert_eq!(code, 0, "{errors}");
     assert_eq!(
         serde_json::from_str::<Value>(&out).unwrap(),
-        json!({ "opened": 3, "unopened": [] })
+        json!({ "opened": 4, "unopened": [] })
     );
 }
 

@@ -1,11 +1,15 @@
 //! What a connector asks and is answered: shown, recorded without secrets, and played again where
 //! nobody answers.
 
+use crate::support::api::Client;
 use crate::support::files::Folder;
 use crate::support::instance::Instance;
 use crate::support::program;
+use crate::support::wait::{self, PATIENCE};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -92,4 +96,36 @@ fn what_was_recorded_answers_again_and_holds_no_secret() {
     let instance = Instance::start_with(folder, &document, &replay, &token);
     assert_eq!(instance.lines("out.jsonl", 3), first);
     assert_eq!(asked.load(Ordering::SeqCst), before, "the server was asked");
+}
+
+#[test]
+fn recordings_that_nobody_ends_or_takes_away_are_bounded() {
+    let (server, _) = server();
+    let token = [("TOKEN", SECRET.to_owned())];
+    let instance = Instance::start_with(Folder::new(), &document(server), &[], &token);
+    instance.lines("out.jsonl", 3);
+    let (_, made, _) =
+        program::ask(&instance.folder, &["tokens", "create", "ed", "--role", "editor"]);
+    let editor = Client { address: instance.api, token: Some(made.trim().to_owned()) };
+    let path = "/connectors/api/recording";
+    for seconds in [0, 3601] {
+        assert_eq!(editor.call("PUT", &format!("{path}?seconds={seconds}")).status, 400);
+    }
+    assert_eq!(editor.call("DELETE", path).status, 409, "nothing is recorded");
+    let begun = editor.call("PUT", &format!("{path}?seconds=60"));
+    assert_eq!(begun.status, 200, "{begun:?}");
+    let folder = begun.body["folder"].as_str().unwrap();
+    assert_eq!(editor.call("POST", "/connectors/api/poll").status, 202);
+    let file = Path::new(folder).join("0001.json");
+    wait::until("an exchange to be recorded", PATIENCE, || file.exists().then_some(()));
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(Path::new(folder)), mode(&file)), (0o700, 0o600));
+    let ended = editor.call("DELETE", path);
+    assert_eq!((ended.status, &ended.body["exchanges"]), (200, &1.into()), "{ended:?}");
+    assert!(ended.body["ended"].is_null() && ended.body["bytes"].as_u64() > Some(0), "{ended:?}");
+    let codes: Vec<u16> = (0..16).map(|_| editor.call("PUT", path).status).collect();
+    assert_eq!((codes[..15].iter().all(|code| *code == 200), codes[15]), (true, 409), "{codes:?}");
+    let (code, _, errors) =
+        ask(&instance.folder, &["connectors", "record", "api", "recorded", "--for", "2h"]);
+    assert!(code == 3 && errors.contains("at most 60m"), "{errors}");
 }

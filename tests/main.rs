@@ -23,6 +23,7 @@ mod pressure;
 mod quickstart;
 mod recovery;
 mod retention;
+mod rotation;
 mod scrape;
 mod secrets;
 mod senders;

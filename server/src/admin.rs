@@ -1,14 +1,16 @@
 //! What people look at and change by commands, whether the instance runs or not: opening its
 //! database and keys, and asking the instance that runs.
 
+use crate::api::{ACTOR, NO_DATABASE};
 use crate::cli::{Documents, Global, Of};
+use crate::deeds::{Doer, Refusal};
 use crate::outcome::Outcome;
 use crate::wiring::REGISTRY;
 use crate::{database, keys, secrets};
 use azud_event::clock::Clock;
 use azud_plan::resolve::{self, Instance, MASTER_KEY, MasterKeyPlace};
 use azud_secrets::Cache;
-use azud_store::{ConnectorRow, Deed, Keyring, Location, Store, StoreError};
+use azud_store::{ConnectorRow, Keyring, Location, Store, StoreError};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -77,6 +79,18 @@ impl From<StoreError> for Failed {
     }
 }
 
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Failed::Told(match refusal {
+            Refusal::Store(error) => return Failed::Store(error),
+            Refusal::Malformed(text) | Refusal::Missing(text) | Refusal::Conflict(text, None) => {
+                say(&text)
+            }
+            Refusal::Conflict(title, Some(detail)) => say(&format!("{title}: {detail}")),
+        })
+    }
+}
+
 impl From<Outcome> for Failed {
     fn from(outcome: Outcome) -> Self {
         Failed::Told(outcome)
@@ -142,21 +156,17 @@ impl Admin {
         }
     }
 
+    /// Gives who runs the command, as one who does something.
+    pub fn doer(&self) -> Doer {
+        Doer { store: Arc::clone(&self.store), name: actor(), address: None }
+    }
+
     /// Notes what was done.
     ///
     /// # Errors
     /// What the database answers.
     pub async fn audit(&self, action: &str, object: &str, after: Option<Value>) -> Done {
-        let deed = Deed {
-            actor: actor(),
-            address: None,
-            action: action.to_owned(),
-            object: object.to_owned(),
-            before: None,
-            after,
-            outcome: "done".to_owned(),
-        };
-        Ok(self.store.audit(&deed).await?)
+        Ok(self.doer().note(action, object, after, "done".to_owned()).await?)
     }
 
     /// Asks the instance that runs; gives the code and the body of its answer.
@@ -164,18 +174,45 @@ impl Admin {
     /// # Errors
     /// Said on standard error: it does not run, or is another user's.
     pub fn ask(&self, method: &str, path: &str) -> Result<(u16, Value), Failed> {
-        match ask(&self.instance.data_dir, method, path, PATIENCE) {
-            Ok((code, body)) => Ok((code, serde_json::from_str(&body).unwrap_or(Value::Null))),
-            Err(error) => refuse(&unanswered(&self.instance.data_dir, &error)),
+        let answered = send(&self.instance.data_dir, (method, path), &[], PATIENCE);
+        answered.map(parsed).or_else(|error| refuse(&unanswered(&self.instance.data_dir, &error)))
+    }
+
+    /// Asks the instance that runs, with a body in JSON; `None` when none runs, or one without a
+    /// database, for which everything is done beside it.
+    ///
+    /// # Errors
+    /// Said on standard error: it is another user's, or does not answer.
+    pub fn ask_with(
+        &self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> Result<Option<(u16, Value)>, Failed> {
+        let data_dir = &self.instance.data_dir;
+        match send(data_dir, (method, path), body, PATIENCE).map(parsed) {
+            Ok((503, answer)) if answer["title"] == NO_DATABASE => Ok(None),
+            Ok(answered) => Ok(Some(answered)),
+            Err(error) if is_nobody(&error) => Ok(None),
+            Err(error) => refuse(&unanswered(data_dir, &error)),
         }
     }
+}
+
+fn parsed((code, body): (u16, String)) -> (u16, Value) {
+    (code, serde_json::from_str(&body).unwrap_or(Value::Null))
+}
+
+/// Whether an error says that no instance runs.
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 /// Says why an instance does not answer.
 pub fn unanswered(data_dir: &Path, error: &io::Error) -> String {
     let folder = data_dir.display();
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+        _ if is_nobody(error) => {
             format!("no instance runs with the data folder {folder}; it must run for this")
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::UnexpectedEof => format!(
@@ -202,11 +239,25 @@ pub fn ask(
     path: &str,
     patience: Duration,
 ) -> io::Result<(u16, String)> {
+    send(data_dir, (method, path), &[], patience)
+}
+
+/// As [`ask`], with a body in JSON, unless it is empty.
+fn send(
+    data_dir: &Path,
+    (method, path): (&str, &str),
+    body: &[u8],
+    patience: Duration,
+) -> io::Result<(u16, String)> {
     let mut stream = crate::api::connect(data_dir)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
     // HTTP/1.0: the body ends with the connection, and comes in one piece.
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")?;
+    let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+    let head = format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\n{kind}");
+    let (actor, length) = (header(&actor()), body.len());
+    write!(stream, "{head}{ACTOR}: {actor}\r\nContent-Length: {length}\r\n\r\n")?;
+    stream.write_all(body)?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
     if answer.is_empty() {
@@ -216,6 +267,11 @@ pub fn ask(
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(broken)?;
     let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(broken)?;
     Ok((code, body.to_owned()))
+}
+
+/// Makes of a text what may stand in a header.
+fn header(text: &str) -> String {
+    text.chars().filter(|sign| matches!(sign, ' '..='~')).collect()
 }
 
 /// Percent-encodes a part of a path.

@@ -12,6 +12,7 @@ mod connectors;
 mod data_folder;
 mod database;
 mod dead_letters;
+mod deeds;
 mod documents;
 mod graph;
 mod health;

@@ -102,6 +102,7 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
     let api = Api {
         engine: Arc::clone(&engine),
         recorder,
+        rotating: Arc::default(),
         repeats: Repeats::new(clock.clone()),
         clock,
         registry: registry.clone(),

@@ -3,10 +3,11 @@
 use super::Api;
 use super::problem::Problem;
 use super::serve::Peer;
+use crate::deeds::Doer;
 use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::request::Parts;
-use azud_store::{Deed, Registry, Role};
+use azud_store::{Registry, Role, TokenRow};
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,10 +15,9 @@ use std::sync::Arc;
 /// Who calls.
 #[derive(Clone)]
 pub struct Caller {
-    /// The name of the token, or `local` (by the socket of commands), or `anonymous`.
-    pub name: String,
-    /// What they may do.
-    role: Role,
+    /// As the trail names them.
+    name: String,
+    who: Who,
     address: Option<IpAddr>,
     registry: Arc<Registry>,
 }
@@ -28,14 +28,15 @@ impl Caller {
     /// # Errors
     /// 401 for those who did not say who they are, else 403.
     pub fn needs(&self, role: Role) -> Result<(), Problem> {
-        if self.role >= role {
+        let own = self.who.role();
+        if own >= role {
             return Ok(());
         }
-        Err(match self.name.as_str() {
-            "anonymous" => unknown(),
+        Err(match self.who {
+            Who::Anonymous => unknown(),
             _ => Problem::new(403, "this token may not do that").detail(format!(
                 "it is one of a {}, and that needs {} {}",
-                self.role.name(),
+                own.name(),
                 if matches!(role, Role::Analyst | Role::Editor | Role::Admin) { "an" } else { "a" },
                 role.name()
             )),
@@ -45,6 +46,15 @@ impl Caller {
     /// Gives the connectors, and the store below them.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// Gives them as those who do something.
+    pub fn doer(&self) -> Doer {
+        Doer {
+            store: Arc::clone(self.registry.store()),
+            name: self.name.clone(),
+            address: self.address.map(|address| address.to_string()),
+        }
     }
 
     /// Notes what they did; what came of it is passed on.
@@ -62,17 +72,58 @@ impl Caller {
             Ok(_) => "done".to_owned(),
             Err(problem) => problem.title().to_owned(),
         };
-        let deed = Deed {
-            actor: self.name.clone(),
-            address: self.address.map(|address| address.to_string()),
-            action: action.to_owned(),
-            object,
-            before: None,
-            after,
-            outcome,
-        };
-        self.registry.store().audit(&deed).await?;
+        self.doer().note(action, &object, after, outcome).await?;
         done
+    }
+}
+
+/// Who somebody is, by what they show.
+#[derive(Clone)]
+pub enum Who {
+    /// Somebody with a token.
+    Token(TokenRow),
+    /// Who runs the instance, by the socket of commands.
+    Local,
+    /// Somebody on this machine.
+    Anonymous,
+}
+
+impl Who {
+    fn role(&self) -> Role {
+        match self {
+            Who::Token(row) => row.role,
+            Who::Local => Role::Admin,
+            Who::Anonymous => Role::Viewer,
+        }
+    }
+
+    /// Tells them from all others: no name of a token is among these.
+    pub fn identity(&self) -> String {
+        match self {
+            Who::Token(row) => format!("token {}", row.id),
+            Who::Local => "local".to_owned(),
+            Who::Anonymous => "anonymous".to_owned(),
+        }
+    }
+}
+
+/// The header by which a command says who runs it, for the trail. It is believed from those alone
+/// who may do everything anyway.
+pub const ACTOR: &str = "azud-actor";
+
+/// How long what it says may be, in bytes.
+const ACTOR_BYTES_MAX: usize = 128;
+
+/// Names somebody for the trail.
+fn name(who: &Who, parts: &Parts) -> String {
+    match who {
+        Who::Token(row) => row.name.clone(),
+        Who::Anonymous => "anonymous".to_owned(),
+        Who::Local => {
+            let said = parts.headers.get(ACTOR).and_then(|said| said.to_str().ok());
+            let said = said.filter(|said| !said.is_empty() && said.len() <= ACTOR_BYTES_MAX);
+            said.unwrap_or("local").to_owned()
+        }
     }
 }
 
@@ -80,6 +131,9 @@ fn unknown() -> Problem {
     Problem::new(401, "say who you are")
         .detail("send `Authorization: Bearer …`; `azud tokens create` makes a token")
 }
+
+/// What is said where documents need no database.
+pub const NO_DATABASE: &str = "this instance has no database";
 
 /// Whoever may look.
 pub struct Viewer;
@@ -98,20 +152,25 @@ impl FromRequestParts<Api> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let Some(registry) = api.registry.clone() else {
-            return Err(Problem::new(503, "this instance has no database")
-                .detail("no component of its documents needs one"));
+            return Err(
+                Problem::new(503, NO_DATABASE).detail("no component of its documents needs one")
+            );
         };
-        let (name, role) = who(parts, api).await?;
+        let who = who(parts, api).await?;
+        let name = name(&who, parts);
         let address = match parts.extensions.get::<Peer>() {
             Some(Peer::Network(address)) => Some(*address),
             _ => None,
         };
-        Ok(Caller { name, role, address, registry })
+        Ok(Caller { name, who, address, registry })
     }
 }
 
-/// Finds out who calls, and what they may do.
-async fn who(parts: &Parts, api: &Api) -> Result<(String, Role), Problem> {
+/// Finds out who calls.
+///
+/// # Errors
+/// A problem: nobody who may look, or the database does not answer.
+pub async fn who(parts: &Parts, api: &Api) -> Result<Who, Problem> {
     let peer = parts.extensions.get::<Peer>().copied();
     if let Some(header) = parts.headers.get(AUTHORIZATION) {
         let token = header.to_str().ok().and_then(|text| {
@@ -123,19 +182,19 @@ async fn who(parts: &Parts, api: &Api) -> Result<(String, Role), Problem> {
             return Err(unknown());
         };
         return match store.authenticate(token).await? {
-            Some(row) => Ok((row.name, row.role)),
+            Some(row) => Ok(Who::Token(row)),
             None => Err(Problem::new(401, "this token opens nothing")
                 .detail("it is wrong, over or revoked; `azud tokens` lists those there are")),
         };
     }
     match peer {
-        Some(Peer::Local) => Ok(("local".to_owned(), Role::Admin)),
+        Some(Peer::Local) => Ok(Who::Local),
         // Looking is allowed to whoever is on this machine, as long as no page of a browser led
         // them here by a name of its own.
         Some(Peer::Network(address)) if address.is_loopback() && api.on_loopback => {
             let named_so = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
             match named_so.is_some_and(is_local_name) {
-                true => Ok(("anonymous".to_owned(), Role::Viewer)),
+                true => Ok(Who::Anonymous),
                 false => Err(unknown()),
             }
         }

@@ -8,10 +8,12 @@ mod problem;
 mod serve;
 mod v1;
 
+pub use caller::{ACTOR, NO_DATABASE};
 pub use local::{LocalSocket, connect};
 pub use serve::{Listener, serve};
 pub use v1::Repeats;
 
+use crate::deeds::credentials::Rotating;
 use crate::probers::Probers;
 use axum::Router;
 use axum::routing::get;
@@ -42,6 +44,8 @@ pub struct Api {
     pub data_dir: PathBuf,
     /// The secrets of the instance.
     pub secrets: Option<Arc<dyn Secrets>>,
+    /// The credentials that are being rotated.
+    pub rotating: Arc<Rotating>,
     /// Answers to requests that may come again.
     pub repeats: Repeats,
     /// Whether the API listens on this machine only.

@@ -1,6 +1,7 @@
 //! What is refused, as RFC 9457 writes it.
 
 use crate::database;
+use crate::deeds::Refusal;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
@@ -88,6 +89,18 @@ impl From<StoreError> for Problem {
     }
 }
 
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Malformed(text) => Problem::malformed(text),
+            Refusal::Missing(text) => Problem::not_found(text),
+            Refusal::Conflict(title, None) => Problem::new(409, title),
+            Refusal::Conflict(title, Some(detail)) => Problem::new(409, title).detail(detail),
+            Refusal::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Self {
         match error {
@@ -95,11 +108,6 @@ impl From<KeyError> for Problem {
             error => Problem::new(500, error.to_string()),
         }
     }
-}
-
-/// Whether a text is short, and stays on its line.
-pub fn is_line(text: &str) -> bool {
-    text.chars().count() <= 256 && !text.chars().any(char::is_control)
 }
 
 /// A body in JSON, whose faults are problems. What it held is not shown again.

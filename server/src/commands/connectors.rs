@@ -5,10 +5,11 @@ use crate::admin::{self, Admin, Done, encoded, refuse};
 use crate::cli::{
     AddConnector, Connectors, ConnectorsCommand, CursorCommand, Global, ListConnectors,
 };
+use crate::deeds::connectors::{self as deeds, Added};
 use crate::outcome::Outcome;
 use crate::table::{ago, plain, table};
 use azud_plan::component::{ConnectorKind, Cursor};
-use azud_store::{ConnectorFilter, ConnectorRow, HistoryRow, NewConnector, Origin, Status};
+use azud_store::{ConnectorFilter, ConnectorRow, HistoryRow, Status};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -152,7 +153,7 @@ fn change_cells(change: &HistoryRow) -> [String; 7] {
 }
 
 /// Asks the instance to try a connector, and shows what it saw.
-pub(super) fn test(admin: &Admin, name: &str, json: bool) -> Done {
+fn test(admin: &Admin, name: &str, json: bool) -> Done {
     let (code, answer) =
         admin.ask("POST", &format!("/api/v1/connectors/{}/test", encoded(name)))?;
     if code != 200 {
@@ -161,15 +162,20 @@ pub(super) fn test(admin: &Admin, name: &str, json: bool) -> Done {
     if json {
         println!("{answer}");
     } else {
-        for step in answer["steps"].as_array().into_iter().flatten() {
-            let mark = if step["failed"].is_null() { "well  " } else { "failed" };
-            let text = |name: &str| plain(step[name].as_str().unwrap_or_default());
-            println!("{mark} {:<16} {}", text("name"), text("message"));
-        }
+        show_steps(&answer);
     }
     match answer["passed"].as_bool() {
         Some(true) => Ok(()),
         _ => Err(Outcome::Environment.into()),
+    }
+}
+
+/// Shows what the instance saw when it tried a connector.
+pub(super) fn show_steps(answer: &Value) {
+    for step in answer["steps"].as_array().into_iter().flatten() {
+        let mark = if step["failed"].is_null() { "well  " } else { "failed" };
+        let text = |name: &str| plain(step[name].as_str().unwrap_or_default());
+        println!("{mark} {:<16} {}", text("name"), text("message"));
     }
 }
 
@@ -195,54 +201,32 @@ pub(super) fn problem(code: u16, answer: &Value) -> String {
 
 async fn switch(name: &str, enabled: bool, admin: &Admin) -> Done {
     let row = admin.connector(name).await?;
-    if !row.is_polled() {
-        return refuse(&format!("{name} is not polled: it runs as long as its document has it"));
-    }
-    let (word, action) = match enabled {
-        true => ("enabled", "connector.enable"),
-        false => ("disabled", "connector.disable"),
-    };
-    let message = format!("{word} by {}", admin::actor());
-    let changed = admin.store.enable_connector(&row, enabled, &message).await?;
-    if changed {
-        admin.audit(action, &format!("connector/{}", row.name), None).await?;
-    }
+    let changed = deeds::switch(&admin.doer(), &row, enabled).await?;
+    let word = if enabled { "enabled" } else { "disabled" };
     println!("{} is {word}{}", row.name, if changed { "" } else { " already" });
     Ok(())
 }
 
 async fn add(arguments: &AddConnector, admin: &Admin) -> Done {
-    let new = NewConnector {
+    let added = Added {
         name: arguments.name.clone(),
-        kind: ConnectorKind::Api,
         r#type: arguments.r#type.clone(),
-        origin: Origin::Api,
-        origin_path: None,
         labels: arguments.labels.iter().cloned().collect(),
         enabled: true,
-        configuration: "{}".to_owned(),
-        summary: json!({}),
-        interval: None,
     };
     let keyring = admin.keyring().await?;
-    admin.store.add_connector(&keyring, &new).await?;
-    let after = json!({ "type": new.r#type, "labels": new.labels });
-    admin.audit("connector.add", &format!("connector/{}", new.name), Some(after)).await?;
+    deeds::add(&admin.doer(), &keyring, added).await?;
     println!(
         "{} is there; a definition with `connector = \"…\"` that matches it runs for it",
-        new.name
+        arguments.name
     );
     Ok(())
 }
 
 async fn remove(name: &str, admin: &Admin) -> Done {
     let row = admin.connector(name).await?;
-    if let Some(path) = row.origin_path.filter(|_| row.origin == "file") {
-        return refuse(&format!("{name} belongs to {path}: remove it there, or disable it"));
-    }
-    admin.store.remove_connector(&admin.connector(name).await?).await?;
-    admin.audit("connector.remove", &format!("connector/{name}"), None).await?;
-    println!("{name} is gone, with its cursor and history");
+    deeds::remove(&admin.doer(), &row).await?;
+    println!("{} is gone, with its cursor and history", row.name);
     Ok(())
 }
 
@@ -276,12 +260,7 @@ async fn cursor(command: &CursorCommand, admin: &Admin, json: bool) -> Done {
         CursorCommand::Set { name, file } => set_cursor(name, file.as_deref(), admin).await,
         CursorCommand::Reset { name, partition } => {
             let row = admin.connector(name).await?;
-            let partition = partition.as_deref();
-            let gone = admin.store.reset_cursors(&row, partition).await?;
-            let after = json!({ "partition": partition });
-            admin
-                .audit("connector.cursor.reset", &format!("connector/{name}"), Some(after))
-                .await?;
+            let gone = deeds::reset_cursors(&admin.doer(), &row, partition.as_deref()).await?;
             println!("{gone} cursors of {name} are forgotten; it begins there as at its first run");
             Ok(())
         }
@@ -314,11 +293,8 @@ async fn set_cursor(name: &str, file: Option<&Path>, admin: &Admin) -> Done {
     };
     let keyring = admin.keyring().await?;
     for (partition, cursor) in &cursors {
-        admin.store.set_cursor(&keyring, &row, partition, cursor).await?;
+        deeds::set_cursor(&admin.doer(), &keyring, &row, partition, cursor).await?;
     }
-    let shown: Vec<&str> = cursors.iter().map(|(_, cursor)| cursor.summary.as_str()).collect();
-    let after = json!({ "cursors": shown });
-    admin.audit("connector.cursor.set", &format!("connector/{name}"), Some(after)).await?;
     println!("{name} goes on from there, when it polls next");
     Ok(())
 }

@@ -1,28 +1,29 @@
 //! `azud credentials`.
 
-use super::connectors::test;
+use super::connectors::{problem, show_steps};
 use super::time;
-use crate::admin::{self, Admin, Done, refuse};
+use crate::admin::{self, Admin, Done, encoded, refuse};
 use crate::cli::{Credentials, CredentialsCommand, Global, RotateCredential, SetCredential};
+use crate::deeds::credentials::{self as deeds, Rotation, VALUE_SIGNS_MAX};
 use crate::outcome::Outcome;
 use crate::prompt;
 use crate::table::{plain, table};
 use azud_event::clock::Clock;
 use azud_event::time::EventTime;
 use azud_plan::component::{Secret, parse_duration};
-use azud_store::{CredentialKind, CredentialRow, NewCredential};
-use serde_json::json;
+use azud_store::{CredentialKind, CredentialRow};
+use serde::Serialize;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
-use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// How many credentials are listed.
 const LISTED_MAX: u32 = 10_000;
 
-/// How large a credential may be: a certificate with those between it and its authority.
-const VALUE_BYTES_MAX: u64 = 256 * 1024;
+/// How much is read of what may be a credential: as much as its signs may have bytes.
+const VALUE_BYTES_MAX: u64 = 4 * VALUE_SIGNS_MAX as u64;
 
 /// Does what was asked for.
 pub fn credentials(arguments: &Credentials, global: &Global) -> Outcome {
@@ -32,7 +33,7 @@ pub fn credentials(arguments: &Credentials, global: &Global) -> Outcome {
         Some(CredentialsCommand::Show { name }) => show(admin, name, json).await,
         Some(CredentialsCommand::Set(arguments)) => set(admin, arguments, json).await,
         Some(CredentialsCommand::Uses { name }) => uses(admin, name, json).await,
-        Some(CredentialsCommand::Test { name }) => try_users(admin, name, json).await,
+        Some(CredentialsCommand::Test { name }) => test(admin, name, json).await,
         Some(CredentialsCommand::Rotate(arguments)) => rotate(admin, arguments, json).await,
         Some(CredentialsCommand::Revoke { name }) => revoke(admin, name).await,
     })
@@ -134,39 +135,19 @@ fn ends(text: Option<&str>) -> Result<Option<EventTime>, admin::Failed> {
     }
 }
 
-fn check_name(name: &str) -> Done {
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);
-    match !name.is_empty() && name.len() <= 128 && name.bytes().all(good) {
-        true => Ok(()),
-        false => refuse("a name has letters, digits, `_`, `-`, `.` and `/`, at most 128"),
-    }
-}
-
-async fn put(
-    admin: &Admin,
-    arguments: &SetCredential,
-    overlap: Option<Duration>,
-    action: &str,
-) -> Result<CredentialRow, admin::Failed> {
-    check_name(&arguments.name)?;
-    let expires_at = ends(arguments.expires.as_deref())?;
-    let keyring = admin.keyring().await?;
-    let new = NewCredential {
-        name: arguments.name.clone(),
+/// Reads what is to be set.
+fn given(arguments: &SetCredential) -> Result<deeds::Value, admin::Failed> {
+    Ok(deeds::Value {
+        expires_at: ends(arguments.expires.as_deref())?,
         kind: arguments.kind.as_deref().and_then(CredentialKind::named),
         value: value(&arguments.name, arguments.file.as_deref())?,
-        expires_at,
-        overlap,
-        by: admin::actor(),
-    };
-    let row = admin.store.set_credential(&keyring, &new).await?;
-    let after = json!({ "version": row.version, "fingerprint": row.fingerprint });
-    admin.audit(action, &format!("credential/{}", row.name), Some(after)).await?;
-    Ok(row)
+    })
 }
 
 async fn set(admin: &Admin, arguments: &SetCredential, json: bool) -> Done {
-    let row = put(admin, arguments, None, "credential.set").await?;
+    let keyring = admin.keyring().await?;
+    let value = given(arguments)?;
+    let row = deeds::set(&admin.doer(), &keyring, &arguments.name, value, None).await?;
     if json {
         println!("{}", row.to_json());
     } else {
@@ -196,55 +177,108 @@ async fn uses(admin: &Admin, name: &str, json: bool) -> Done {
     Ok(())
 }
 
-async fn try_users(admin: &Admin, name: &str, json: bool) -> Done {
+/// Has the instance try every connector that uses a credential, and shows what it saw.
+async fn test(admin: &Admin, name: &str, json: bool) -> Done {
     found(admin, name).await?;
-    let users = users(admin, name).await?;
-    if users.is_empty() {
-        return refuse(&format!("no connector names {name}, so nothing can be tried with it"));
+    let path = format!("/api/v1/credentials/{}/test", encoded(name));
+    let (code, answer) = admin.ask("POST", &path)?;
+    if code != 200 {
+        return refuse(&problem(code, &answer));
+    }
+    let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if items.is_empty() {
+        return refuse(&format!("no connector that can be tried names {name}"));
     }
     let mut done = Ok(());
-    for connector in users {
-        if !json {
-            println!("{connector}:");
+    for item in items {
+        match json {
+            true => println!("{item}"),
+            false => {
+                println!("{}:", plain(item["connector"].as_str().unwrap_or_default()));
+                show_steps(item);
+            }
         }
-        done = test(admin, &connector, json).and(done);
+        if item["passed"] != true {
+            done = Err(Outcome::Environment.into());
+        }
     }
     done
 }
 
+/// A new value, on its way to the instance.
+#[derive(Serialize)]
+struct Body<'a> {
+    value: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    expires_at: Option<String>,
+    overlap: String,
+    untested: bool,
+}
+
+/// Rotates by the instance that runs, which alone can try the new value where it is to be; where
+/// none runs, here.
 async fn rotate(admin: &Admin, arguments: &RotateCredential, json: bool) -> Done {
     let (name, overlap) = (&arguments.set.name, arguments.overlap);
     found(admin, name).await?;
-    let row = put(admin, &arguments.set, Some(overlap), "credential.rotate").await?;
-    if !arguments.untested
-        && !users(admin, name).await?.is_empty()
-        && let Err(failed) = try_users(admin, name, json).await
-    {
-        let keyring = admin.keyring().await?;
-        let back = admin.store.restore_credential(&keyring, name).await?;
-        admin.audit("credential.restore", &format!("credential/{name}"), None).await?;
-        if back {
-            eprintln!("error: the new {name} does not work; the old one is in use again");
+    let value = given(&arguments.set)?;
+    let body = Body {
+        value: value.value.reveal(),
+        kind: value.kind.map(CredentialKind::name),
+        expires_at: value.expires_at.map(EventTime::to_rfc3339),
+        overlap: format!("{}ms", overlap.as_millis()),
+        untested: arguments.untested,
+    };
+    let body = Zeroizing::new(serde_json::to_vec(&body).expect("texts are JSON"));
+    let path = format!("/api/v1/credentials/{}/rotate", encoded(name));
+    let rotated = match admin.ask_with("POST", &path, &body)? {
+        Some((200, rotated)) => rotated,
+        Some((code, answer)) => return refuse(&problem(code, &answer)),
+        None => {
+            let rotation = Rotation {
+                doer: admin.doer(),
+                keyring: admin.keyring().await?,
+                name: name.clone(),
+                value,
+                overlap,
+                untested: arguments.untested,
+            };
+            deeds::rotate(rotation, None).await?.0.to_json()
         }
-        return Err(failed);
-    }
-    if json {
-        println!("{}", row.to_json());
-    } else {
-        println!(
-            "{name} is rotated, version {}; the old one is kept to {}",
-            row.version,
-            time(row.previous_until)
-        );
-    }
+    };
+    show_rotated(&rotated, json);
     Ok(())
+}
+
+fn show_rotated(rotated: &Value, json: bool) {
+    if json {
+        println!("{rotated}");
+        return;
+    }
+    let text = |name: &str| plain(rotated[name].as_str().unwrap_or("-"));
+    println!(
+        "{} is rotated, version {}; the old one is kept to {}",
+        text("name"),
+        rotated["version"],
+        text("previous_until")
+    );
+    let names = |list: &Value| {
+        let names = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+        names.map(plain).collect::<Vec<_>>().join(", ")
+    };
+    let (tried, untried) = (names(&rotated["tried"]), names(&rotated["untried"]));
+    if !tried.is_empty() {
+        println!("it works with {tried}");
+    }
+    if !untried.is_empty() {
+        eprintln!("nothing can try it with {untried}");
+    }
 }
 
 async fn revoke(admin: &Admin, name: &str) -> Done {
     let row = found(admin, name).await?;
     let keyring = admin.keyring().await?;
-    admin.store.revoke_credential(&keyring, &row.name).await?;
-    admin.audit("credential.revoke", &format!("credential/{}", row.name), None).await?;
+    deeds::revoke(&admin.doer(), &keyring, &row.name).await?;
     println!("{} is out of use, and its value is gone; revoke it at its issuer too", row.name);
     Ok(())
 }

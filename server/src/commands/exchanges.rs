@@ -3,11 +3,15 @@
 use super::connectors::problem;
 use crate::admin::{Admin, Done, encoded, refuse};
 use crate::table::plain;
+use azud_client::RECORDING_LENGTH_MAX;
 use serde_json::Value;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
+
+/// How much longer the instance records than this command waits: until it is told to end.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// How much of a body is shown on the terminal, in characters.
 const SHOWN_MAX: usize = 400;
@@ -62,6 +66,10 @@ fn show(exchange: &Value) {
 
 /// Records for a while, and moves what the instance has written to a folder.
 pub async fn record(admin: &Admin, name: &str, folder: &Path, length: Duration) -> Done {
+    if length > RECORDING_LENGTH_MAX {
+        let most = RECORDING_LENGTH_MAX.as_secs() / 60;
+        return refuse(&format!("a recording lasts at most {most}m; give `--for` less"));
+    }
     if let Err(error) = fs::create_dir_all(folder) {
         return refuse(&format!("{} cannot be made: {error}", folder.display()));
     }
@@ -70,7 +78,10 @@ pub async fn record(admin: &Admin, name: &str, folder: &Path, length: Duration) 
         Ok(false) => return refuse(&format!("{} is not empty", folder.display())),
         Err(error) => return refuse(&format!("{} cannot be read: {error}", folder.display())),
     }
-    let (code, answer) = admin.ask("PUT", &path_of(name, "recording"))?;
+    // The instance ends it by itself, too: this command may be killed.
+    let seconds = (length + GRACE).min(RECORDING_LENGTH_MAX).as_secs();
+    let (code, answer) =
+        admin.ask("PUT", &path_of(name, &format!("recording?seconds={seconds}")))?;
     if code != 200 {
         return refuse(&problem(code, &answer));
     }
@@ -87,8 +98,11 @@ pub async fn record(admin: &Admin, name: &str, folder: &Path, length: Duration) 
     if !waits {
         return refuse(&problem(code, &asked));
     }
-    if stopped != 204 {
+    if stopped != 200 {
         return refuse(&problem(stopped, &told));
+    }
+    if let Some(why) = told["why"].as_str() {
+        eprintln!("the recording ended before it was over: {}", plain(why));
     }
     let from = Path::new(answer["folder"].as_str().unwrap_or_default());
     match take(from, folder) {

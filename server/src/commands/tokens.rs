@@ -3,11 +3,11 @@
 use super::time;
 use crate::admin::{self, Admin, Done, refuse};
 use crate::cli::{Global, Tokens, TokensCommand};
+use crate::deeds::tokens as deeds;
 use crate::outcome::Outcome;
 use crate::table::table;
 use azud_event::clock::Clock;
-use azud_store::{Role, TokenRow};
-use serde_json::json;
+use azud_store::TokenRow;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -60,18 +60,15 @@ async fn create(
     out: Option<&Path>,
     json: bool,
 ) -> Done {
-    let Some(role) = Role::named(role) else { return refuse("there is no such role") };
     let until = expires.map(|span| Clock::system().now().saturating_add(span));
-    let (row, token) = admin.store.create_token(name, role, until).await?;
-    let after = json!({ "role": row.role.name(), "expires_at": row.to_json()["expires_at"] });
-    admin.audit("token.create", &format!("token/{name}"), Some(after)).await?;
+    let (row, token) = deeds::create(&admin.doer(), name, role, until).await?;
     if let Some(path) = out {
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(path);
         let written = file.and_then(|mut file| writeln!(file, "{}", token.reveal()));
         if let Err(error) = written {
             // Nobody has it, so nobody shall use it.
-            admin.store.revoke_token(name).await?;
+            deeds::revoke(&admin.doer(), name).await?;
             return refuse(&format!("{} cannot be written: {error}", path.display()));
         }
     }
@@ -92,10 +89,7 @@ async fn create(
 }
 
 async fn revoke(admin: &Admin, name: &str) -> Done {
-    if !admin.store.revoke_token(name).await? {
-        return refuse(&format!("there is no token `{name}`; see `azud tokens`"));
-    }
-    admin.audit("token.revoke", &format!("token/{name}"), None).await?;
+    deeds::revoke(&admin.doer(), name).await?;
     println!("{name} opens nothing any more");
     Ok(())
 }

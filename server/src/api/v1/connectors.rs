@@ -1,23 +1,20 @@
 //! `/connectors`: what talks to the outside, and how it is.
 
 use super::paging::{if_match, limit, page, versioned};
-use super::tokens::check_name;
 use crate::api::Api;
 use crate::api::caller::Caller;
-use crate::api::problem::{Body, Parameters, Problem, is_line};
+use crate::api::problem::{Body, Parameters, Problem};
+use crate::deeds::connectors::{self as deeds, Added, is_polled, not_of_a_file};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use azud_plan::component::{Asked, ConnectorKind, Failed, ProbeStep};
-use azud_store::{ConnectorFilter, ConnectorRow, HistoryRow, NewConnector, Origin, Role, Status};
+use azud_store::{ConnectorFilter, ConnectorRow, HistoryRow, Role, Status};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-
-/// How many labels a connector may have.
-const LABELS_MAX: usize = 32;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,25 +56,6 @@ pub async fn find(caller: &Caller, name: &str) -> Result<ConnectorRow, Problem> 
     found.ok_or_else(|| Problem::not_found(format!("there is no connector `{name}`")))
 }
 
-/// Refuses a change of what a document has.
-fn not_of_a_file(row: &ConnectorRow) -> Result<(), Problem> {
-    if row.origin != "file" {
-        return Ok(());
-    }
-    let path = row.origin_path.as_deref().unwrap_or("a document");
-    Err(Problem::new(409, format!("`{}` belongs to {path}", row.name))
-        .detail(format!("change it in {path}")))
-}
-
-/// Refuses to do with a listener or a sink what is done with what is polled.
-fn is_polled(row: &ConnectorRow) -> Result<(), Problem> {
-    match row.is_polled() {
-        true => Ok(()),
-        false => Err(Problem::new(409, format!("`{}` is not polled", row.name))
-            .detail("it runs as long as its document has it")),
-    }
-}
-
 pub async fn show(caller: Caller, Path(name): Path<String>) -> Result<Response, Problem> {
     caller.needs(Role::Viewer)?;
     let row = find(&caller, &name).await?;
@@ -99,45 +77,13 @@ fn yes() -> bool {
     true
 }
 
-fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Problem> {
-    let fits =
-        |(name, value): (&String, &String)| !name.is_empty() && is_line(name) && is_line(value);
-    match labels.len() <= LABELS_MAX && labels.iter().all(fits) {
-        true => Ok(()),
-        false => Err(Problem::malformed(format!(
-            "`labels` are at most {LABELS_MAX}, with names and values of at most 256 signs, none \
-             of them a control"
-        ))),
-    }
-}
-
 pub async fn add(caller: Caller, Body(new): Body<New>) -> Result<Response, Problem> {
     caller.needs(Role::Editor)?;
-    check_name(&new.name)?;
-    check_labels(&new.labels)?;
-    if new.r#type != "http_client" {
-        return Err(Problem::malformed("`type` is that of a source that polls: http_client"));
-    }
-    let after = json!({ "type": new.r#type, "labels": new.labels, "enabled": new.enabled });
-    let connector = NewConnector {
-        name: new.name,
-        kind: ConnectorKind::Api,
-        r#type: new.r#type,
-        origin: Origin::Api,
-        origin_path: None,
-        labels: new.labels,
-        enabled: new.enabled,
-        configuration: "{}".to_owned(),
-        summary: json!({}),
-        interval: None,
-    };
-    let registry = caller.registry();
-    let added = registry.store().add_connector(registry.keyring(), &connector).await;
-    let object = format!("connector/{}", connector.name);
-    let added = added.map_err(Problem::from);
-    caller.did("connector.add", object, Some(after), added).await?;
+    let New { name, r#type, labels, enabled } = new;
+    let added = Added { name: name.clone(), r#type, labels, enabled };
+    deeds::add(&caller.doer(), caller.registry().keyring(), added).await?;
     caller.registry().refresh().await?;
-    let row = find(&caller, &connector.name).await?;
+    let row = find(&caller, &name).await?;
     let mut response = versioned(row.version, row.to_json());
     *response.status_mut() = StatusCode::CREATED;
     let path = format!("/api/v1/connectors/{}", crate::admin::encoded(&row.name));
@@ -160,14 +106,10 @@ pub async fn change(
     Body(change): Body<Change>,
 ) -> Result<Response, Problem> {
     caller.needs(Role::Editor)?;
-    check_labels(&change.labels)?;
     let row = find(&caller, &name).await?;
     not_of_a_file(&row)?;
     if_match(&headers, row.version)?;
-    let changed = caller.registry().store().label_connector(&row, &change.labels).await;
-    let (object, after) = (format!("connector/{}", row.name), json!({ "labels": change.labels }));
-    let changed = changed.map_err(Problem::from);
-    caller.did("connector.change", object, Some(after), changed).await?;
+    deeds::label(&caller.doer(), &row, &change.labels).await?;
     caller.registry().refresh().await?;
     let row = find(&caller, &name).await?;
     Ok(versioned(row.version, row.to_json()))
@@ -182,9 +124,7 @@ pub async fn remove(
     let row = find(&caller, &name).await?;
     not_of_a_file(&row)?;
     if_match(&headers, row.version)?;
-    let removed = caller.registry().store().remove_connector(&row).await;
-    let removed = removed.map_err(Problem::from);
-    caller.did("connector.remove", format!("connector/{}", row.name), None, removed).await?;
+    deeds::remove(&caller.doer(), &row).await?;
     caller.registry().refresh().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -200,16 +140,7 @@ pub async fn disable(caller: Caller, Path(name): Path<String>) -> Result<Respons
 async fn switch(caller: Caller, name: &str, enabled: bool) -> Result<Response, Problem> {
     caller.needs(Role::Editor)?;
     let row = find(&caller, name).await?;
-    is_polled(&row)?;
-    let (word, action) = match enabled {
-        true => ("enabled", "connector.enable"),
-        false => ("disabled", "connector.disable"),
-    };
-    let message = format!("{word} by {}", caller.name);
-    let switched = caller.registry().store().enable_connector(&row, enabled, &message).await;
-    if !matches!(switched, Ok(false)) {
-        let switched = switched.map_err(Problem::from);
-        caller.did(action, format!("connector/{}", row.name), None, switched).await?;
+    if deeds::switch(&caller.doer(), &row, enabled).await? {
         caller.registry().refresh().await?;
     }
     let row = find(&caller, name).await?;

@@ -1,26 +1,22 @@
 //! `/credentials`: what this database keeps for `SECRET[azud.…]`. A value never comes out.
 
-use super::connectors::{probe, shown};
+use super::connectors::shown;
 use super::paging::{Named, limit, page, versioned};
-use super::tokens::{check_name, time};
+use super::tokens::time;
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::problem::{Body, Parameters, Problem};
+use crate::deeds::credentials::{self as deeds, Rotation, Running, Tried};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use azud_plan::component::{Secret, SecretName, parse_duration};
-use azud_store::{CredentialKind, CredentialRow, NewCredential, Role};
+use azud_plan::component::{Secret, parse_duration};
+use azud_store::{CredentialKind, CredentialRow, Role};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// How long a value may be, in signs.
-const VALUE_SIGNS_MAX: usize = 64 * 1024;
-
-/// How long the old value is kept when nobody says.
-const OVERLAP: Duration = Duration::from_secs(3_600);
 
 pub async fn list(
     caller: Caller,
@@ -32,14 +28,9 @@ pub async fn list(
     Ok(page(rows, limit, |row| row.name.clone(), CredentialRow::to_json))
 }
 
-async fn find(caller: &Caller, name: &str) -> Result<CredentialRow, Problem> {
-    let found = caller.registry().store().credential_row(name).await?;
-    found.ok_or_else(|| Problem::not_found(format!("there is no credential `{name}`")))
-}
-
 pub async fn show(caller: Caller, Path(name): Path<String>) -> Result<Response, Problem> {
     caller.needs(Role::Viewer)?;
-    let row = find(&caller, &name).await?;
+    let row = deeds::find(&caller.doer(), &name).await?;
     Ok(versioned(row.version, row.to_json()))
 }
 
@@ -65,58 +56,40 @@ pub struct New {
 #[serde(deny_unknown_fields)]
 pub struct NewValue {
     value: Hidden,
+    kind: Option<String>,
     expires_at: Option<String>,
     overlap: Option<String>,
+    /// Of a rotation: the value is taken on trust.
+    untested: Option<bool>,
 }
 
-fn check_value(value: &Hidden) -> Result<(), Problem> {
-    match value.0.reveal().chars().count() {
-        1..=VALUE_SIGNS_MAX => Ok(()),
-        _ => Err(Problem::malformed(format!("`value` has 1 to {VALUE_SIGNS_MAX} signs"))),
+fn value(
+    Hidden(value): Hidden,
+    kind: Option<&str>,
+    expires_at: Option<&str>,
+) -> Result<deeds::Value, Problem> {
+    let kind = match kind.map(CredentialKind::named) {
+        Some(None) => return Err(Problem::malformed("there is no such `kind`")),
+        kind => kind.flatten(),
+    };
+    Ok(deeds::Value { value, kind, expires_at: time("expires_at", expires_at)? })
+}
+
+fn overlap(text: Option<&str>) -> Result<Option<Duration>, Problem> {
+    match text.map(parse_duration) {
+        Some(None) => Err(Problem::malformed("`overlap` is written as `1h`")),
+        asked => Ok(asked.flatten()),
     }
 }
 
 pub async fn add(caller: Caller, Body(new): Body<New>) -> Result<Response, Problem> {
     caller.needs(Role::Editor)?;
-    check_name(&new.name)?;
-    check_value(&new.value)?;
-    let kind = match new.kind.as_deref().map(CredentialKind::named) {
-        Some(None) => return Err(Problem::malformed("there is no such `kind`")),
-        kind => kind.flatten(),
-    };
-    let expires_at = time("expires_at", new.expires_at.as_deref())?;
-    if caller.registry().store().credential_row(&new.name).await?.is_some() {
-        return Err(Problem::new(409, format!("there is a credential `{}` already", new.name))
-            .detail("set its value with PUT"));
-    }
-    let credential = NewCredential {
-        name: new.name,
-        kind,
-        value: new.value.0,
-        expires_at,
-        overlap: None,
-        by: caller.name.clone(),
-    };
-    let row = store(&caller, "credential.add", &credential).await?;
+    let value = value(new.value, new.kind.as_deref(), new.expires_at.as_deref())?;
+    let keyring = caller.registry().keyring();
+    let row = deeds::add(&caller.doer(), keyring, &new.name, value).await?;
     let mut response = versioned(row.version, row.to_json());
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)
-}
-
-/// Stores a value, and has it read anew by who uses it.
-async fn store(
-    caller: &Caller,
-    action: &str,
-    credential: &NewCredential,
-) -> Result<CredentialRow, Problem> {
-    let registry = caller.registry();
-    let set = registry.store().set_credential(registry.keyring(), credential).await;
-    let after = set
-        .as_ref()
-        .ok()
-        .map(|row| json!({ "version": row.version, "fingerprint": row.fingerprint }));
-    let object = format!("credential/{}", credential.name);
-    caller.did(action, object, after, set.map_err(Problem::from)).await
 }
 
 pub async fn set(
@@ -126,39 +99,29 @@ pub async fn set(
     Body(new): Body<NewValue>,
 ) -> Result<Response, Problem> {
     caller.needs(Role::Editor)?;
-    let row = put(&caller, &name, new, None, "credential.set").await?;
-    forget(&api, &row.name);
+    let value = value(new.value, new.kind.as_deref(), new.expires_at.as_deref())?;
+    let (overlap, doer) = (overlap(new.overlap.as_deref())?, caller.doer());
+    let row = deeds::find(&doer, &name).await?;
+    let keyring = caller.registry().keyring();
+    let row = deeds::set(&doer, keyring, &row.name, value, overlap).await?;
+    forget(&api, &row.name).await;
     Ok(versioned(row.version, row.to_json()))
 }
 
-async fn put(
-    caller: &Caller,
-    name: &str,
-    new: NewValue,
-    overlap: Option<Duration>,
-    action: &str,
-) -> Result<CredentialRow, Problem> {
-    let row = find(caller, name).await?;
-    check_value(&new.value)?;
-    let asked = match new.overlap.as_deref().map(parse_duration) {
-        Some(None) => return Err(Problem::malformed("`overlap` is written as `1h`")),
-        asked => asked.flatten(),
-    };
-    let credential = NewCredential {
-        name: row.name,
-        kind: None,
-        value: new.value.0,
-        expires_at: time("expires_at", new.expires_at.as_deref())?,
-        overlap: asked.or(overlap),
-        by: caller.name.clone(),
-    };
-    store(caller, action, &credential).await
+/// Has a credential read anew by who uses it; where it cannot be read now, it is in a moment.
+async fn forget(api: &Api, name: &str) {
+    if let Ok(running) = running(api) {
+        let _ = deeds::reread(&running, name).await;
+    }
 }
 
-/// Has a credential read anew.
-fn forget(api: &Api, name: &str) {
-    if let Some(secrets) = &api.secrets {
-        secrets.refused(&SecretName { backend: "azud".to_owned(), key: name.to_owned() });
+fn running(api: &Api) -> Result<Running, Problem> {
+    match (&api.secrets, &api.probers) {
+        (Some(secrets), Some(probers)) => {
+            let (secrets, probers) = (Arc::clone(secrets), Arc::clone(probers));
+            Ok(Running { secrets, probers, rotating: Arc::clone(&api.rotating) })
+        }
+        _ => Err(Problem::new(409, "no documents run here")),
     }
 }
 
@@ -169,35 +132,24 @@ pub async fn rotate(
     Body(new): Body<NewValue>,
 ) -> Result<Response, Problem> {
     caller.needs(Role::Editor)?;
-    let row = put(&caller, &name, new, Some(OVERLAP), "credential.rotate").await?;
-    forget(&api, &row.name);
-    let tried = try_users(&caller, &api, &row.name).await?;
-    let failed = tried.iter().find(|one| one["passed"] == false);
-    if let Some(failed) = failed {
-        let registry = caller.registry();
-        let back = registry.store().restore_credential(registry.keyring(), &row.name).await;
-        let object = format!("credential/{}", row.name);
-        caller.did("credential.restore", object, None, back.map_err(Problem::from)).await?;
-        forget(&api, &row.name);
-        return Err(Problem::new(409, "the new value does not work; the old one is in use again")
-            .detail(format!("connector {}", failed["connector"].as_str().unwrap_or_default())));
-    }
-    Ok(versioned(row.version, row.to_json()))
-}
-
-/// Tries every connector that names a credential and can be tried.
-async fn try_users(caller: &Caller, api: &Api, name: &str) -> Result<Vec<Value>, Problem> {
-    let registry = caller.registry();
-    let uses = registry.store().credential_uses(registry.keyring(), name).await?;
-    let mut tried = Vec::new();
-    for connector in uses {
-        if let Ok(probe) = probe(api, &connector).await {
-            let mut one = shown(&probe);
-            one["connector"] = connector.into();
-            tried.push(one);
-        }
-    }
-    Ok(tried)
+    let running = running(&api)?;
+    let rotation = Rotation {
+        doer: caller.doer(),
+        keyring: Arc::clone(caller.registry().keyring()),
+        name,
+        value: value(new.value, new.kind.as_deref(), new.expires_at.as_deref())?,
+        overlap: overlap(new.overlap.as_deref())?.unwrap_or(deeds::OVERLAP),
+        untested: new.untested.unwrap_or(false),
+    };
+    // A task of its own: who asked may leave, and the new value must not stay untried.
+    let rotating = tokio::spawn(async move { deeds::rotate(rotation, Some(&running)).await });
+    let rotated = rotating.await.map_err(|_| Problem::new(500, "the rotation broke off"))?;
+    let (row, trial) = rotated?;
+    let tried: Vec<&str> = trial.tried.iter().map(|one| one.connector.as_str()).collect();
+    let mut shown = row.to_json();
+    shown["tried"] = tried.into();
+    shown["untried"] = trial.untried.into();
+    Ok(versioned(row.version, shown))
 }
 
 pub async fn test(
@@ -206,11 +158,29 @@ pub async fn test(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(Role::Analyst)?;
-    let row = find(&caller, &name).await?;
+    let row = deeds::find(&caller.doer(), &name).await?;
     let tried = try_users(&caller, &api, &row.name).await;
     let object = format!("credential/{}", row.name);
     let tried = caller.did("credential.test", object, None, tried).await?;
     Ok(Json(json!({ "items": tried, "next": null })))
+}
+
+/// Tries every connector that names a credential and can be tried, with what it is now.
+async fn try_users(caller: &Caller, api: &Api, name: &str) -> Result<Vec<Value>, Problem> {
+    let (registry, running) = (caller.registry(), running(api)?);
+    let uses = registry.store().credential_uses(registry.keyring(), name).await?;
+    deeds::reread(&running, name).await.map_err(unread)?;
+    let trial = deeds::try_all(&running, uses).await;
+    let show = |one: &Tried| {
+        let mut item = shown(&one.steps);
+        item["connector"] = one.connector.as_str().into();
+        item
+    };
+    Ok(trial.tried.iter().map(show).collect())
+}
+
+fn unread(why: String) -> Problem {
+    Problem::new(503, "the credential cannot be read now").detail(why)
 }
 
 pub async fn refresh(
@@ -219,14 +189,14 @@ pub async fn refresh(
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
     caller.needs(Role::Analyst)?;
-    let row = find(&caller, &name).await?;
-    forget(&api, &row.name);
+    let row = deeds::find(&caller.doer(), &name).await?;
+    deeds::reread(&running(&api)?, &row.name).await.map_err(unread)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub async fn uses(caller: Caller, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
     caller.needs(Role::Viewer)?;
-    let row = find(&caller, &name).await?;
+    let row = deeds::find(&caller.doer(), &name).await?;
     let registry = caller.registry();
     let uses = registry.store().credential_uses(registry.keyring(), &row.name).await?;
     let items: Vec<Value> =
@@ -240,11 +210,8 @@ pub async fn revoke(
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
     caller.needs(Role::Editor)?;
-    let row = find(&caller, &name).await?;
-    let registry = caller.registry();
-    let revoked = registry.store().revoke_credential(registry.keyring(), &row.name).await;
-    let object = format!("credential/{}", row.name);
-    caller.did("credential.revoke", object, None, revoked.map_err(Problem::from)).await?;
-    forget(&api, &row.name);
+    let row = deeds::find(&caller.doer(), &name).await?;
+    deeds::revoke(&caller.doer(), caller.registry().keyring(), &row.name).await?;
+    forget(&api, &row.name).await;
     Ok(StatusCode::NO_CONTENT)
 }

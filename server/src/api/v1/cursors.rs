@@ -2,7 +2,8 @@
 
 use super::connectors::find;
 use crate::api::caller::Caller;
-use crate::api::problem::{Body, Parameters, Problem, is_line};
+use crate::api::problem::{Body, Parameters, Problem};
+use crate::deeds::connectors as deeds;
 use axum::Json;
 use axum::extract::Path;
 use axum::http::StatusCode;
@@ -54,17 +55,9 @@ pub async fn set(
         return Err(Problem::malformed("`state` is Base64"));
     };
     let event_time = super::tokens::time("event_time", new.event_time.as_deref())?;
-    if ![&new.partition, &new.summary].into_iter().all(|text| is_line(text)) {
-        return Err(Problem::malformed(
-            "`partition` and `summary` have at most 256 signs, none of them a control",
-        ));
-    }
     let cursor = Cursor { state, format: new.format, summary: new.summary, event_time };
-    let registry = caller.registry();
-    let set = registry.store().set_cursor(registry.keyring(), &row, &new.partition, &cursor).await;
-    let after = json!({ "partition": new.partition, "summary": cursor.summary });
-    let (object, set) = (format!("connector/{}", row.name), set.map_err(Problem::from));
-    caller.did("connector.cursor.set", object, Some(after), set).await?;
+    let keyring = caller.registry().keyring();
+    deeds::set_cursor(&caller.doer(), keyring, &row, &new.partition, &cursor).await?;
     caller.registry().refresh().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -82,10 +75,7 @@ pub async fn reset(
 ) -> Result<StatusCode, Problem> {
     caller.needs(Role::Editor)?;
     let row = find(&caller, &name).await?;
-    let reset = caller.registry().store().reset_cursors(&row, which.partition.as_deref()).await;
-    let (object, reset) = (format!("connector/{}", row.name), reset.map_err(Problem::from));
-    let after = json!({ "partition": which.partition });
-    caller.did("connector.cursor.reset", object, Some(after), reset).await?;
+    deeds::reset_cursors(&caller.doer(), &row, which.partition.as_deref()).await?;
     caller.registry().refresh().await?;
     Ok(StatusCode::NO_CONTENT)
 }

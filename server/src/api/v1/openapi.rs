@@ -85,9 +85,9 @@ operations! {
         "Asks a connector to poll now." [] => 202 Asked [404 409];
     put "/connectors/{connector}/recording" recordConnector editor
         "Writes every exchange from now on to a folder of the instance, without secrets."
-        [] => 200 Recording [404 409];
+        ["seconds"] => 200 Recording [404 409];
     delete "/connectors/{connector}/recording" stopRecording editor
-        "Writes exchanges no longer." [] => 204 [404 409];
+        "Writes exchanges no longer, and says what was written." [] => 200 Recorded [404 409];
     post "/connectors/{connector}/test" testConnector analyst
         "Makes one real call, and says what it saw." [] => 200 Probe [404 409];
     get "/credentials" listCredentials viewer "Credentials, without their values."
@@ -102,7 +102,7 @@ operations! {
         "Has a credential read anew by who uses it." [] => 204 [404];
     post "/credentials/{credential}/rotate" rotateCredential editor
         "Replaces a value: the new one is tried, and the old one kept for a while."
-        [] body NewValue => 200 Credential [400 404 409 412 413 415 422];
+        [] body NewValue => 200 RotatedCredential [400 404 409 412 413 415 422];
     post "/credentials/{credential}/test" testCredential analyst
         "Tries every connector that uses a credential." [] => 200 ProbePage [404];
     get "/credentials/{credential}/uses" listUses viewer
@@ -209,6 +209,11 @@ fn query(name: &str) -> Value {
             "after",
             json!({ "type": "integer", "format": "int64" }),
             "The `next` of the page before.",
+        ),
+        "seconds" => (
+            "seconds",
+            json!({ "type": "integer", "minimum": 1, "maximum": 3600 }),
+            "For so long at most; an hour when nobody says.",
         ),
         "removed" => {
             ("removed", json!({ "type": "boolean" }), "Also those that no document has any more.")
@@ -355,7 +360,13 @@ fn bodies() -> [(&'static str, Value); 6] {
         ),
         (
             "NewValue",
-            sent(json!({ "value": value, "expires_at": when, "overlap": span }), &["value"]),
+            sent(
+                json!({
+                    "value": value, "kind": { "enum": CREDENTIALS }, "expires_at": when,
+                    "overlap": span, "untested": { "type": ["boolean", "null"] },
+                }),
+                &["value"],
+            ),
         ),
     ]
 }
@@ -375,14 +386,7 @@ fn answers() -> Value {
         })),
         "Connector": connector(),
         "CreatedToken": token(Some(("token", text.clone()))),
-        "Credential": object(json!({
-            "id": text, "name": text, "kind": { "enum": CREDENTIALS }, "backend": text,
-            "reference": maybe_text, "previous_until": maybe_time(), "version": number,
-            "fingerprint": text, "state": text, "expires_at": maybe_time(),
-            "last_used_at": maybe_time(), "last_refreshed_at": maybe_time(),
-            "last_error": maybe_text, "created_by": text, "created_at": time(),
-            "updated_at": time(), "rotated_at": maybe_time(),
-        })),
+        "Credential": credential(&[]),
         "Cursor": object(json!({
             "partition": text, "summary": text, "event_time": maybe_time(), "format": number,
             "updated_at": time(),
@@ -401,7 +405,13 @@ fn answers() -> Value {
             "type": "object", "required": ["type", "title", "status"],
             "properties": { "type": text, "title": text, "status": number, "detail": text },
         },
+        "Recorded": object(json!({
+            "folder": text, "exchanges": number, "bytes": number,
+            "ended": { "enum": ["time", "exchanges", "bytes", "failed", null] },
+            "why": maybe_text,
+        })),
         "Recording": object(json!({ "folder": text })),
+        "RotatedCredential": credential(&["tried", "untried"]),
         "Step": object(json!({
             "name": text, "message": text, "failed": maybe_text, "http_status": maybe_number,
         })),
@@ -409,6 +419,23 @@ fn answers() -> Value {
         "Use": object(json!({ "connector": text })),
         "UsedProbe": object(json!({ "connector": text, "passed": truth, "steps": steps })),
     })
+}
+
+/// Makes the schema of a credential, with lists of names of connectors.
+fn credential(lists: &[&str]) -> Value {
+    let (text, maybe_text) = (json!({ "type": "string" }), json!({ "type": ["string", "null"] }));
+    let mut properties = json!({
+        "id": text, "name": text, "kind": { "enum": CREDENTIALS }, "backend": text,
+        "reference": maybe_text, "previous_until": maybe_time(),
+        "version": { "type": "integer" }, "fingerprint": text, "state": text,
+        "expires_at": maybe_time(), "last_used_at": maybe_time(),
+        "last_refreshed_at": maybe_time(), "last_error": maybe_text, "created_by": text,
+        "created_at": time(), "updated_at": time(), "rotated_at": maybe_time(),
+    });
+    for list in lists {
+        properties[*list] = json!({ "type": "array", "items": text });
+    }
+    object(properties)
 }
 
 fn connector() -> Value {

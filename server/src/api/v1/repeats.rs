@@ -1,13 +1,15 @@
 //! `Idempotency-Key`: a POST that is repeated does its work once, and is answered as it was.
 //!
 //! Answers are kept in memory for a while, so that a client whose connection broke may ask again.
-//! The key is the caller's own: it is told apart by what it authenticates with.
+//! Who calls is found out first, and the key is the caller's own: nobody is given the answer of
+//! somebody else, nor one that a token got before it was revoked. An answer that is [`ShownOnce`]
+//! is not kept.
 
 use super::Problem;
 use crate::api::Api;
+use crate::api::caller;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -24,6 +26,11 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 /// How long a key may be, in bytes.
 const KEY_BYTES_MAX: usize = 128;
+
+/// Marks an answer that holds what is shown once: a token. Who asks for it again is told that it
+/// was made.
+#[derive(Clone, Copy)]
+pub struct ShownOnce;
 
 /// The answers that are kept.
 #[derive(Clone)]
@@ -109,11 +116,14 @@ pub async fn repeat(State(api): State<Api>, request: Request, next: Next) -> Res
         return Problem::malformed(text).into_response();
     }
     let (parts, body) = request.into_parts();
+    let who = match caller::who(&parts, &api).await {
+        Ok(who) => who.identity(),
+        Err(problem) => return problem.into_response(),
+    };
     let Ok(body) = to_bytes(body, super::BODY_BYTES_MAX).await else {
         return Problem::new(413, "the body is too large").into_response();
     };
-    let who = parts.headers.get(AUTHORIZATION).map_or(&b""[..], |header| header.as_bytes());
-    let id = Id::of(&[who, parts.uri.path().as_bytes(), key.as_bytes()]);
+    let id = Id::of(&[who.as_bytes(), parts.uri.path().as_bytes(), key.as_bytes()]);
     match api.repeats.begin(id, Id::of(&[&body])) {
         Found::Answer(code, headers, answer) => return (code, headers, answer).into_response(),
         Found::Working => {
@@ -131,7 +141,7 @@ pub async fn repeat(State(api): State<Api>, request: Request, next: Next) -> Res
     let Ok(body) = to_bytes(body, ANSWER_BYTES_MAX).await else {
         return Problem::new(500, "the answer is too large").into_response();
     };
-    if head.status.is_success() {
+    if head.status.is_success() && head.extensions.get::<ShownOnce>().is_none() {
         ending.answer = Some((head.status, head.headers.clone(), body.clone()));
     }
     Response::from_parts(head, Body::from(body))

@@ -1,18 +1,18 @@
 //! `/tokens`: who may use the API.
 
 use super::paging::{Named, limit, page};
+use super::repeats::ShownOnce;
 use crate::api::caller::Caller;
 use crate::api::problem::{Body, Parameters, Problem};
+use crate::deeds::tokens as deeds;
 use axum::Json;
 use axum::extract::Path;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use azud_event::time::EventTime;
 use azud_store::{Role, TokenRow};
 use serde::Deserialize;
-use serde_json::{Value, json};
-
-/// How long a name may be, in bytes.
-const NAME_BYTES_MAX: usize = 128;
+use serde_json::Value;
 
 pub async fn list(
     caller: Caller,
@@ -32,49 +32,22 @@ pub struct New {
     expires_at: Option<String>,
 }
 
-pub async fn create(
-    caller: Caller,
-    Body(new): Body<New>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+pub async fn create(caller: Caller, Body(new): Body<New>) -> Result<Response, Problem> {
     caller.needs(Role::Admin)?;
-    let Some(role) = Role::named(&new.role) else {
-        return Err(Problem::malformed("`role` is viewer, analyst, editor or admin"));
-    };
-    check_name(&new.name)?;
     let expires_at = time("expires_at", new.expires_at.as_deref())?;
-    let created = caller.registry().store().create_token(&new.name, role, expires_at).await;
-    let after = json!({ "role": role.name(), "expires_at": new.expires_at });
-    let object = format!("token/{}", new.name);
-    let created = created.map_err(Problem::from);
-    let (row, token) = caller.did("token.create", object, Some(after), created).await?;
+    let created = deeds::create(&caller.doer(), &new.name, &new.role, expires_at).await;
+    let (row, token) = created?;
     let mut shown = row.to_json();
     shown["token"] = token.reveal().into();
-    Ok((StatusCode::CREATED, Json(shown)))
+    let mut response = (StatusCode::CREATED, Json(shown)).into_response();
+    response.extensions_mut().insert(ShownOnce);
+    Ok(response)
 }
 
 pub async fn revoke(caller: Caller, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     caller.needs(Role::Admin)?;
-    let revoked = match caller.registry().store().revoke_token(&name).await {
-        Ok(true) => Ok(()),
-        Ok(false) => return Err(Problem::not_found(format!("there is no token `{name}`"))),
-        Err(error) => Err(error.into()),
-    };
-    caller.did("token.revoke", format!("token/{name}"), None, revoked).await?;
+    deeds::revoke(&caller.doer(), &name).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Checks a name that somebody gives.
-///
-/// # Errors
-/// A problem that says what it may be.
-pub fn check_name(name: &str) -> Result<(), Problem> {
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);
-    match !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(good) {
-        true => Ok(()),
-        false => Err(Problem::malformed(
-            "`name` has letters, digits, `_`, `-`, `.` and `/`, and at most 128 of them",
-        )),
-    }
 }
 
 /// Reads a time that may be given.
