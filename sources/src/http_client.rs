@@ -328,6 +328,7 @@ impl Maker {
             seen,
             state: State::default(),
             dirty: false,
+            is_overtaken: false,
             done: Vec::new(),
         })
     }

@@ -20,10 +20,10 @@ pub(crate) use alerts::{apply, get, list, revisions};
 #[cfg(test)]
 pub(crate) use connectors::CHANGES_AN_HOUR;
 pub(crate) use connectors::{
-    CursorChange, Declaration, Known, SealedCursor, add_connector, change_cursors, connector,
-    connector_history, connectors, connectors_version, cursors, declare_connectors,
-    enable_connector, label_connector, remove_connector, report_connectors, reset_cursors,
-    set_cursor, take_leases,
+    CursorChange, CursorChanged, Declaration, Known, SealedCursor, add_connector, change_cursors,
+    connector, connector_history, connectors, connectors_version, cursors, cursors_and_version,
+    declare_connectors, enable_connector, label_connector, remove_connector, report_connectors,
+    reset_cursors, set_cursor, take_leases,
 };
 pub(crate) use credentials::{
     CredentialChange, TokensRow, credential, credentials, forget_previous, note_credential,

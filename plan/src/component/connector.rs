@@ -49,7 +49,8 @@ pub trait Connector: Send + Sync {
     /// Saves a cursor; it is durable when this returns.
     ///
     /// # Errors
-    /// When the database does not take it, or another process holds the lease now.
+    /// When the database does not take it, another process holds the lease now, or somebody has
+    /// set the cursor since it was read ([`Connector::cursors`]).
     fn save<'a>(
         &'a self,
         partition: &'a str,
@@ -275,4 +276,7 @@ pub enum ConnectorError {
     /// Another process holds the lease now.
     #[error("another process polls this connector now")]
     Lost,
+    /// Somebody set the cursor meanwhile; it is to be read again.
+    #[error("the cursor was set from outside meanwhile")]
+    Changed,
 }

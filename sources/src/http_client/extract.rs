@@ -40,6 +40,9 @@ pub(super) enum Content {
     Xml,
 }
 
+/// How many times over a body may be packed: a ZIP of files that are packed themselves.
+const PACKED_MAX: usize = 2;
+
 /// The records of a page.
 #[derive(Debug, Default)]
 pub(super) struct Extracted {
@@ -58,17 +61,30 @@ impl Extract {
         if kind.contains("html") && self.content != Content::Text {
             return Err(wrong("is a page of HTML, and no data"));
         }
-        self.document(&answer.body, &kind, reads)
+        self.document(&answer.body, &kind, reads, 0)
     }
 
-    fn document(&self, body: &[u8], kind: &str, reads: bool) -> Result<Extracted, Failure> {
-        if body.starts_with(&[0x1f, 0x8b]) {
-            return self.document(&gunzip(body, self.bytes_max)?, kind, reads);
+    fn document(
+        &self,
+        body: &[u8],
+        kind: &str,
+        reads: bool,
+        depth: usize,
+    ) -> Result<Extracted, Failure> {
+        let (is_gzip, is_zip) = (body.starts_with(&[0x1f, 0x8b]), body.starts_with(b"PK\x03\x04"));
+        if (is_gzip || is_zip) && depth == PACKED_MAX {
+            // There are archives that hold themselves.
+            let message = format!("the body is packed more than {PACKED_MAX} times over");
+            return Err(Failure::new(Cause::Bound, message));
         }
-        if body.starts_with(b"PK\x03\x04") {
+        if is_gzip {
+            return self.document(&gunzip(body, self.bytes_max)?, kind, reads, depth + 1);
+        }
+        if is_zip {
             let mut all = Extracted::default();
             for file in zip::files(body, self.bytes_max)? {
-                all.lines.extend(self.document(&file.bytes, &file.kind(), false)?.lines);
+                let found = self.document(&file.bytes, &file.kind(), false, depth + 1)?;
+                all.lines.extend(found.lines);
             }
             return Ok(all);
         }

@@ -6,7 +6,7 @@ use super::request::Requests;
 use super::seen::Seen;
 use super::settings::Settings;
 use super::spool::{Page, Spool};
-use super::state::{State, Stream, Walk};
+use super::state::{Claim, State, Stream, Walk};
 use super::template::Values;
 use azud_client::header::{HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use azud_client::{Answer, Auth, Backoff, Failure, Http, Request, Url};
@@ -99,6 +99,8 @@ pub(super) struct Poller {
     pub(super) state: State,
     /// Whether the state is further than what is saved of it.
     pub(super) dirty: bool,
+    /// Whether somebody set the cursor since it was read.
+    pub(super) is_overtaken: bool,
     /// Pages whose files are of no use once the state is saved.
     pub(super) done: Vec<String>,
 }
@@ -121,6 +123,7 @@ impl Poller {
     pub(super) async fn reload(&mut self) -> Result<(), Failure> {
         self.state = self.stored().await?;
         self.dirty = false;
+        self.is_overtaken = false;
         self.done.clear();
         if let Some(claim) = self.state.claim.clone() {
             match self.get(&claim.page).await? {
@@ -130,8 +133,15 @@ impl Poller {
                     self.done.push(claim.page);
                 }
                 // Its records are lost: it is asked for again.
-                None if self.spool.was_damaged(&claim.page) => self.state.claim = None,
-                None => self.state = self.state.passing(&claim),
+                None if claim.folder == self.spool.id() => {
+                    tracing::warn!(
+                        connector = self.connector.name(),
+                        page = claim.page,
+                        "a page that was polled is gone from the data folder; it is polled again"
+                    );
+                    self.state.claim = None;
+                }
+                None => self.pass_over(&claim),
             }
             self.dirty = true;
             self.settle_up().await?;
@@ -160,6 +170,18 @@ impl Poller {
             self.remove(vec![name]).await?;
         }
         Ok(())
+    }
+
+    /// Goes on behind a page that another process claimed, which has it on its disk.
+    fn pass_over(&mut self, claim: &Claim) {
+        tracing::warn!(
+            connector = self.connector.name(),
+            page = claim.page,
+            "another process polled this page and has not handed it over yet; it does when it \
+             runs again with its data folder, and until then its records are missing here"
+        );
+        self.context.meter.error("page_elsewhere");
+        self.state = self.state.passing(claim);
     }
 
     async fn stored(&self) -> Result<State, Failure> {
@@ -195,7 +217,8 @@ impl Poller {
         let page = Arc::new(page);
         let put = Arc::clone(&page);
         blocking(move || spool.put(&at, &put)).await?;
-        self.save(&self.state.claiming(&name, &after)).await?;
+        let claimed = self.state.claiming(&name, self.spool.id(), &after);
+        self.save(&claimed).await?;
         let done = std::mem::take(&mut self.done);
         self.remove(done).await?;
         self.hand_over(&page).await?;
@@ -298,8 +321,10 @@ impl Poller {
         self.remove(done).await
     }
 
-    async fn save(&self, state: &State) -> Result<(), Failure> {
-        self.connector.save("", &state.write()).await.map_err(local)
+    async fn save(&mut self, state: &State) -> Result<(), Failure> {
+        let saved = self.connector.save("", &state.write()).await;
+        self.is_overtaken |= saved == Err(ConnectorError::Changed);
+        saved.map_err(local)
     }
 
     async fn get(&self, name: &str) -> Result<Option<Page>, Failure> {
@@ -365,8 +390,7 @@ impl Poller {
     ) -> Result<Answer, Failure> {
         let broken = self.backoff.attempts() >= BROKEN_AFTER;
         let attempts = if broken { 1 } else { self.settings.retry.attempts };
-        let (min, max) = (self.settings.retry.min, self.settings.retry.max);
-        let mut pauses = Backoff::new(&self.source, min, max);
+        let mut pauses = self.backoff.fork();
         let mut attempt = 0;
         loop {
             attempt += 1;

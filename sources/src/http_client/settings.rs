@@ -283,6 +283,16 @@ impl Settings {
             let help = "name a parameter in `cursor.param`, or write `{{ cursor }}` into a text";
             refuse("cursor", "it stands nowhere in a request", help);
         }
+        let shared = matches!(value, None | Some(CursorValue::Now | CursorValue::LastEventTime));
+        if self.parents.is_some() && !shared {
+            let help = "let it be `now`, or `last_event_time` with `dedupe`";
+            refuse("cursor", "all parents share one cursor, and each has its own ids", help);
+        }
+        let again = value == Some(&CursorValue::LastEventTime) && self.dedupe.is_none();
+        if self.parents.is_some() && again {
+            let help = "name their id in `dedupe.id`";
+            refuse("cursor", "records that come while others are asked are given twice", help);
+        }
         if self.slices.is_some() && self.cursor.is_some() {
             let help = "remove one of them";
             refuse("cursor", "slices of time are a cursor of their own", help);

@@ -13,13 +13,12 @@ use azud_event::time::EventTime;
 use azud_plan::component::{
     Asked, Attempt, Cause, Connector, Connectors, Lease, Outcome, RunError, SourceContext,
 };
-use futures_util::StreamExt;
-use futures_util::future::{BoxFuture, Either, select};
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, pin_mut};
+use futures_util::future::{Either, select};
+use futures_util::pin_mut;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// How long a lease is taken for; it is renewed three times as often. A takeover takes as long.
 const LEASE: Duration = Duration::from_secs(20);
@@ -89,7 +88,9 @@ async fn match_up(
     context: &SourceContext,
     acks: &Arc<Acks>,
 ) -> Result<(), RunError> {
-    let mut running = FuturesUnordered::<BoxFuture<'_, String>>::new();
+    // Each in a task of its own, so that one that reads a large answer does not hold up the others;
+    // they end with this future.
+    let mut running = JoinSet::<String>::new();
     let mut names = HashSet::<String>::new();
     loop {
         // Asked for first, so that no change is missed.
@@ -102,15 +103,14 @@ async fn match_up(
                         continue;
                     }
                     match make(connector, context.clone(), Arc::clone(acks)) {
-                        Ok(poller) => running.push(
-                            async move {
+                        Ok(poller) => {
+                            running.spawn(async move {
                                 let mut runner = Runner::new(poller);
                                 runner.run().await;
                                 runner.poller.say_ended().await;
                                 name
-                            }
-                            .boxed(),
-                        ),
+                            });
+                        }
                         Err(error) => {
                             tracing::error!(connector = %name, error, "a connector is not polled");
                         }
@@ -125,9 +125,17 @@ async fn match_up(
             tokio::select! {
                 () = &mut changed => break,
                 () = &mut pause => break,
-                Some(name) = running.next(), if !running.is_empty() => {
-                    names.remove(&name);
-                }
+                Some(ended) = running.join_next() => match ended {
+                    Ok(name) => {
+                        names.remove(&name);
+                    }
+                    Err(error) => {
+                        // A bug of ours: as everywhere else, it does not go on unseen.
+                        if let Ok(panic) = error.try_into_panic() {
+                            std::panic::resume_unwind(panic);
+                        }
+                    }
+                },
             }
         }
     }
@@ -313,6 +321,11 @@ impl Runner {
             }
             polled = self.poller.poll(&mut tally) => polled,
         };
+        if polled.is_err() && self.poller.is_overtaken {
+            // Nothing went wrong: it begins again where somebody has set it.
+            self.stale = true;
+            return false;
+        }
         let pause = self.conclude(&polled, tally);
         let after = match pause {
             Some(pause) => self.poller.clock().monotonic() + pause,

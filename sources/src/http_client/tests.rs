@@ -1,5 +1,6 @@
 //! Polls against a server that does what it likes, by processes that are killed wherever it hurts.
 
+mod faults;
 mod server;
 mod words;
 mod world;
@@ -591,6 +592,16 @@ fn contradictions_are_told() {
         ("cursor = { value = \"next_link\" }", codes::CONTRADICTION),
         ("cursor = { value = \"last_event_time\" }", codes::CONTRADICTION),
         ("cursor = { value = \"max\" }", codes::CONTRADICTION),
+        (
+            "parents.endpoint = \"https://a.example/p\"\n\
+             cursor = { value = \"max\", field = \".id\", param = \"after\" }",
+            codes::CONTRADICTION,
+        ),
+        (
+            "parents.endpoint = \"https://a.example/p\"\nevent_time = \".t\"\n\
+             cursor = { value = \"last_event_time\", param = \"since\" }",
+            codes::CONTRADICTION,
+        ),
         ("cursor = { value = \"max\", field = \".id\" }", codes::CONTRADICTION),
         ("cursor = { value = \"now\", format = \"stardate\" }", codes::MALFORMED_VALUE),
         ("pagination = { type = \"token\", field = \".next\" }", codes::CONTRADICTION),

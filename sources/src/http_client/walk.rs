@@ -16,10 +16,21 @@ use serde_json::Value;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use vrl::path::OwnedValuePath;
 
 /// How many pages of a walk are remembered, to know a circle by.
 const HAD_MAX: usize = 2_000;
+
+/// How far ahead of us the clock of the other side is believed. What is farther in the future would
+/// take the cursor with it, behind everything that happens until then.
+const SKEW_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// How many records of the future are known by heart.
+const AHEAD_MAX: usize = 256;
+
+/// From how many bytes on a body is read apart from what else runs.
+const BUSY_BYTES: usize = 64 * 1024;
 
 /// What is known of the records of a page.
 #[derive(Default)]
@@ -60,7 +71,9 @@ impl Poller {
     async fn walk(&mut self, began: EventTime, tally: &mut Tally) -> Result<(), Failure> {
         let parents = self.parents(began, tally).await?;
         let (mut restarted, mut answered) = (false, false);
-        for _ in 0..self.settings.paging.max_pages {
+        // Each parent has pages of its own.
+        let count = parents.as_ref().map_or(1, |parents| parents.len().max(1) as u64);
+        for _ in 0..self.settings.paging.max_pages.saturating_mul(count) {
             let mut state = self.state.clone();
             let fresh = || Walk { begun: began.nanoseconds(), ..Walk::default() };
             let mut walk = state.walk.take().unwrap_or_else(fresh);
@@ -69,9 +82,9 @@ impl Poller {
                 return self.end(begun, answered).await;
             }
             let parent = match &parents {
-                Some(parents) => match usize::try_from(walk.parent) {
-                    Ok(at) if at < parents.len() => Some(parents[at].clone()),
-                    _ => return self.over(state, walk, answered).await,
+                Some(parents) => match walk.find_parent(parents) {
+                    Some(parent) => Some(parent.clone()),
+                    None => return self.over(state, walk, answered).await,
                 },
                 None => None,
             };
@@ -79,7 +92,10 @@ impl Poller {
                 self.job(&state, &mut walk, tally).await?;
             }
             let (request, answer) = self.ask(&state, &walk, parent.as_ref(), tally).await?;
-            match self.understand(&mut state, &mut walk, &request, answer)? {
+            let understood = busy(&answer.body.clone(), || {
+                self.understand(&mut state, &mut walk, &request, answer)
+            });
+            match understood? {
                 Asked::Unchanged => return self.over(state, walk, false).await,
                 Asked::Rejected(failure) if restarted => return Err(failure),
                 Asked::Rejected(failure) => {
@@ -91,7 +107,7 @@ impl Poller {
                     answered = true;
                     self.context().meter.paged();
                     tally.records += page.lines.len() as u64;
-                    let more = self.turn(&mut state, walk, &turn, parents.as_ref().map(Vec::len));
+                    let more = self.turn(&mut state, walk, &turn, parents.as_deref());
                     // Before new ones are noted: of too many the oldest leave.
                     self.renew(&page.again)?;
                     self.commit(page.lines, page.seen, state).await?;
@@ -142,6 +158,10 @@ impl Poller {
         }
         if !answer.status.is_success() {
             let failure = answer.failure(self.http.hush());
+            if !walk.downloads.is_empty() && matches!(answer.status.as_u16(), 400..=499) {
+                self.give_up_downloads(walk.clone());
+                return Err(failure.during("the result of the job"));
+            }
             let stale = matches!(answer.status.as_u16(), 400 | 404 | 410 | 422);
             let has_cursor = walk.next.is_some() || state.cursor.is_some();
             let policy = self.settings.cursor.as_ref().and_then(|cursor| cursor.on_rejected);
@@ -210,41 +230,26 @@ impl Poller {
         state: &mut State,
         walk: &mut Walk,
     ) -> Result<Page, Failure> {
-        let cursor = self.settings.cursor.as_ref().map(|cursor| &cursor.value);
-        let field = match cursor {
-            Some(
-                CursorValue::First(field) | CursorValue::Last(field) | CursorValue::Max(field),
-            ) => Some(field),
-            _ => None,
-        };
         let keyset = matches!(self.settings.paging.kind, Kind::Keyset { .. });
-        let dedupe = self.settings.dedupe.as_ref();
-        let event_time = self.settings.event_time.as_ref();
         let named = !self.settings.last.is_empty();
-        let looks = field.is_some() || keyset || dedupe.is_some() || event_time.is_some() || named;
+        let looks = self.cursor_field().is_some()
+            || self.settings.dedupe.is_some()
+            || self.settings.event_time.is_some()
+            || keyset
+            || named;
         let labels = self.labels_json();
+        let mut ahead = 0;
         let mut page = Page { given: lines.len() as u64, ..Page::default() };
         let mut here = HashSet::new();
         for mut line in lines {
             let value: Option<Value> = looks.then(|| serde_json::from_slice(&line).ok()).flatten();
-            if let Some(value) = &value {
-                let time = event_time.and_then(|path| parse_time(json::at(value, path)?));
-                let time = time.map(EventTime::nanoseconds);
-                state.last_event_time = state.last_event_time.max(time);
-                self.note_order(walk, time);
-                reach(walk, cursor, field.and_then(|field| json::text_at(value, field)));
-                let id = dedupe.and_then(|dedupe| json::at(value, &dedupe.id)).map(Seen::hash);
-                if let Some(id) = id {
-                    let taken = self.seen.as_ref().is_some_and(|seen| seen.has(id));
-                    if taken {
-                        page.again.push(id);
-                    }
-                    if taken || !here.insert(id) {
-                        page.last = Some(value.clone());
-                        continue;
-                    }
-                    page.seen.push(id);
-                }
+            let is_new = value.as_ref().is_none_or(|value| {
+                self.follow(state, walk, (value, &line), &mut ahead)
+                    && self.is_unseen(value, &mut page, &mut here)
+            });
+            page.last = value.or(page.last);
+            if !is_new {
+                continue;
             }
             if let Some(labels) = &labels
                 && !has_member(&line, "labels")
@@ -252,7 +257,14 @@ impl Poller {
                 add(&mut line, "labels", labels);
             }
             page.lines.push(line);
-            page.last = value.or(page.last);
+        }
+        if ahead > 0 {
+            self.context().meter.error("ahead");
+            tracing::warn!(
+                connector = self.connector.name(),
+                records = ahead,
+                "records say that they happen in the future; the cursor does not follow them"
+            );
         }
         if let Some(last) = &page.last {
             let member =
@@ -260,6 +272,59 @@ impl Poller {
             state.last = self.settings.last.iter().filter_map(member).collect();
         }
         Ok(page)
+    }
+
+    fn cursor_value(&self) -> Option<&CursorValue> {
+        self.settings.cursor.as_ref().map(|cursor| &cursor.value)
+    }
+
+    /// Gives the member of records that the cursor is made of.
+    fn cursor_field(&self) -> Option<&OwnedValuePath> {
+        match self.cursor_value() {
+            Some(
+                CursorValue::First(field) | CursorValue::Last(field) | CursorValue::Max(field),
+            ) => Some(field),
+            _ => None,
+        }
+    }
+
+    /// Notes how far a record reaches; `false` of one of the future that came before.
+    fn follow(
+        &self,
+        state: &mut State,
+        walk: &mut Walk,
+        (value, line): (&Value, &[u8]),
+        ahead: &mut u64,
+    ) -> bool {
+        let event_time = self.settings.event_time.as_ref();
+        let time = event_time.and_then(|path| parse_time(json::at(value, path)?));
+        let believed = self.clock().now().saturating_add(SKEW_MAX);
+        if time.is_some_and(|time| time > believed) {
+            *ahead += 1;
+            return note_ahead(state, self.cursor_value(), line);
+        }
+        let time = time.map(EventTime::nanoseconds);
+        state.last_event_time = state.last_event_time.max(time);
+        self.note_order(walk, time);
+        let found = self.cursor_field().and_then(|field| json::text_at(value, field));
+        reach(walk, self.cursor_value(), found);
+        true
+    }
+
+    /// Whether a record was not taken before, as far as its id tells.
+    fn is_unseen(&self, value: &Value, page: &mut Page, here: &mut HashSet<u64>) -> bool {
+        let dedupe = self.settings.dedupe.as_ref();
+        let id = dedupe.and_then(|dedupe| json::at(value, &dedupe.id)).map(Seen::hash);
+        let Some(id) = id else { return true };
+        if self.seen.as_ref().is_some_and(|seen| seen.has(id)) {
+            page.again.push(id);
+            return false;
+        }
+        let is_new = here.insert(id);
+        if is_new {
+            page.seen.push(id);
+        }
+        is_new
     }
 
     /// Notes whether records come in their order.
@@ -272,9 +337,16 @@ impl Poller {
     }
 
     /// Moves a walk on; tells whether there is more of it.
-    fn turn(&self, state: &mut State, mut walk: Walk, turn: &Turn, parents: Option<usize>) -> bool {
+    fn turn(
+        &self,
+        state: &mut State,
+        mut walk: Walk,
+        turn: &Turn,
+        parents: Option<&[Value]>,
+    ) -> bool {
         if !walk.downloads.is_empty() {
             walk.downloads.remove(0);
+            walk.downloaded += 1;
         }
         if !turn.ends {
             walk.next = turn.next.clone().or(walk.next);
@@ -284,8 +356,10 @@ impl Poller {
         walk.next = None;
         walk.had.clear();
         walk.job = None;
+        walk.downloaded = 0;
         walk.parent += 1;
-        if parents.is_some_and(|parents| walk.parent < parents as u64) {
+        walk.parent_id = None;
+        if parents.is_some_and(|parents| walk.find_parent(parents).is_some()) {
             state.walk = Some(walk);
             return true;
         }
@@ -317,6 +391,10 @@ impl Poller {
         let Some(cursor) = &self.settings.cursor else { return };
         let time = |nanoseconds: i64| render_time(EventTime::from_nanoseconds(nanoseconds));
         let moved = match &cursor.value {
+            // What a parent gives while others are asked is newer than the beginning.
+            CursorValue::LastEventTime if self.settings.parents.is_some() => {
+                state.last_event_time.map(|last| time(last.min(walk.begun)))
+            }
             CursorValue::LastEventTime => state.last_event_time.map(time),
             CursorValue::Now => Some(time(walk.begun)),
             CursorValue::NextLink | CursorValue::Token => None,
@@ -370,13 +448,11 @@ impl Poller {
     }
 
     fn keeps_next(&self) -> bool {
-        let value = self.settings.cursor.as_ref().map(|cursor| &cursor.value);
-        matches!(value, Some(CursorValue::NextLink | CursorValue::Token))
+        matches!(self.cursor_value(), Some(CursorValue::NextLink | CursorValue::Token))
     }
 
     fn reads_answer(&self) -> bool {
-        let value = self.settings.cursor.as_ref().map(|cursor| &cursor.value);
-        matches!(value, Some(CursorValue::Response(_)))
+        matches!(self.cursor_value(), Some(CursorValue::Response(_)))
     }
 
     fn note_answer(
@@ -390,13 +466,53 @@ impl Poller {
             state.etag = answer.header("etag").map(str::to_owned);
             state.modified = answer.header("last-modified").map(str::to_owned);
         }
-        let value = self.settings.cursor.as_ref().map(|cursor| &cursor.value);
-        if let (Some(CursorValue::Response(path)), Some(body)) = (value, body)
+        if let (Some(CursorValue::Response(path)), Some(body)) = (self.cursor_value(), body)
             && let Some(found) = json::text_at(body, path)
         {
             walk.reached = Some(found);
         }
     }
+}
+
+impl Walk {
+    /// Finds the parent that it is at, in a list that may have changed; `None` behind the last.
+    fn find_parent<'a>(&mut self, parents: &'a [Value]) -> Option<&'a Value> {
+        let known = |parent: &Value| parent.get("id").unwrap_or(parent).to_string();
+        let mut at = usize::try_from(self.parent).ok()?;
+        if let Some(id) = &self.parent_id {
+            // One that is gone has the next in its place.
+            at = parents.iter().position(|parent| known(parent) == *id).unwrap_or(at);
+        }
+        let parent = parents.get(at)?;
+        self.parent = at as u64;
+        self.parent_id = Some(known(parent));
+        Some(parent)
+    }
+}
+
+/// Does what takes long with a large body without holding up what else runs on this thread.
+fn busy<T>(body: &[u8], work: impl FnOnce() -> T) -> T {
+    let is_shared = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    match is_shared && body.len() > BUSY_BYTES {
+        true => tokio::task::block_in_place(work),
+        false => work(),
+    }
+}
+
+/// Notes a record that says it happens in the future; `false` when it came before. A cursor that is
+/// made of records does not follow it, so that it is given again and again.
+fn note_ahead(state: &mut State, cursor: Option<&CursorValue>, line: &[u8]) -> bool {
+    if !matches!(cursor, Some(CursorValue::LastEventTime | CursorValue::Max(_))) {
+        return true;
+    }
+    let hash = StreamId::named(line).0;
+    if state.ahead.contains(&hash) {
+        return false;
+    }
+    state.ahead.push(hash);
+    let surplus = state.ahead.len().saturating_sub(AHEAD_MAX);
+    state.ahead.drain(..surplus);
+    true
 }
 
 /// Notes how far a record reaches.

@@ -55,6 +55,8 @@ struct State {
     labels: BTreeMap<String, String>,
     /// The versions of the row, as they were last seen.
     seen: (u64, u64),
+    /// How often cursors had been set from outside when they were read.
+    read: Option<u64>,
     asked: VecDeque<Asked>,
     lease: Option<Lease>,
     last_attempt: Option<EventTime>,
@@ -89,6 +91,7 @@ impl Handle {
             machine,
             labels: row.labels.clone(),
             seen: (row.version, row.cursor_version),
+            read: None,
             asked: VecDeque::new(),
             lease: None,
             last_attempt: row.last_attempt_at,
@@ -295,8 +298,14 @@ impl Connector for Handle {
     fn cursors(&self) -> BoxFuture<'_, Result<BTreeMap<String, Cursor>, ConnectorError>> {
         let Shared { store, keyring, .. } = &*self.shared;
         async move {
-            let rows = statements::cursors(&store.readers, self.id).await;
-            let rows = rows.map_err(|error| ConnectorError::Unavailable(error.to_string()))?;
+            // A save whose caller was broken off may still be on its way.
+            let (reply, done) = oneshot::channel();
+            let sent = self.shared.requests.send(Request::Flush { reply }).await;
+            sent.map_err(|_| unavailable())?;
+            done.await.map_err(|_| unavailable())?;
+            let read = statements::cursors_and_version(&store.readers, self.id).await;
+            let (rows, version) =
+                read.map_err(|error| ConnectorError::Unavailable(error.to_string()))?;
             let mut cursors = BTreeMap::new();
             for row in rows {
                 let name = row_name(self.id, Some(&row.partition));
@@ -313,6 +322,7 @@ impl Connector for Handle {
                     Cursor { state: state.to_vec(), format: row.format, summary, event_time };
                 cursors.insert(row.partition, cursor);
             }
+            self.state().read = Some(version);
             Ok(cursors)
         }
         .boxed()
@@ -334,15 +344,16 @@ impl Connector for Handle {
                 format: cursor.format,
             };
             let (partition, term) = (partition.to_owned(), self.term());
-            let change = CursorChange { id: self.id, partition, cursor: Some(cursor), term };
-            self.change_cursor(change).await
+            let (id, version, cursor) = (self.id, self.state().read, Some(cursor));
+            self.change_cursor(CursorChange { id, partition, cursor, term, version }).await
         }
         .boxed()
     }
 
     fn forget<'a>(&'a self, partition: &'a str) -> BoxFuture<'a, Result<(), ConnectorError>> {
         let (partition, term) = (partition.to_owned(), self.term());
-        self.change_cursor(CursorChange { id: self.id, partition, cursor: None, term }).boxed()
+        let (id, version) = (self.id, self.state().read);
+        self.change_cursor(CursorChange { id, partition, cursor: None, term, version }).boxed()
     }
 
     fn token<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, ConnectorError>> {

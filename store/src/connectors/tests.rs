@@ -19,6 +19,7 @@ on_both! {
     what_is_told_is_written_with_its_history
     changes_without_end_become_one_row
     cursors_are_sealed_and_come_back
+    what_somebody_set_is_not_overwritten_by_who_has_not_read_it
     what_is_copied_to_another_place_does_not_open
     a_wrong_or_lost_master_key_is_an_error_and_changes_nothing
     keys_are_rotated_while_others_work
@@ -206,6 +207,29 @@ async fn cursors_are_sealed_and_come_back(place: &Place) {
         okta.cursors().await.unwrap().into_iter().collect::<Vec<_>>(),
         [(String::new(), cursor(SECRET))]
     );
+}
+
+async fn what_somebody_set_is_not_overwritten_by_who_has_not_read_it(place: &Place) {
+    let store = Arc::new(place.open().await);
+    let registry = registry(&store, &["okta"]).await;
+    let connector = registry.of("okta");
+    assert!(connector.lease(Duration::from_secs(20)).await.unwrap().is_some());
+    connector.save("", &cursor("before")).await.unwrap();
+    assert_eq!(connector.cursors().await.unwrap().len(), 1);
+    connector.save("", &cursor("page 1")).await.unwrap();
+    let (keys, row) = (keyring(&store).await, row(&store, "okta").await);
+    store.set_cursor(&keys, &row, "", &cursor("set")).await.unwrap();
+    assert_eq!(connector.save("", &cursor("page 2")).await, Err(ConnectorError::Changed));
+    assert_eq!(connector.cursors().await.unwrap()[""].state, b"set");
+    connector.save("", &cursor("page 3")).await.unwrap();
+    // One that is broken off is done all the same, before anything is read.
+    let broken_off = cursor("page 4");
+    let mut save = connector.save("", &broken_off);
+    assert!(futures_util::poll!(&mut save).is_pending());
+    drop(save);
+    assert_eq!(connector.cursors().await.unwrap()[""].state, b"page 4");
+    drop(connector);
+    end(registry, store).await;
 }
 
 async fn what_is_copied_to_another_place_does_not_open(place: &Place) {

@@ -7,7 +7,7 @@
 
 use super::handle::{Handle, Shared};
 use crate::StoreError;
-use crate::statements::{self, CursorChange};
+use crate::statements::{self, CursorChange, CursorChanged};
 use azud_plan::component::ConnectorError;
 use std::sync::{Arc, RwLock, Weak};
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub(super) enum Request {
         length: Duration,
         reply: oneshot::Sender<Result<Option<u64>, ConnectorError>>,
     },
+    /// What was asked for before this was done: also where nobody waits for it any more.
+    Flush { reply: oneshot::Sender<()> },
     /// All is written that was told until now.
     Report { reply: oneshot::Sender<()> },
     /// Nothing any more.
@@ -85,7 +87,7 @@ async fn serve(
 ) {
     let (mut changes, mut saved) = (Vec::new(), Vec::new());
     let (mut wanted, mut leased) = (Vec::new(), Vec::new());
-    let mut reported = Vec::new();
+    let (mut reported, mut flushed) = (Vec::new(), Vec::new());
     for request in waiting.drain(..) {
         match request {
             Request::Cursor { change, reply } => {
@@ -97,6 +99,7 @@ async fn serve(
                 leased.push(reply);
             }
             Request::Report { reply } => reported.push(reply),
+            Request::Flush { reply } => flushed.push(reply),
             Request::End => {}
         }
     }
@@ -106,7 +109,11 @@ async fn serve(
             Ok(writer) => statements::change_cursors(writer, &changes, now).await,
             Err(error) => Err(error),
         };
-        answer(saved, done, |may| if may { Ok(()) } else { Err(ConnectorError::Lost) });
+        answer(saved, done, |changed| match changed {
+            CursorChanged::Done => Ok(()),
+            CursorChanged::Lost => Err(ConnectorError::Lost),
+            CursorChanged::Overtaken => Err(ConnectorError::Changed),
+        });
     }
     if !wanted.is_empty() {
         let done = match shared.store.writer() {
@@ -114,6 +121,10 @@ async fn serve(
             Err(error) => Err(error),
         };
         answer(leased, done, Ok);
+    }
+    for reply in flushed {
+        // As below.
+        let _ = reply.send(());
     }
     if !reported.is_empty() {
         report(shared, handles, down).await;

@@ -489,9 +489,20 @@ pub(crate) async fn connector_history(
 
 /// Lists the cursors of a connector by partition, sealed.
 pub(crate) async fn cursors(pool: &Pool, id: Uuid) -> Result<Vec<CursorRow>, StoreError> {
+    Ok(cursors_and_version(pool, id).await?.0)
+}
+
+/// As [`cursors`], with how often they were set from outside.
+pub(crate) async fn cursors_and_version(
+    pool: &Pool,
+    id: Uuid,
+) -> Result<(Vec<CursorRow>, u64), StoreError> {
+    // One statement, so that both are of one moment.
     const CURSORS: &str = "
-        SELECT partition, cursor, summary, event_time, format, updated_at FROM connector_cursors
-        WHERE connector_id = $1 ORDER BY partition";
+        SELECT connectors.cursor_version, partition, cursor, connector_cursors.summary, event_time,
+          format, connector_cursors.updated_at
+        FROM connectors LEFT JOIN connector_cursors ON connector_id = connectors.id
+        WHERE connectors.id = $1 ORDER BY partition";
     let read = |row: &Row| {
         Ok(CursorRow {
             partition: row.text("partition")?,
@@ -502,7 +513,16 @@ pub(crate) async fn cursors(pool: &Pool, id: Uuid) -> Result<Vec<CursorRow>, Sto
             updated_at: row.time("updated_at")?,
         })
     };
-    pool.rows(CURSORS, &[id.into()]).await?.iter().map(read).collect()
+    let rows = pool.rows(CURSORS, &[id.into()]).await?;
+    let version = rows.first().map_or(Ok(0), |row| row.count("cursor_version"))?;
+    let mut cursors = Vec::new();
+    for row in &rows {
+        // A connector without a cursor has a row without one.
+        if row.optional_text("partition")?.is_some() {
+            cursors.push(read(row)?);
+        }
+    }
+    Ok((cursors, version))
 }
 
 /// A change of a cursor; without `cursor` it is given up.
@@ -513,6 +533,18 @@ pub(crate) struct CursorChange {
     pub cursor: Option<SealedCursor>,
     /// The term of the lease that the caller holds; `None` where none is needed.
     pub term: Option<u64>,
+    /// How often it had been set from outside when the caller read it; `None` from outside.
+    pub version: Option<u64>,
+}
+
+/// What became of a change of a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CursorChanged {
+    Done,
+    /// Another process holds the lease.
+    Lost,
+    /// Somebody set it meanwhile.
+    Overtaken,
 }
 
 /// A cursor, sealed for its row.
@@ -529,7 +561,7 @@ pub(crate) async fn change_cursors(
     writer: &Writer,
     changes: &[CursorChange],
     now: EventTime,
-) -> Result<Vec<bool>, StoreError> {
+) -> Result<Vec<CursorChanged>, StoreError> {
     let mut connection = writer.pool.acquire().await?;
     let changing = async {
         let mut transaction = connection.begin().await?;
@@ -551,18 +583,23 @@ async fn change_cursor(
     writer: &Writer,
     change: &CursorChange,
     now: EventTime,
-) -> Result<bool, StoreError> {
-    // The row stays ours until the transaction ends, so nobody takes the lease in its middle.
+) -> Result<CursorChanged, StoreError> {
+    // The row stays ours until the transaction ends, so nobody takes the lease in its middle, nor
+    // sets the cursor.
     const MINE: &str = "
         UPDATE connectors SET lease_term = lease_term
-        WHERE id = $1 AND ($3 IS NULL OR owner_instance = $2 AND lease_term = $3)";
+        WHERE id = $1 AND ($3 IS NULL OR owner_instance = $2 AND lease_term = $3)
+        RETURNING cursor_version";
     let term = change.term.map_or(Value::Integer(None), Value::from);
     let mine = [change.id.into(), writer.instance.into(), term];
-    if transaction.execute(MINE, &mine).await? == 0 {
-        return Ok(false);
+    let rows = transaction.rows(MINE, &mine).await?;
+    let Some(row) = rows.first() else { return Ok(CursorChanged::Lost) };
+    let version = row.count("cursor_version")?;
+    if change.version.is_some_and(|seen| seen != version) {
+        return Ok(CursorChanged::Overtaken);
     }
     put_cursor(transaction, writer, change, now).await?;
-    Ok(true)
+    Ok(CursorChanged::Done)
 }
 
 async fn put_cursor(

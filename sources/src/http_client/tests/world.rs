@@ -16,7 +16,6 @@ use azud_plan::telemetry::{SourceMeter, component_labels};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -432,17 +431,31 @@ impl World {
         }
     }
 
+    /// Removes the pages on disk; gives how many.
+    pub(super) fn remove_pages(&self) -> usize {
+        let pages = self.pages();
+        pages.iter().for_each(|page| std::fs::remove_file(page).unwrap());
+        pages.len()
+    }
+
     /// Counts the pages on disk.
     pub(super) fn pages_left(&self) -> usize {
-        fn pages(folder: &Path) -> usize {
-            let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-            let count = |path: std::path::PathBuf| match path.is_dir() {
-                true => pages(&path),
-                false => usize::from(path.extension().is_some_and(|end| end == "page")),
-            };
-            entries.map(count).sum()
+        self.pages().len()
+    }
+
+    fn pages(&self) -> Vec<std::path::PathBuf> {
+        let (mut found, mut folders) = (Vec::new(), vec![self.folder.path().to_owned()]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|end| end == "page") {
+                    found.push(path);
+                }
+            }
         }
-        pages(self.folder.path())
+        found
     }
 
     async fn until(&self, what: &str, condition: impl Fn(&World) -> bool) {
