@@ -238,7 +238,7 @@ fn nothing_planted_below(folder: &Path) -> usize {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         if entry.file_type().unwrap().is_dir() {
             files += nothing_planted_below(&entry.path());
-        } else {
+        } else if entry.file_type().unwrap().is_file() {
             let bytes = fs::read(entry.path()).unwrap();
             // Segments of the log are made as long as they may become.
             let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);

@@ -3,7 +3,7 @@
 use crate::api::{self, Api, LocalSocket, Repeats};
 use crate::cli::{Global, Run};
 use crate::connectors;
-use crate::data_folder::INCARNATION;
+use crate::data_folder::{self, INCARNATION};
 use crate::database;
 use crate::documents::{self, Loaded};
 use crate::keys;
@@ -138,12 +138,13 @@ async fn prepare(
     arguments: &Run,
 ) -> Result<Prepared, Outcome> {
     let data_dir = &instance.data_dir;
-    if let Err(error) = fs::create_dir_all(data_dir) {
+    if let Err(error) = data_folder::make(data_dir) {
         return Err(refuse(&format!(
             "the data folder {} cannot be made: {error}; choose another with `data_dir`",
             data_dir.display()
         )));
     }
+    data_folder::warn_of_readers(data_dir);
     let partition = random_file(&data_dir.join("partition.key")).map_err(|error| refuse(&error))?;
     let incarnation = random_file(&data_dir.join(INCARNATION)).map_err(|error| refuse(&error))?;
     let mut services = Services::default();

@@ -34,9 +34,10 @@ impl Caller {
         Err(match self.name.as_str() {
             "anonymous" => unknown(),
             _ => Problem::new(403, "this token may not do that").detail(format!(
-                "it is one of a {}, and that needs {} {}",
+                "it is one of {} {}, and that needs {} {}",
+                article(self.role),
                 self.role.name(),
-                if matches!(role, Role::Analyst | Role::Editor | Role::Admin) { "an" } else { "a" },
+                article(role),
                 role.name()
             )),
         })
@@ -74,6 +75,10 @@ impl Caller {
         self.registry.store().audit(&deed).await?;
         done
     }
+}
+
+fn article(role: Role) -> &'static str {
+    if matches!(role, Role::Analyst | Role::Editor | Role::Admin) { "an" } else { "a" }
 }
 
 fn unknown() -> Problem {
