@@ -16,7 +16,7 @@ use crate::wiring::{self, NotBuilt};
 use azud_client::{Replay, Traces};
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
-use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Services};
+use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Services, StatusHistory};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use azud_store::Registry;
@@ -236,6 +236,7 @@ async fn open_store(
     tokio::spawn(table.run());
     services.add(store);
     services.add(Arc::new(Arc::clone(&registry) as Arc<dyn Connectors>));
+    services.add(Arc::new(Arc::clone(&registry) as Arc<dyn StatusHistory>));
     Ok(Some(registry))
 }
 
@@ -253,6 +254,10 @@ fn explain_not_built(failed: &[NotBuilt]) -> Outcome {
 }
 
 fn needs_store(plan: &Plan) -> bool {
+    has_alerts(plan) || plan.sources.iter().any(|source| source.kind == "connector_status")
+}
+
+fn has_alerts(plan: &Plan) -> bool {
     plan.pipelines.iter().flat_map(|pipeline| &pipeline.sinks).any(|sink| sink.kind == "alerts")
 }
 
@@ -360,7 +365,7 @@ fn greeting(plan: &Plan, instance: &Instance) -> String {
     if let Some(address) = instance.api_address {
         lines.push(format!("  {:<12} http://{address}/ready  http://{address}/metrics", "api"));
     }
-    if needs_store(plan) {
+    if has_alerts(plan) {
         let data_dir = instance.data_dir.display();
         let option = match &instance.database {
             Some(_) => String::new(),

@@ -6,7 +6,7 @@ mod registry;
 mod status;
 mod writer;
 
-pub use registry::{Registry, matches};
+pub use registry::Registry;
 pub use status::{Status, Transition};
 
 use azud_event::time::EventTime;

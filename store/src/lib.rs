@@ -38,7 +38,7 @@ pub use alerts::{
 };
 pub use connectors::{
     ConnectorFilter, ConnectorRow, Declared, HistoryRow, NewConnector, Origin, Registry, Status,
-    StoredCursor, Transition, matches,
+    StoredCursor, Transition,
 };
 pub use credentials::{CredentialKind, CredentialRow, NewCredential};
 pub use dead_letters::{DeadLetters, LettersEnd, SAMPLE_BYTES_MAX};

@@ -28,7 +28,7 @@ mod transform;
 
 pub use connector::{
     Asked, Attempt, Cause, Connector, ConnectorError, ConnectorKind, Connectors, Cursor, Endpoint,
-    Failed, Lease, Outcome,
+    Failed, Lease, Outcome, StatusChange, StatusHistory, matches,
 };
 pub use early::{Demand, Early, Firing, Threshold};
 pub use merge::{Merge, Merged, Merging};
@@ -178,6 +178,11 @@ impl Services {
     /// Gives the connectors; they are added as `Arc<Arc<dyn Connectors>>`.
     pub fn connectors(&self) -> Option<Arc<dyn Connectors>> {
         self.find::<Arc<dyn Connectors>>().map(|found| Arc::clone(&*found))
+    }
+
+    /// Gives the changes of status; they are added as `Arc<Arc<dyn StatusHistory>>`.
+    pub fn status_history(&self) -> Option<Arc<dyn StatusHistory>> {
+        self.find::<Arc<dyn StatusHistory>>().map(|found| Arc::clone(&*found))
     }
 }
 

@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 /// How many changes of status are kept while the database is down; of more the latest are.
@@ -38,6 +38,8 @@ pub(super) struct Shared {
     pub requests: mpsc::Sender<Request>,
     /// Wakes that task: a status has changed.
     pub urgent: Notify,
+    /// Counts when changes of status may have been written.
+    pub told: watch::Sender<u64>,
 }
 
 /// One connector.

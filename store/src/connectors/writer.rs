@@ -165,6 +165,9 @@ async fn report(shared: &Arc<Shared>, handles: &Handles, down: &mut bool) {
         }
         Err(error) => Err(error),
     };
+    if written.is_ok() && progress.iter().any(|one| !one.changes.is_empty()) {
+        shared.told.send_modify(|count| *count += 1);
+    }
     if let Err(error) = &written {
         taken.into_iter().for_each(|(handle, progress)| handle.put_back(progress));
         if !*down {
