@@ -1,10 +1,11 @@
-//! How connectors are, told as records.
+//! How connectors and credentials are, told as records and shown.
 
 use crate::recovery::load::{Dice, Lines, OFTEN, SOURCE};
 use crate::stalls::SOON;
+use crate::support::api::{Client, ask_with};
 use crate::support::files::Folder;
 use crate::support::instance::Instance;
-use crate::support::program;
+use crate::support::program::{self, ask};
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::tools::sqlite;
 use crate::support::wait::{self, PATIENCE};
@@ -168,8 +169,7 @@ inputs = ["logs"]
 /// The shipped document, beside a sink whose credentials are refused.
 #[test]
 fn the_shipped_rule_tells_what_is_broken() {
-    let shipped =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../pipelines/examples/connector_health.toml");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../pipelines/examples/connector_health.toml");
     let shipped = std::fs::read_to_string(shipped).unwrap();
     let (shipped, _) = shipped.split_once("[[tests]]").unwrap();
     let (receiver, mut lines) = (Receiver::silent(), Lines::default());
@@ -187,5 +187,56 @@ fn the_shipped_rule_tells_what_is_broken() {
     });
     let title = "far does not work: the server answered 401 Unauthorized";
     assert!(alert.starts_with(&format!("firing|{title}")), "{alert}");
+    instance.stop();
+}
+
+/// Waits until a connector has a status; gives why.
+#[track_caller]
+fn status(instance: &Instance, name: &str, wanted: &str) -> Value {
+    wait::until(&format!("{name} to be {wanted}"), SOON, || {
+        let client = Client { address: instance.api, token: None };
+        let found = client.call("GET", &format!("/connectors/{name}")).body;
+        (found["status"] == wanted).then_some(found)
+    })
+}
+
+#[test]
+fn a_credential_says_whether_it_is_taken() {
+    let (receiver, mut lines) = (Receiver::silent(), Lines::default());
+    receiver.listen();
+    receiver.want("Bearer right-8d1c");
+    let instance = Instance::start(&format!(
+        "{OFTEN}{SOURCE}[sinks.far]\ntype = \"http\"\ninputs = [\"shape\"]\nuri = \"http://{}/\"\n\
+         auth = {{ strategy = \"bearer\", token = \"SECRET[azud.far_token]\" }}\n\
+         request = {{ retry_initial_backoff_secs = 0.1, retry_max_duration_secs = 0.2 }}\n",
+        receiver.address()
+    ));
+    let set = |value: &str| {
+        let (code, _, errors) =
+            ask_with(&instance.folder, &["credentials", "set", "far_token"], value);
+        assert_eq!(code, 0, "{errors}");
+    };
+    let shown = || {
+        let (code, out, errors) =
+            ask(&instance.folder, &["credentials", "show", "far_token", "--json"]);
+        assert_eq!(code, 0, "{errors}");
+        assert!(!out.contains("8d1c"), "{out}");
+        serde_json::from_str::<Value>(&out).unwrap()
+    };
+    set("wrong-8d1c");
+    assert_eq!((&shown()["state"], &shown()["last_used_at"]), (&"active".into(), &Value::Null));
+    lines.append(&instance.folder, 1);
+    let until = |state: &str| {
+        wait::until(&format!("the credential to be {state}"), SOON, || {
+            Some(shown()).filter(|row| row["state"] == state && row["last_used_at"].is_string())
+        })
+    };
+    assert_eq!(until("refused")["last_error"], "the server answered 401");
+    let (_, listed, _) = ask(&instance.folder, &["credentials"]);
+    assert!(listed.contains("refused"), "{listed}");
+    let client = Client { address: instance.api, token: None };
+    assert_eq!(client.call("GET", "/credentials/far_token").body["state"], "refused");
+    set("right-8d1c");
+    until("active");
     instance.stop();
 }

@@ -7,6 +7,7 @@ mod status;
 mod writer;
 
 pub use registry::Registry;
+pub(crate) use status::bounded;
 pub use status::{Status, Transition};
 
 use azud_event::time::EventTime;

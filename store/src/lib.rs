@@ -28,6 +28,7 @@ mod seal;
 mod sql;
 mod sqlite;
 mod statements;
+mod uses;
 
 #[cfg(test)]
 mod testing;

@@ -24,7 +24,7 @@ pub(crate) use connectors::{
     remove_connector, report_connectors, reset_cursors, set_cursor, take_leases,
 };
 pub(crate) use credentials::{
-    CredentialChange, TokensRow, credential, credentials, forget_previous, note_credential,
+    CredentialChange, TokensRow, credential, credentials, forget_previous, note_credentials,
     revoke_credential, set_credential, store_tokens, token_ids, tokens,
 };
 pub(crate) use dead_letters::{held_dead_letters, keep_dead_letters};

@@ -39,7 +39,7 @@ pub use option::{
 pub use probe::{Probe, ProbeStep};
 pub use progress::{Progress as SinkProgress, Rewind, Stored};
 pub use secret::{
-    Confidential, Secret, SecretBackend, SecretError, SecretName, SecretService, Secrets,
+    Confidential, Secret, SecretBackend, SecretError, SecretName, SecretService, SecretUse, Secrets,
 };
 pub use sink::{Batch, Batches, Confirmation, Encoder, Refused, SinkFactory, SinkSpec, SinkTask};
 pub use source::{

@@ -107,6 +107,8 @@ impl BulkOutlet {
         let count = records.iter().filter(|byte| **byte == b'\n').count();
         let answer = self.send(request).await?;
         let wait = answer.retry_after();
+        let own = self.settings.headers.confidential();
+        crate::headers::told(own, &*self.secrets, answer.status.as_u16());
         if answer.status.is_success() {
             return understand(&answer.body, count, wait);
         }

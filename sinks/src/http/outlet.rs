@@ -224,11 +224,14 @@ impl HttpOutlet {
         all.extend(headers);
         let request = self.client.request(method.clone(), uri).headers(all).body(body);
         let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
         let understood = self.understand(response).await;
         if let Err(Failure { kind: FailureKind::Rejected, .. }) = understood {
             // Perhaps a secret was replaced: also one in the address, whose old one is not found.
             self.request.confidential().for_each(|text| text.refused(&*self.secrets));
         }
+        let secrets = &*self.secrets;
+        crate::headers::told(self.request.confidential(), secrets, status.as_u16());
         understood
     }
 

@@ -324,6 +324,7 @@ impl Poller {
                 Ok(answer) => {
                     tally.bytes += answer.body.len() as u64;
                     self.pace.note(&answer);
+                    self.requests().told(&answer);
                     match answer.status.as_u16() {
                         408 | 425 | 429 | 500.. => answer.failure(self.http.hush()),
                         _ => return Ok(answer),

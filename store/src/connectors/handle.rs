@@ -8,6 +8,7 @@ use crate::credentials;
 use crate::keys::Keyring;
 use crate::seal::Place;
 use crate::statements::{self, CursorChange, SealedCursor, row_name};
+use crate::uses::Uses;
 use azud_event::time::EventTime;
 use azud_plan::component::{
     Asked, Attempt, Connector, ConnectorError, Cursor, Lease, Outcome, Secret,
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub urgent: Notify,
     /// Counts when changes of status may have been written.
     pub told: watch::Sender<u64>,
+    /// What is told of credentials.
+    pub uses: Uses,
 }
 
 /// One connector.

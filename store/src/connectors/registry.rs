@@ -7,11 +7,12 @@ use super::{ConnectorFilter, ConnectorRow, Declared, Status};
 use crate::keys::Keyring;
 use crate::seal::Place;
 use crate::statements::{self, Declaration, Known};
+use crate::uses::Uses;
 use crate::{Store, StoreError, new_uuid};
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Asked, Attempt, Connector, ConnectorError, Connectors, Cursor, Lease, Secret, StatusChange,
-    StatusHistory, matches,
+    Asked, Attempt, Connector, ConnectorError, Connectors, Cursor, Lease, Secret, SecretUse,
+    StatusChange, StatusHistory, matches,
 };
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
@@ -56,7 +57,8 @@ impl Registry {
         declare(&store, &keyring, declared).await?;
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let (urgent, told) = (Notify::new(), watch::channel(0).0);
-        let shared = Arc::new(Shared { store, keyring, requests, urgent, told });
+        let uses = Uses::default();
+        let shared = Arc::new(Shared { store, keyring, requests, urgent, told, uses });
         let bounds = declared.iter().map(|one| {
             let Declared { new, endpoint } = one;
             let unreachable_after = endpoint.unreachable_after;
@@ -106,6 +108,13 @@ impl Registry {
     pub fn ask(&self, name: &str, asked: Asked) -> bool {
         let found = self.find(name);
         found.inspect(|handle| handle.ask(asked)).is_some()
+    }
+
+    /// Notes what came of the use of a credential that the database keeps. Never waits: it is
+    /// written within seconds, with what is told of connectors.
+    pub fn note_use(&self, credential: &str, how: SecretUse<'_>) {
+        let Shared { uses, store, .. } = &*self.shared;
+        uses.note(credential, how, store.clock.now());
     }
 
     /// Says of each connector that does not work why, a sentence each.
