@@ -1,10 +1,11 @@
-//! How connectors and credentials are, told as records and shown.
+//! How connectors and credentials are: told as records, shown, measured.
 
 use crate::recovery::load::{Dice, Lines, OFTEN, SOURCE};
 use crate::stalls::SOON;
 use crate::support::api::{Client, ask_with};
 use crate::support::files::Folder;
 use crate::support::instance::Instance;
+use crate::support::paged::{PAGE, Paged};
 use crate::support::program::{self, ask};
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::tools::sqlite;
@@ -238,5 +239,56 @@ fn a_credential_says_whether_it_is_taken() {
     assert_eq!(client.call("GET", "/credentials/far_token").body["state"], "refused");
     set("right-8d1c");
     until("active");
+    instance.stop();
+}
+
+/// A poller of an API of numbered records.
+fn polling(api: &Paged) -> String {
+    format!(
+        r#"{OFTEN}
+[sources.in]
+type = "http_client"
+endpoint = "http://{}/records"
+decoding.codec = "json"
+event_time = ".timestamp"
+scrape_interval_secs = 1
+pagination = {{ type = "offset", param = "offset", size = {PAGE}, size_param = "limit" }}
+cursor = {{ value = "max", field = ".number", param = "after", first = {{ start = "0" }} }}
+[sinks.out]
+type = "blackhole"
+inputs = ["in"]
+"#,
+        api.address()
+    )
+}
+
+#[test]
+fn a_poller_is_measured() {
+    let api = Paged::start(PAGE);
+    api.open(PAGE);
+    let instance = Instance::start(&polling(&api));
+    let labels = [("component_id", "in")];
+    wait::until("what is measured to agree", SOON, || {
+        let metrics = instance.metrics();
+        let sum = |name: &str| metrics.sum(name, &labels);
+        let requests = sum("azud_http_client_requests_sent_total");
+        let good = [("component_id", "in"), ("status", "2xx")];
+        let agrees = requests > 2.0
+            && sum("azud_http_client_rtt_seconds_count") == requests
+            && metrics.sum("azud_http_client_responses_total", &good) == requests
+            && sum("azud_http_client_poll_pages_sum") == sum("azud_http_client_pages_total")
+            && sum("azud_http_client_poll_pages_count") >= 1.0;
+        agrees.then_some(())
+    });
+    let metrics = instance.metrics();
+    // Every record once, though polls go on; all are of the same far past.
+    assert_eq!(metrics.sum("azud_source_lag_time_seconds_count", &labels), PAGE as f64);
+    let within = |bound| {
+        let labels = [("component_id", "in"), ("le", bound)];
+        metrics.sum("azud_source_lag_time_seconds_bucket", &labels)
+    };
+    assert_eq!((within("604800"), within("+Inf")), (0.0, PAGE as f64));
+    let answered = [("component_id", "in"), ("le", "60")];
+    assert!(metrics.sum("azud_http_client_rtt_seconds_bucket", &answered) > 2.0);
     instance.stop();
 }

@@ -20,7 +20,7 @@ use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Service
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use azud_store::Registry;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -313,7 +313,13 @@ fn random_file(path: &Path) -> Result<[u8; 16], String> {
 }
 
 fn install_recorder() -> Result<PrometheusHandle, String> {
-    let recorder = PrometheusBuilder::new().install_recorder();
+    let mut builder = PrometheusBuilder::new();
+    for (name, bounds) in azud_plan::telemetry::BUCKETS {
+        let name = Matcher::Full((*name).to_owned());
+        let bounded = builder.set_buckets_for_metric(name, bounds);
+        builder = bounded.map_err(|error| format!("metrics cannot be recorded: {error}"))?;
+    }
+    let recorder = builder.install_recorder();
     let recorder = recorder.map_err(|error| format!("metrics cannot be recorded: {error}"))?;
     azud_plan::telemetry::describe();
     Ok(recorder)

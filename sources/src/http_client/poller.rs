@@ -37,6 +37,7 @@ pub(super) struct Tally {
     pub(super) requests: u64,
     pub(super) records: u64,
     pub(super) bytes: u64,
+    pub(super) pages: u64,
 }
 
 /// Up to where each stream of a source is in the log, or delivered.

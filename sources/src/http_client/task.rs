@@ -324,6 +324,7 @@ impl Runner {
         match polled {
             Ok(()) => {
                 self.poller.backoff.reset();
+                self.poller.context.meter.polled(tally.pages);
                 self.limits = 0;
                 self.tell(Outcome::Succeeded, tally);
                 // A walk that is not at its end goes on at once.
@@ -376,7 +377,7 @@ impl Runner {
     }
 
     fn tell(&self, outcome: Outcome, tally: Tally) {
-        let Tally { requests, records, bytes } = tally;
+        let Tally { requests, records, bytes, pages: _ } = tally;
         let at = self.poller.clock().now();
         self.poller.connector.report(Attempt { at, outcome, requests, records, bytes });
     }

@@ -87,6 +87,7 @@ impl Poller {
                 Asked::Page(page) => {
                     let (page, turn) = *page;
                     self.context().meter.paged();
+                    tally.pages += 1;
                     tally.records += page.lines.len() as u64;
                     let more = self.turn(&mut state, walk, &turn, parents.as_ref().map(Vec::len));
                     // Before new ones are noted, which lets go of old ones.
@@ -218,12 +219,15 @@ impl Poller {
         let event_time = self.settings.event_time.as_ref();
         let looks = field.is_some() || keyset || dedupe.is_some() || event_time.is_some();
         let labels = self.labels_json();
+        let (lag, now) = (self.context().meter.lag(), self.clock().now());
         let mut page = Page { given: lines.len() as u64, ..Page::default() };
         let mut here = HashSet::new();
         for mut line in lines {
+            let mut happened = None;
             let value: Option<Value> = looks.then(|| serde_json::from_slice(&line).ok()).flatten();
             if let Some(value) = &value {
                 let time = event_time.and_then(|path| parse_time(json::at(value, path)?));
+                happened = time;
                 let time = time.map(EventTime::nanoseconds);
                 state.last_event_time = state.last_event_time.max(time);
                 reach(walk, cursor, field.and_then(|field| json::text_at(value, field)));
@@ -244,6 +248,9 @@ impl Poller {
                 && !has_member(&line, "labels")
             {
                 add(&mut line, "labels", labels);
+            }
+            if let Some(time) = happened {
+                lag.record(now.since(time));
             }
             page.lines.push(line);
             page.last = value.or(page.last);
