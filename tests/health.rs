@@ -1,4 +1,4 @@
-//! How connectors and credentials are: told as records, shown, measured.
+//! How connectors are, told: changes of status as records, credentials, what is late, and figures.
 
 use crate::recovery::load::{Dice, Lines, OFTEN, SOURCE};
 use crate::stalls::SOON;
@@ -291,4 +291,20 @@ fn a_poller_is_measured() {
     let answered = [("component_id", "in"), ("le", "60")];
     assert!(metrics.sum("azud_http_client_rtt_seconds_bucket", &answered) > 2.0);
     instance.stop();
+}
+
+#[test]
+fn a_poll_that_takes_too_long_is_told_until_one_does_not() {
+    let api = Paged::start(2 * PAGE);
+    // The second page is not answered yet.
+    api.open(PAGE);
+    let instance = Instance::start(&polling(&api));
+    let late = status(&instance, "in", "warning");
+    assert_eq!(late["status_reason"], "overdue", "{late}");
+    let message = late["status_message"].as_str().unwrap();
+    assert!(message.starts_with("a poll has been under way for"), "{message}");
+    api.open(2 * PAGE);
+    status(&instance, "in", "active");
+    let (_, folder) = instance.stop();
+    assert_eq!(history(&folder, "in", "reason"), ["overdue", "succeeded"]);
 }

@@ -113,6 +113,10 @@ pub trait Connector: Send + Sync {
     /// Says how an attempt went. Never waits: what is told is written behind the caller's back.
     fn report(&self, attempt: Attempt);
 
+    /// Says after an attempt that succeeded, or while one takes its time, whether what it gives is
+    /// late; `None` says that it is not, or not any more. Never waits.
+    fn behind(&self, at: EventTime, behind: Option<Behind>);
+
     /// Says when the next attempt is due.
     fn next_attempt(&self, at: EventTime);
 
@@ -256,6 +260,34 @@ pub struct Failed {
     pub message: String,
     /// The code of the answer, where there was one.
     pub http_status: Option<u16>,
+}
+
+/// What is late though attempts succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// What of it.
+    pub what: Late,
+    /// A sentence: how late, and what to do about it.
+    pub message: String,
+}
+
+/// The ways of being late; the names stand in tables and answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// Attempts take longer than they may, so the next comes too late.
+    Overdue,
+    /// The newest record is older than its author allows.
+    Lagging,
+}
+
+impl Late {
+    /// Gives the stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Late::Overdue => "overdue",
+            Late::Lagging => "lagging",
+        }
+    }
 }
 
 /// The classes of failures; the names stand in tables, metrics and answers.

@@ -27,8 +27,8 @@ mod template;
 mod transform;
 
 pub use connector::{
-    Asked, Attempt, Cause, Connector, ConnectorError, ConnectorKind, Connectors, Cursor, Endpoint,
-    Failed, Lease, Outcome, StatusChange, StatusHistory, matches,
+    Asked, Attempt, Behind, Cause, Connector, ConnectorError, ConnectorKind, Connectors, Cursor,
+    Endpoint, Failed, Late, Lease, Outcome, StatusChange, StatusHistory, matches,
 };
 pub use early::{Demand, Early, Firing, Threshold};
 pub use merge::{Merge, Merged, Merging};

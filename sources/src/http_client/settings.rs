@@ -42,6 +42,8 @@ pub(super) struct Settings {
     pub(super) conditional: bool,
     /// Where records say when they happened.
     pub(super) event_time: Option<OwnedValuePath>,
+    /// How old the newest record may be before that is a warning.
+    pub(super) max_lag: Option<Duration>,
 }
 
 /// The value of a header.
@@ -225,6 +227,7 @@ impl Settings {
             schedule: schedule?,
             conditional: options.boolean("conditional")?,
             event_time: options.field("event_time"),
+            max_lag: options.duration("max_lag"),
         };
         settings.agrees(options, checker).then_some(settings)
     }
@@ -261,6 +264,10 @@ impl Settings {
         if value == Some(&CursorValue::LastEventTime) && self.event_time.is_none() {
             let help = "name it in `event_time`";
             refuse("cursor", "it is not said which field is the event time", help);
+        }
+        if self.max_lag.is_some() && self.event_time.is_none() {
+            let title = "it is not said which field is the event time";
+            refuse("max_lag", title, "name it in `event_time`");
         }
         if let Some(cursor) = &self.cursor
             && cursor.value != CursorValue::NextLink

@@ -4,7 +4,7 @@ mod server;
 mod world;
 
 use crate::testing::{check, spec};
-use azud_plan::component::{Asked, Cause, Outcome};
+use azud_plan::component::{Asked, Cause, Late, Outcome};
 use azud_plan::diagnostic::codes;
 use flate2_gzip::gzip;
 use server::{Seen, answer, json, with};
@@ -640,4 +640,21 @@ scrape_interval_secs = 300
 conditional = true
 decoding = { codec = "json" }"#;
     assert!(spec(&super::HTTP_CLIENT, feodo).resumes());
+}
+
+#[tokio::test]
+async fn records_that_are_too_old_are_told_where_the_author_wants_that() {
+    for (max_lag, expected) in [("", None), ("max_lag = \"1h\"\n", Some(Late::Lagging))] {
+        let world = World::start(&format!("{max_lag}{OKTA}"), linked(3)).await;
+        let running = world.run();
+        world.until_records_and_saved(3).await;
+        running.stop().await;
+        let told = world.db.behind("in");
+        let told: Vec<_> = told.into_iter().map(|told| told.map(|behind| behind.what)).collect();
+        assert!(told.iter().all(|what| *what == expected), "{told:?}");
+        assert!(!told.is_empty());
+    }
+    let refused = check(&super::HTTP_CLIENT, "endpoint = \"https://x\"\nmax_lag = \"1h\"");
+    let refused = refused.err().unwrap();
+    assert_eq!(refused[0].code, codes::CONTRADICTION, "{refused:?}");
 }

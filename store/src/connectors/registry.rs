@@ -11,8 +11,8 @@ use crate::uses::Uses;
 use crate::{Store, StoreError, new_uuid};
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Asked, Attempt, Connector, ConnectorError, Connectors, Cursor, Lease, Secret, SecretUse,
-    StatusChange, StatusHistory, matches,
+    Asked, Attempt, Behind, Connector, ConnectorError, Connectors, Cursor, Lease, Secret,
+    SecretUse, StatusChange, StatusHistory, matches,
 };
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
@@ -394,6 +394,8 @@ impl Connector for Detached {
     }
 
     fn report(&self, _: Attempt) {}
+
+    fn behind(&self, _: EventTime, _: Option<Behind>) {}
 
     fn next_attempt(&self, _: EventTime) {}
 
