@@ -170,7 +170,8 @@ inputs = ["logs"]
 /// The shipped document, beside a sink whose credentials are refused.
 #[test]
 fn the_shipped_rule_tells_what_is_broken() {
-    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../pipelines/examples/connector_health.toml");
+    let shipped =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../pipelines/examples/connector_health.toml");
     let shipped = std::fs::read_to_string(shipped).unwrap();
     let (shipped, _) = shipped.split_once("[[tests]]").unwrap();
     let (receiver, mut lines) = (Receiver::silent(), Lines::default());
@@ -307,4 +308,28 @@ fn a_poll_that_takes_too_long_is_told_until_one_does_not() {
     status(&instance, "in", "active");
     let (_, folder) = instance.stop();
     assert_eq!(history(&folder, "in", "reason"), ["overdue", "succeeded"]);
+}
+
+/// Its records were set aside, and nothing comes that could show that all is well again.
+#[test]
+fn an_idle_sink_follows_its_receiver() {
+    for (answer, wanted) in [(Answer::Failed, "warning"), (Answer::Denied, "error")] {
+        let (receiver, mut lines) = (Receiver::silent(), Lines::default());
+        receiver.listen();
+        receiver.answer(answer);
+        let instance = Instance::start(&format!(
+            "{OFTEN}{SOURCE}[sinks.far]\ntype = \"http\"\ninputs = [\"shape\"]\n\
+             uri = \"http://{}/\"\n\
+             request = {{ retry_attempts = 2, retry_initial_backoff_secs = 0.05, \
+             retry_max_duration_secs = 0.1 }}\n",
+            receiver.address()
+        ));
+        lines.append(&instance.folder, 1);
+        instance.dead_letters(1);
+        status(&instance, "far", wanted);
+        receiver.answer(Answer::Taken);
+        status(&instance, "far", "active");
+        assert_eq!(receiver.lines(), [""; 0], "nothing was sent");
+        instance.stop();
+    }
 }
