@@ -14,6 +14,7 @@ mod connectors;
 mod documents;
 mod exchanges;
 mod flood;
+mod health;
 mod hostile;
 mod lake;
 mod letters;

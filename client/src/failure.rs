@@ -21,13 +21,16 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// Whether all is well but for a limit of the other side (429).
     pub limited: bool,
+    /// Whether the other side refused what we say of who we are.
+    pub refused: bool,
 }
 
 impl Failure {
     /// Makes a failure without an answer.
     pub fn new(cause: Cause, message: impl Into<String>) -> Self {
         let message = message.into();
-        Failure { cause, message, status: None, retry_after: None, limited: false }
+        let (status, retry_after) = (None, None);
+        Failure { cause, message, status, retry_after, limited: false, refused: false }
     }
 
     /// Makes the failure that an answer is; `told` is what the server says of it.
@@ -44,7 +47,9 @@ impl Failure {
             false => format!("the server answered {status}: {told}"),
         };
         let limited = status == StatusCode::TOO_MANY_REQUESTS;
-        Failure { cause, message, status: Some(status.as_u16()), retry_after, limited }
+        // 407 is said by a proxy, of itself.
+        let refused = matches!(status.as_u16(), 401 | 403);
+        Failure { cause, message, status: Some(status.as_u16()), retry_after, limited, refused }
     }
 
     /// Says what the failure of a connection or a body is.

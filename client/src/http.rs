@@ -220,11 +220,17 @@ impl Http {
                 _ => Ok(answer),
             }
         };
-        tokio::time::timeout(self.timeout, whole).await.unwrap_or_else(|_| {
+        let sent = tokio::time::timeout(self.timeout, whole).await.unwrap_or_else(|_| {
             let (host, timeout) = (shown(&request.url), self.timeout);
             let message = format!("no whole answer of {host} within {timeout:?}");
             Err(Failure::new(Cause::Timeout, message))
-        })
+        });
+        // Who was asked without credentials says nothing of them.
+        let asked_with = |answer: &Answer| self.guard.is_written(&answer.url);
+        if let Some(auth) = auth.filter(|_| sent.as_ref().map_or(true, asked_with)) {
+            auth.told(&sent, self);
+        }
+        sent
     }
 
     async fn follow(&self, request: Request, auth: Option<&Auth>) -> Result<Answer, Failure> {

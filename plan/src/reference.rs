@@ -298,6 +298,7 @@ fn metrics() -> String {
         let kind = match metric.kind {
             MetricKind::Counter => "counter",
             MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         };
         let _ = writeln!(out, "| `{}` | {kind} | {} |", metric.name, cell(metric.help));
     }

@@ -15,11 +15,11 @@ use crate::wiring::{self, NotBuilt};
 use azud_client::{Replay, Traces};
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
-use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Services};
+use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Services, StatusHistory};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use azud_store::Registry;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -234,6 +234,7 @@ async fn open_store(
     tokio::spawn(table.run());
     services.add(store);
     services.add(Arc::new(Arc::clone(&registry) as Arc<dyn Connectors>));
+    services.add(Arc::new(Arc::clone(&registry) as Arc<dyn StatusHistory>));
     Ok(Some(registry))
 }
 
@@ -251,6 +252,10 @@ fn explain_not_built(failed: &[NotBuilt]) -> Outcome {
 }
 
 fn needs_store(plan: &Plan) -> bool {
+    has_alerts(plan) || plan.sources.iter().any(|source| source.kind == "connector_status")
+}
+
+fn has_alerts(plan: &Plan) -> bool {
     plan.pipelines.iter().flat_map(|pipeline| &pipeline.sinks).any(|sink| sink.kind == "alerts")
 }
 
@@ -306,7 +311,13 @@ fn random_file(path: &Path) -> Result<[u8; 16], String> {
 }
 
 fn install_recorder() -> Result<PrometheusHandle, String> {
-    let recorder = PrometheusBuilder::new().install_recorder();
+    let mut builder = PrometheusBuilder::new();
+    for (name, bounds) in azud_plan::telemetry::BUCKETS {
+        let name = Matcher::Full((*name).to_owned());
+        let bounded = builder.set_buckets_for_metric(name, bounds);
+        builder = bounded.map_err(|error| format!("metrics cannot be recorded: {error}"))?;
+    }
+    let recorder = builder.install_recorder();
     let recorder = recorder.map_err(|error| format!("metrics cannot be recorded: {error}"))?;
     azud_plan::telemetry::describe();
     Ok(recorder)
@@ -349,7 +360,7 @@ fn greeting(plan: &Plan, instance: &Instance) -> String {
         let origin = format!("{scheme}://{address}");
         lines.push(format!("  {:<12} {origin}/ready  {origin}/metrics", "api"));
     }
-    if needs_store(plan) {
+    if has_alerts(plan) {
         let data_dir = instance.data_dir.display();
         let option = match &instance.database {
             Some(_) => String::new(),

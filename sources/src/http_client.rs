@@ -11,6 +11,7 @@
 
 mod extract;
 mod job;
+mod late;
 mod options;
 mod pace;
 mod paging;

@@ -63,3 +63,11 @@ pub(crate) const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// How long a source of files waits on shutdown for what it gave to be delivered, so that a restart
 /// reads nothing twice.
 pub(crate) const SETTLE_WAIT: Duration = Duration::from_secs(2);
+
+/// How many changes of status are read at a time: each is a record of some hundred bytes.
+pub(crate) const STATUS_CHANGES_MAX: u32 = 256;
+
+/// The first and the longest pause before the history of statuses is asked for again when the
+/// database did not answer.
+pub(crate) const HISTORY_PAUSE: (Duration, Duration) =
+    (Duration::from_millis(200), Duration::from_secs(10));

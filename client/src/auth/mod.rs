@@ -27,9 +27,10 @@ pub use options::AUTH;
 
 use crate::failure::Failure;
 use crate::http::{Answer, Http, Request};
-use azud_plan::component::{Confidential, Secret, Secrets};
+use azud_plan::component::{Confidential, Secret, SecretUse, Secrets};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use reqwest::StatusCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a kind of authentication does.
@@ -123,6 +124,27 @@ impl Auth {
         }
         let now = self.filled().await?;
         Ok(now != *self.last.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells of the secrets what came of a request, after all that helps with a refusal was done.
+    pub(crate) fn told(&self, sent: &Result<Answer, Failure>, http: &Http) {
+        let failure;
+        let how = match sent {
+            Ok(answer) if answer.status.is_success() => SecretUse::Taken,
+            Ok(answer) if answer.status == StatusCode::NOT_MODIFIED => SecretUse::Taken,
+            Ok(answer) => {
+                failure = answer.failure(http.hush());
+                match failure.refused {
+                    true => SecretUse::Refused(&failure.message),
+                    false => return,
+                }
+            }
+            Err(failure) if failure.refused => SecretUse::Refused(&failure.message),
+            Err(_) => return,
+        };
+        for text in self.strategy.confidential() {
+            text.used(&*self.keys.secrets, how);
+        }
     }
 
     async fn filled(&self) -> Result<Vec<Secret>, Failure> {

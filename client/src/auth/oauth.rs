@@ -15,7 +15,7 @@ use crate::http::{Answer, Http, Request};
 use crate::json;
 use crate::limits::{ASSERTION_LIFE, TOKEN_LIFE};
 use crate::sign::{Algorithm, hex, sha256};
-use azud_plan::component::{Cause, Confidential, Secret};
+use azud_plan::component::{Cause, Confidential, Secret, SecretUse};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use reqwest::Url;
@@ -26,6 +26,9 @@ use std::time::Duration;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// The errors of a token endpoint that are about who asks (RFC 6749 §5.2).
+const REFUSALS: [&str; 3] = ["invalid_client", "invalid_grant", "unauthorized_client"];
 
 /// What is asked for, and what is shown for it.
 #[derive(Clone, Debug)]
@@ -117,7 +120,11 @@ impl OAuth2 {
         let missing = || Failure::new(Cause::Configuration, "there is no token endpoint");
         let endpoint = endpoint.ok_or_else(missing)?;
         let asked = self.ask(&endpoint, pairs, http, keys).await;
-        self.take(&asked?, http, keys).await
+        let token = self.take(&asked?, http, keys).await?;
+        for text in self.confidential() {
+            text.used(&*keys.secrets, SecretUse::Refreshed);
+        }
+        Ok(token)
     }
 
     /// Sends a request for a token.
@@ -241,6 +248,7 @@ fn understand(answer: &Answer, http: &Http) -> Result<Value, Failure> {
             let told = format!("{error}{}", described.unwrap_or_default());
             let told = http.hush().clean(&told);
             failure.message = format!("no token was given: {told}");
+            failure.refused |= REFUSALS.contains(&error.as_str());
         }
     }
     Err(failure.during("asking for a token"))

@@ -112,10 +112,43 @@ async fn a_secret_that_was_rotated_is_used_after_one_refusal() {
     let toml = "auth = { strategy = 'bearer', token = 'SECRET[a.t]' }";
     assert_eq!(call(&server, toml, &secrets).await.unwrap(), StatusCode::OK);
     assert_eq!((server.seen().len(), secrets.refused.lock().unwrap().len()), (2, 1));
+    assert_eq!(std::mem::take(&mut *secrets.used.lock().unwrap()), ["t Taken"]);
     // One that stays wrong is not tried again.
     let server = Server::start(only("authorization", "Bearer other1")).await;
     assert_eq!(call(&server, toml, &secrets).await.unwrap(), StatusCode::UNAUTHORIZED);
     assert_eq!(server.seen().len(), 1);
+    let refused = "t Refused(\"the server answered 401 Unauthorized: no\")";
+    assert_eq!(*secrets.used.lock().unwrap(), [refused]);
+}
+
+/// What a token endpoint says of who asks is about the secrets, and what it says of all else is
+/// not.
+#[tokio::test]
+async fn what_came_of_a_secret_is_told() {
+    let toml = "auth = { strategy = 'oauth2', token_endpoint = 'ORIGIN/token', client_id = 'c', \
+                client_secret = 'SECRET[a.t]' }";
+    for (error, told) in [
+        ("", &["t Refreshed", "t Taken"] as &[_]),
+        (
+            "invalid_client",
+            &["t Refused(\"asking for a token: no token was given: invalid_client (for ***)\")"],
+        ),
+        ("invalid_scope", &[]),
+    ] {
+        let server = Server::start(move |seen| match seen.path.as_str() {
+            "/token" if error.is_empty() => json(r#"{"access_token":"granted","expires_in":60}"#),
+            "/token" => {
+                let body = format!(r#"{{"error":"{error}","error_description":"for s3cret"}}"#);
+                answer("400 Bad Request", &[("content-type", "application/json")], body.as_bytes())
+            }
+            _ => json("[]"),
+        })
+        .await;
+        let secrets = FakeSecrets::of(&[("t", "s3cret")]);
+        let called = call(&server, toml, &secrets).await;
+        assert_eq!(called.is_ok(), error.is_empty(), "{called:?}");
+        assert_eq!(*secrets.used.lock().unwrap(), *told, "{error}");
+    }
 }
 
 #[tokio::test]

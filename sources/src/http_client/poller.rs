@@ -40,6 +40,7 @@ pub(super) struct Tally {
     pub(super) requests: u64,
     pub(super) records: u64,
     pub(super) bytes: u64,
+    pub(super) pages: u64,
 }
 
 /// Up to where each stream of a source is in the log, or delivered.
@@ -408,6 +409,7 @@ impl Poller {
                 Ok(answer) => {
                     tally.bytes += answer.body.len() as u64;
                     self.pace.note(&answer);
+                    self.requests().told(&answer);
                     match answer.status.as_u16() {
                         408 | 425 | 429 | 500.. => answer.failure(self.http.hush()),
                         _ => return Ok(answer),

@@ -50,6 +50,8 @@ pub(super) struct Settings {
     pub(super) max_hold: Duration,
     /// Whether windows wait for the next poll: not where their author says how long they wait.
     pub(super) is_awaited: bool,
+    /// How old the newest record may be before that is a warning.
+    pub(super) max_lag: Option<Duration>,
 }
 
 /// The value of a header.
@@ -237,6 +239,7 @@ impl Settings {
             lateness: options.duration("lateness").unwrap_or_default(),
             max_hold: options.duration("max_hold").unwrap_or(super::MAX_HOLD),
             is_awaited: !options.has("max_hold"),
+            max_lag: options.duration("max_lag"),
         };
         settings.last = settings.texts().flat_map(Text::of_last).cloned().collect();
         settings.agrees(options, checker).then_some(settings)
@@ -274,6 +277,10 @@ impl Settings {
         if value == Some(&CursorValue::LastEventTime) && self.event_time.is_none() {
             let help = "name it in `event_time`";
             refuse("cursor", "it is not said which field is the event time", help);
+        }
+        if self.max_lag.is_some() && self.event_time.is_none() {
+            let title = "it is not said which field is the event time";
+            refuse("max_lag", title, "name it in `event_time`");
         }
         if let Some(cursor) = &self.cursor
             && cursor.value != CursorValue::NextLink

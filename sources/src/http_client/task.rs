@@ -6,6 +6,7 @@
 //!    └── renewed meanwhile      └─┴── asked for: now, reread, stop
 //! ```
 
+use super::late;
 use super::poller::{Acks, BROKEN_AFTER, Poller, Tally};
 use super::schedule::Schedule;
 use azud_client::Failure;
@@ -168,17 +169,20 @@ struct Runner {
     due: Duration,
     first: bool,
     limits: u32,
+    /// When it began.
+    since: EventTime,
 }
 
 impl Runner {
     fn new(poller: Poller) -> Self {
-        let due = Duration::ZERO;
-        Runner { poller, lease: None, stale: true, due, first: true, limits: 0 }
+        let (due, since) = (Duration::ZERO, poller.clock().now());
+        Runner { poller, lease: None, stale: true, due, first: true, limits: 0, since }
     }
 
     /// Runs until the connector is disabled. What is begun then is begun anew.
     async fn run(&mut self) {
         self.stale = true;
+        self.since = self.poller.clock().now();
         loop {
             if !self.hold_lease().await {
                 if self.rest().await {
@@ -302,7 +306,8 @@ impl Runner {
     /// Polls, and sets when the next poll is due; `true` when the connector was disabled meanwhile.
     async fn poll(&mut self) -> bool {
         let Some(lease) = self.lease else { return false };
-        let begun = self.poller.clock().monotonic();
+        let (begun, now) = (self.poller.clock().monotonic(), self.poller.clock().now());
+        let allowed = late::allowance(&self.poller.settings.schedule, now);
         let connector = Arc::clone(&self.poller.connector);
         let clock = self.poller.clock().clone();
         let mut tally = Tally::default();
@@ -319,6 +324,7 @@ impl Runner {
                 self.stale = true;
                 return !reread;
             }
+            () = watch(&*connector, &clock, allowed) => return false,
             polled = self.poller.poll(&mut tally) => polled,
         };
         if polled.is_err() && self.poller.is_overtaken {
@@ -326,7 +332,8 @@ impl Runner {
             self.stale = true;
             return false;
         }
-        let pause = self.conclude(&polled, tally);
+        let took = self.poller.clock().monotonic().saturating_sub(begun);
+        let pause = self.conclude(&polled, tally, (took, allowed));
         let after = match pause {
             Some(pause) => self.poller.clock().monotonic() + pause,
             None => self.next_due(begun),
@@ -336,12 +343,21 @@ impl Runner {
     }
 
     /// Reports a poll; gives the pause that a failed one asks for.
-    fn conclude(&mut self, polled: &Result<(), Failure>, tally: Tally) -> Option<Duration> {
+    fn conclude(
+        &mut self,
+        polled: &Result<(), Failure>,
+        tally: Tally,
+        spans: (Duration, Duration),
+    ) -> Option<Duration> {
         match polled {
             Ok(()) => {
                 self.poller.backoff.reset();
+                self.poller.context.meter.polled(tally.pages);
                 self.limits = 0;
                 self.tell(Outcome::Succeeded, tally);
+                let (now, max_lag) = (self.poller.clock().now(), self.poller.settings.max_lag);
+                let behind = late::ended(spans, (&self.poller.state, now), max_lag, self.since);
+                self.poller.connector.behind(now, behind);
                 // A walk that is not at its end goes on at once.
                 self.poller.state.walk.is_some().then_some(Duration::ZERO)
             }
@@ -392,10 +408,21 @@ impl Runner {
     }
 
     fn tell(&self, outcome: Outcome, tally: Tally) {
-        let Tally { requests, records, bytes } = tally;
+        let Tally { requests, records, bytes, pages: _ } = tally;
         let at = self.poller.clock().now();
         self.poller.connector.report(Attempt { at, outcome, requests, records, bytes });
     }
+}
+
+/// Says of a poll that is under way, again and again, that it takes too long. Never resolves.
+async fn watch(connector: &dyn Connector, clock: &azud_event::clock::Clock, allowed: Duration) {
+    let begun = clock.monotonic();
+    for told in 0.. {
+        tokio::time::sleep(late::under_way(allowed, told)).await;
+        let took = clock.monotonic().saturating_sub(begun);
+        connector.behind(clock.now(), Some(late::still(took, allowed)));
+    }
+    std::future::pending().await
 }
 
 /// Resolves when a running poll must be broken off: `true` when its cursor was set, `false` when it

@@ -6,7 +6,7 @@ mod words;
 mod world;
 
 use crate::testing::{check, spec};
-use azud_plan::component::{Asked, Cause, Outcome};
+use azud_plan::component::{Asked, Cause, Late, Outcome};
 use azud_plan::diagnostic::codes;
 use flate2_gzip::gzip;
 use server::{Seen, answer, json, with};
@@ -688,4 +688,21 @@ query = { t = \"{{ last.at.t }}\", id = \"{{ last.id }}\" }";
     let records = world.records();
     let ids = records.iter().map(|record| record.split([':', ',']).nth(1).unwrap());
     assert!(ids.eq(["0", "1", "2", "3", "4", "5", "6", "7"]), "{records:?}");
+}
+
+#[tokio::test]
+async fn records_that_are_too_old_are_told_where_the_author_wants_that() {
+    for (max_lag, expected) in [("", None), ("max_lag = \"1h\"\n", Some(Late::Lagging))] {
+        let world = World::start(&format!("{max_lag}{OKTA}"), linked(3)).await;
+        let running = world.run();
+        world.until_records_and_saved(3).await;
+        running.stop().await;
+        let told = world.db.behind("in");
+        let told: Vec<_> = told.into_iter().map(|told| told.map(|behind| behind.what)).collect();
+        assert!(told.iter().all(|what| *what == expected), "{told:?}");
+        assert!(!told.is_empty());
+    }
+    let refused = check(&super::HTTP_CLIENT, "endpoint = \"https://x\"\nmax_lag = \"1h\"");
+    let refused = refused.err().unwrap();
+    assert_eq!(refused[0].code, codes::CONTRADICTION, "{refused:?}");
 }

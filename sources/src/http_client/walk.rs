@@ -106,6 +106,7 @@ impl Poller {
                     let (page, turn) = *page;
                     answered = true;
                     self.context().meter.paged();
+                    tally.pages += 1;
                     tally.records += page.lines.len() as u64;
                     let more = self.turn(&mut state, walk, &turn, parents.as_deref());
                     // Before new ones are noted: of too many the oldest leave.
@@ -239,6 +240,7 @@ impl Poller {
             || named;
         let labels = self.labels_json();
         let mut ahead = 0;
+        let (lag, now) = (self.context().meter.lag(), self.clock().now());
         let mut page = Page { given: lines.len() as u64, ..Page::default() };
         let mut here = HashSet::new();
         for mut line in lines {
@@ -247,6 +249,8 @@ impl Poller {
                 self.follow(state, walk, (value, &line), &mut ahead)
                     && self.is_unseen(value, &mut page, &mut here)
             });
+            let event_time = self.settings.event_time.as_ref().zip(value.as_ref());
+            let happened = event_time.and_then(|(path, value)| parse_time(json::at(value, path)?));
             page.last = value.or(page.last);
             if !is_new {
                 continue;
@@ -255,6 +259,9 @@ impl Poller {
                 && !has_member(&line, "labels")
             {
                 add(&mut line, "labels", labels);
+            }
+            if let Some(time) = happened {
+                lag.record(now.since(time));
             }
             page.lines.push(line);
         }

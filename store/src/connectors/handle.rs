@@ -8,9 +8,10 @@ use crate::credentials;
 use crate::keys::Keyring;
 use crate::seal::Place;
 use crate::statements::{self, CursorChange, SealedCursor, row_name};
+use crate::uses::Uses;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Asked, Attempt, Connector, ConnectorError, Cursor, Lease, Outcome, Secret,
+    Asked, Attempt, Behind, Connector, ConnectorError, Cursor, Lease, Outcome, Secret,
 };
 use azud_plan::telemetry::ConnectorMeter;
 use futures_util::FutureExt;
@@ -18,7 +19,7 @@ use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 /// How many changes of status are kept while the database is down; of more the latest are.
@@ -38,6 +39,10 @@ pub(super) struct Shared {
     pub requests: mpsc::Sender<Request>,
     /// Wakes that task: a status has changed.
     pub urgent: Notify,
+    /// Counts when changes of status may have been written.
+    pub told: watch::Sender<u64>,
+    /// What is told of credentials.
+    pub uses: Uses,
 }
 
 /// One connector.
@@ -161,16 +166,19 @@ impl Handle {
     pub fn tick(&self, now: EventTime) {
         let mut state = self.state();
         let changed = state.machine.tick(now);
-        if let Some(change) = &changed {
-            state.meter.status(change.to.name());
-            state.changes.push_back(change.clone());
-            state.bound_changes();
-            state.is_dirty = true;
-        }
+        self.changed(state, changed);
+    }
+
+    /// Takes in a change of the status, if there is one, and has it written at once.
+    fn changed(&self, mut state: MutexGuard<'_, State>, changed: Option<Transition>) {
+        let Some(change) = changed else { return };
+        state.meter.status(change.to.name());
+        state.changes.push_back(change.clone());
+        state.bound_changes();
+        state.is_dirty = true;
         drop(state);
-        if let Some(change) = changed {
-            self.tell(&change);
-        }
+        self.tell(&change);
+        self.shared.urgent.notify_one();
     }
 
     /// Takes what there is to write, if there is something.
@@ -277,16 +285,15 @@ impl Connector for Handle {
             state.last_error_at = Some(attempt.at);
         }
         let changed = state.machine.attempt(&attempt);
-        if let Some(change) = &changed {
-            state.meter.status(change.to.name());
-            state.changes.push_back(change.clone());
-            state.bound_changes();
-        }
-        drop(state);
-        if let Some(change) = changed {
-            self.tell(&change);
-            self.shared.urgent.notify_one();
-        }
+        self.changed(state, changed);
+    }
+
+    fn behind(&self, at: EventTime, behind: Option<Behind>) {
+        let mut state = self.state();
+        let before = state.machine.message.clone();
+        let changed = state.machine.behind(at, behind);
+        state.is_dirty |= state.machine.message != before;
+        self.changed(state, changed);
     }
 
     fn next_attempt(&self, at: EventTime) {

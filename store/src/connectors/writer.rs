@@ -156,8 +156,25 @@ fn answer<T, A>(
     }
 }
 
-/// Writes how connectors are; what cannot be written is put back.
+/// Writes what came of the use of credentials; what cannot be written is put back.
+async fn report_uses(shared: &Shared) {
+    let notes = shared.uses.take();
+    if notes.is_empty() {
+        return;
+    }
+    let written = match shared.store.writer() {
+        Ok(writer) => statements::note_credentials(writer, &notes).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = written {
+        tracing::debug!(%error, "how credentials are cannot be written; it is kept in memory");
+        shared.uses.put_back(notes);
+    }
+}
+
+/// Writes how connectors and credentials are; what cannot be written is put back.
 async fn report(shared: &Arc<Shared>, handles: &Handles, down: &mut bool) {
+    report_uses(shared).await;
     let Some(handles) = handles.upgrade() else { return };
     let handles = handles.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     let now = shared.store.clock.now();
@@ -176,6 +193,9 @@ async fn report(shared: &Arc<Shared>, handles: &Handles, down: &mut bool) {
         }
         Err(error) => Err(error),
     };
+    if written.is_ok() && progress.iter().any(|one| !one.changes.is_empty()) {
+        shared.told.send_modify(|count| *count += 1);
+    }
     if let Err(error) = &written {
         taken.into_iter().for_each(|(handle, progress)| handle.put_back(progress));
         if !*down {

@@ -1,9 +1,9 @@
-//! Statements on `connectors`, `connector_cursors` and `connector_status_history`.
+//! Statements on `connectors` and `connector_cursors`.
 
+use super::history::{note, note_alone};
 use super::instances::present;
 use crate::connectors::{
-    ConnectorFilter, ConnectorRow, CursorRow, HistoryRow, NewConnector, Progress, Status,
-    Transition,
+    ConnectorFilter, ConnectorRow, CursorRow, NewConnector, Progress, Status, Transition,
 };
 use crate::sql::{Connection, Pool, Row, Transaction, Value, within};
 use crate::{StoreError, Writer};
@@ -14,9 +14,6 @@ use uuid::Uuid;
 
 /// How long what no document has any more is remembered.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
-
-/// How many changes an hour of one connector have a row each.
-pub(crate) const CHANGES_AN_HOUR: i64 = 60;
 
 /// Writes a query of whole rows.
 macro_rules! select {
@@ -93,6 +90,7 @@ async fn declare_all(
 ) -> Result<(), StoreError> {
     let mut transaction = connection.begin().await?;
     present(&mut transaction, writer, now).await?;
+    note_alone(&mut transaction).await?;
     for one in declared {
         match &one.known {
             None => insert(&mut transaction, one.id, one.new, one.configuration, now).await?,
@@ -248,6 +246,7 @@ pub(crate) async fn enable_connector(
     let mut connection = writer.pool.acquire().await?;
     let enabling = async {
         let mut transaction = connection.begin().await?;
+        note_alone(&mut transaction).await?;
         let id = Uuid::parse_str(&row.id).expect("it was written from a UUID");
         let values = [
             id.into(),
@@ -270,48 +269,6 @@ pub(crate) async fn enable_connector(
     let enabled = within(writer.pool.patience(), enabling).await;
     connection.release(&enabled);
     enabled.map(|()| true)
-}
-
-/// Notes a change of status. Of more than sixty an hour the last row is set instead.
-async fn note(
-    transaction: &mut Transaction<'_>,
-    writer: &Writer,
-    id: Uuid,
-    change: &Transition,
-    flaps: u64,
-) -> Result<(), StoreError> {
-    const RECENT: &str = "SELECT count(*) AS changes, max(id) AS last
-                          FROM connector_status_history WHERE connector_id = $1 AND at > $2";
-    const SET: &str = "
-        UPDATE connector_status_history SET at = $2, to_status = $3, reason = $4, message = $5,
-          http_status = $6, instance_id = $7, flaps = flaps + $8
-        WHERE id = $1";
-    const ADD: &str = "
-        INSERT INTO connector_status_history (connector_id, at, from_status, to_status, reason,
-          message, http_status, instance_id, flaps)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    let hour = change.at.saturating_sub(Duration::from_secs(3_600));
-    let recent = transaction.rows(RECENT, &[id.into(), hour.into()]).await?;
-    let recent = recent.first();
-    let many = recent.map_or(Ok(0), |row| row.integer("changes"))? >= CHANGES_AN_HOUR;
-    let last = recent.map_or(Ok(None), |row| row.optional_integer("last"))?;
-    let http_status = Value::Integer(change.http_status.map(i64::from));
-    let (at, to) = (change.at.into(), change.to.name().into());
-    let (reason, message) = ((&change.reason).into(), (&change.message).into());
-    let instance = writer.instance.into();
-    match last.filter(|_| many) {
-        Some(last) => {
-            let flaps = (flaps + 1).into();
-            let values = [last.into(), at, to, reason, message, http_status, instance, flaps];
-            transaction.execute(SET, &values).await?;
-        }
-        None => {
-            let (from, flaps) = (change.from.name().into(), flaps.into());
-            let values = [id.into(), at, from, to, reason, message, http_status, instance, flaps];
-            transaction.execute(ADD, &values).await?;
-        }
-    }
-    Ok(())
 }
 
 const PROGRESS: &str = "
@@ -343,6 +300,9 @@ async fn report_all(
 ) -> Result<(), StoreError> {
     let mut transaction = connection.begin().await?;
     present(&mut transaction, writer, now).await?;
+    if progress.iter().any(|one| !one.changes.is_empty()) {
+        note_alone(&mut transaction).await?;
+    }
     for one in progress {
         let values = [
             one.id.into(),
@@ -457,34 +417,6 @@ fn read(row: &Row) -> Result<ConnectorRow, StoreError> {
         updated_at: row.time("updated_at")?,
         removed_at: row.optional_time("removed_at")?,
     })
-}
-
-/// Lists changes of status, the latest first, behind that of an id.
-pub(crate) async fn connector_history(
-    pool: &Pool,
-    id: Uuid,
-    before: Option<i64>,
-    limit: u32,
-) -> Result<Vec<HistoryRow>, StoreError> {
-    const HISTORY: &str = "
-        SELECT id, at, from_status, to_status, reason, message, http_status, instance_id, flaps
-        FROM connector_status_history
-        WHERE connector_id = $1 AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3";
-    let read = |row: &Row| {
-        Ok(HistoryRow {
-            id: row.integer("id")?,
-            at: row.time("at")?,
-            from: row.text("from_status")?,
-            to: row.text("to_status")?,
-            reason: row.text("reason")?,
-            message: row.optional_text("message")?,
-            http_status: row.optional_integer("http_status")?,
-            instance: row.uuid("instance_id")?.to_string(),
-            flaps: row.count("flaps")?,
-        })
-    };
-    let values = [id.into(), Value::Integer(before), i64::from(limit).into()];
-    pool.rows(HISTORY, &values).await?.iter().map(read).collect()
 }
 
 /// Lists the cursors of a connector by partition, sealed.

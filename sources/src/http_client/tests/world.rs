@@ -9,8 +9,8 @@ use azud_event::codec::framing::frames;
 use azud_event::id::{SourceIndex, StreamId};
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Acknowledged, Asked, Attempt, BuildContext, Connector, ConnectorError, Connectors, Cursor,
-    Failed, Intake, Lease, Outcome, Secret, Services, Shutdown, SourceContext,
+    Acknowledged, Asked, Attempt, Behind, BuildContext, Connector, ConnectorError, Connectors,
+    Cursor, Failed, Intake, Lease, Outcome, Secret, Services, Shutdown, SourceContext,
 };
 use azud_plan::telemetry::{SourceMeter, component_labels};
 use futures_util::FutureExt;
@@ -73,6 +73,7 @@ struct Row {
     labels: BTreeMap<String, String>,
     cursor: Option<Cursor>,
     attempts: Vec<Attempt>,
+    behind: Vec<Option<Behind>>,
     asked: VecDeque<Asked>,
     disabled: bool,
 }
@@ -99,6 +100,10 @@ impl Db {
 
     pub(super) fn attempts(&self, name: &str) -> Vec<Attempt> {
         self.with(name, |row| row.attempts.clone())
+    }
+
+    pub(super) fn behind(&self, name: &str) -> Vec<Option<Behind>> {
+        self.with(name, |row| row.behind.clone())
     }
 
     pub(super) fn ask(&self, name: &str, asked: Asked) {
@@ -191,6 +196,10 @@ impl Connector for FakeConnector {
 
     fn report(&self, attempt: Attempt) {
         self.db.with(&self.name, |row| row.attempts.push(attempt));
+    }
+
+    fn behind(&self, _: EventTime, behind: Option<Behind>) {
+        self.db.with(&self.name, |row| row.behind.push(behind));
     }
 
     fn next_attempt(&self, _: EventTime) {}
