@@ -9,6 +9,7 @@
 //!
 //! Why no record is lost or taken twice stands in `state`.
 
+mod agree;
 mod extract;
 mod job;
 mod late;

@@ -696,6 +696,7 @@ async fn records_that_are_too_old_are_told_where_the_author_wants_that() {
         let world = World::start(&format!("{max_lag}{OKTA}"), linked(3)).await;
         let running = world.run();
         world.until_records_and_saved(3).await;
+        world.until_polled().await;
         running.stop().await;
         let told = world.db.behind("in");
         let told: Vec<_> = told.into_iter().map(|told| told.map(|behind| behind.what)).collect();
