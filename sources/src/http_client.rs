@@ -26,6 +26,7 @@ mod spool;
 mod state;
 mod task;
 mod template;
+mod tenant;
 mod value;
 mod walk;
 mod zip;
@@ -57,6 +58,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use task::{Make, Who};
 use template::Values;
+use tenant::Tenant;
 
 /// How long windows wait for a poller that is silent: its polls come in minutes.
 const MAX_HOLD: Duration = Duration::from_secs(120);
@@ -235,7 +237,7 @@ impl SourceSpec for HttpClient {
         let client = maker.client(connector, &context.clock).ok()?;
         Some(Box::new(probe::HttpProbe {
             settings: Arc::clone(&self.settings),
-            secrets: maker.secrets,
+            secrets: maker.secrets(connector),
             connector: Arc::clone(connector),
             client,
         }))
@@ -294,8 +296,13 @@ impl Maker {
         let http =
             Http::build(&settings.http, &written, clock).map_err(|error| error.to_string())?;
         let tokens: Arc<dyn TokenStore> = Arc::new(Tokens { connector: Arc::clone(connector) });
-        let keys = Keys { secrets: Arc::clone(&self.secrets), tokens: Some(tokens) };
+        let keys = Keys { secrets: self.secrets(connector), tokens: Some(tokens) };
         Ok((http, settings.auth.as_ref().map(|auth| auth.build(keys))))
+    }
+
+    /// Gives the secrets as a connector names them.
+    fn secrets(&self, connector: &Arc<dyn Connector>) -> Arc<dyn Secrets> {
+        Tenant::new(Arc::clone(&self.secrets), connector)
     }
 
     fn poller(
@@ -320,7 +327,7 @@ impl Maker {
             settings: Arc::clone(&self.settings),
             http,
             auth,
-            secrets: Arc::clone(&self.secrets),
+            secrets: self.secrets(&connector),
             pace: Pace::new(self.settings.rate_limit.clone(), context.clock.clone()),
             backoff: Backoff::new(connector.name(), retry.min, retry.max),
             connector,

@@ -2,20 +2,53 @@
 
 use super::paging::Kind;
 use super::settings::{CursorValue, Settings, contradicts};
-use azud_plan::component::Options;
-use azud_plan::diagnostic::Checker;
+use super::tenant;
+use azud_plan::component::{Confidential, Options};
+use azud_plan::diagnostic::{Checker, Diagnostic, codes};
+use azud_plan::document::{Node, Table, Text, Value};
+
+/// An option, what is wrong with it, and what to do.
+type Contradiction = (&'static str, &'static str, &'static str);
+
+/// Lists the texts of a table, whatever they are in.
+fn texts_of(table: &Table) -> impl Iterator<Item = &Text> {
+    fn gather<'a>(node: &'a Node, into: &mut Vec<&'a Text>) {
+        match &node.value {
+            Value::Text(text) => into.push(text),
+            Value::Array(items) => items.iter().for_each(|item| gather(item, into)),
+            Value::Table(table) => table.entries.iter().for_each(|it| gather(&it.node, into)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    table.entries.iter().for_each(|entry| gather(&entry.node, &mut found));
+    found.into_iter()
+}
+
+/// Whether a text names a secret that is made for each row.
+fn shares(text: &str) -> bool {
+    let text = Confidential::parse(text);
+    text.is_ok_and(|text| text.names().any(|name| tenant::is_shared(&name.key)))
+}
 
 impl Settings {
     /// Reports what contradicts each other.
     pub(super) fn agrees(&self, options: &Options<'_>, checker: &mut Checker) -> bool {
+        let mut said = Vec::new();
+        self.look_at_cursor(&mut said);
+        self.look_at_requests(options, &mut said);
+        for (name, title, help) in &said {
+            contradicts(options, name, title, help, checker);
+        }
+        names_agree(options, checker) && said.is_empty()
+    }
+
+    /// Finds what does not go with the cursor.
+    fn look_at_cursor(&self, said: &mut Vec<Contradiction>) {
+        let mut refuse = |name, title, help| said.push((name, title, help));
         let value = self.cursor.as_ref().map(|cursor| &cursor.value);
         let linked = matches!(self.paging.kind, Kind::LinkHeader { .. } | Kind::NextUrl { .. });
         let tokens = matches!(self.paging.kind, Kind::Token { .. });
-        let mut sound = true;
-        let mut refuse = |name: &str, title: &str, help: &str| {
-            contradicts(options, name, title, help, checker);
-            sound = false;
-        };
         if value == Some(&CursorValue::NextLink) && !linked {
             let help = "let `pagination.type` be `link_header` or `next_url`";
             refuse("cursor", "there are no links that could be kept", help);
@@ -54,6 +87,17 @@ impl Settings {
             let help = "remove one of them";
             refuse("cursor", "slices of time are a cursor of their own", help);
         }
+        if let (Some(cursor), Some(dedupe)) = (&self.cursor, &self.dedupe)
+            && dedupe.window < cursor.overlap
+        {
+            let help = "let `dedupe.window` be as long as `cursor.overlap` at least";
+            refuse("dedupe", "what the overlap gives again is forgotten before it comes", help);
+        }
+    }
+
+    /// Finds what does not go with the requests.
+    fn look_at_requests(&self, options: &Options<'_>, said: &mut Vec<Contradiction>) {
+        let mut refuse = |name, title, help| said.push((name, title, help));
         if self.conditional && !matches!(self.paging.kind, Kind::None) {
             let help = "remove one of them";
             refuse("conditional", "an answer in pages cannot be asked for its changes", help);
@@ -62,10 +106,34 @@ impl Settings {
             let help = "remove one of them";
             refuse("conditional", "only a single request can be asked for its changes", help);
         }
+        if self.connector.is_none() && texts_of(options.table).any(|text| shares(&text.text)) {
+            let help = "write `connector = \"…-*\"`: then each row that matches has its own";
+            refuse("auth", "a secret is named by what only rows of a definition have", help);
+        }
+        let limit = &self.rate_limit;
+        if options.has("rate_limit") && limit.own.is_none() && limit.remaining_header.is_none() {
+            let help = "name `remaining_header` and `reset_header`, or write `requests`";
+            refuse("rate_limit", "there is nothing that it could be read from", help);
+        }
         if options.one_of("when_full") == Some("drop_newest") {
             let help = "let it be `block`: the other side keeps what is not polled";
             refuse("when_full", "what is polled is not let go", help);
         }
-        sound
     }
+}
+
+/// Reports names of secrets that cannot be made for a row.
+fn names_agree(options: &Options<'_>, checker: &mut Checker) -> bool {
+    let mut sound = true;
+    for text in texts_of(options.table) {
+        let Ok(confidential) = Confidential::parse(&text.text) else { continue };
+        let shared = confidential.names().filter(|name| tenant::is_shared(&name.key));
+        for why in shared.filter_map(|name| tenant::check(&name.key).err()) {
+            let found = Diagnostic::error(codes::TEMPLATE, text.span, why, "");
+            let help = "`{{ connector }}` and `{{ label.x }}` may stand in the name of a secret";
+            checker.report(found.help(help));
+            sound = false;
+        }
+    }
+    sound
 }

@@ -159,6 +159,14 @@ impl Text {
         })
     }
 
+    /// Lists the values that it names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Value { name, .. } => Some(name.as_str()),
+            Part::Literal(_) => None,
+        })
+    }
+
     /// Gives the text; `None` when a value that it names is not there.
     pub(super) fn render(&self, values: &Values) -> Option<String> {
         self.0.iter().map(|part| render(part, values)).collect()

@@ -593,6 +593,21 @@ fn contradictions_are_told() {
         ("cursor = { value = \"last_event_time\" }", codes::CONTRADICTION),
         ("cursor = { value = \"max\" }", codes::CONTRADICTION),
         (
+            "auth = { strategy = \"bearer\", token = \"SECRET[azud.{{ connector }}]\" }",
+            codes::CONTRADICTION,
+        ),
+        (
+            "connector = \"a-*\"\n\
+             auth = { strategy = \"bearer\", token = \"SECRET[azud.{{ cursor }}]\" }",
+            codes::TEMPLATE,
+        ),
+        ("rate_limit = { reserve = 0.1 }", codes::CONTRADICTION),
+        (
+            "dedupe = { id = \".id\", window = \"5m\" }\nevent_time = \".t\"\n\
+             cursor = { value = \"last_event_time\", param = \"since\", overlap = \"10m\" }",
+            codes::CONTRADICTION,
+        ),
+        (
             "parents.endpoint = \"https://a.example/p\"\n\
              cursor = { value = \"max\", field = \".id\", param = \"after\" }",
             codes::CONTRADICTION,

@@ -156,3 +156,26 @@ async fn a_claimed_page_that_is_gone_is_asked_for_again() {
     running.stop().await;
     world.assert_each_once(5);
 }
+
+#[tokio::test]
+async fn each_row_of_a_definition_has_secrets_of_its_own() {
+    let toml = "\
+connector = \"okta-*\"
+scrape_interval_secs = 0.1
+decoding.codec = \"json\"
+headers.X-Site = [\"SECRET[vault.{{ label.site }}/api#key]\"]
+auth = { strategy = \"bearer\", token = \"SECRET[azud.{{ connector }}_token]\" }";
+    let world = World::start(toml, |_| json("[]")).await;
+    world.db.add("okta-a", &[("site", "mad")]);
+    world.db.add("okta-b", &[("site", "../bcn")]);
+    let running = world.run();
+    world.until_asked_by("Bearer value-of-azud.okta-a_token").await;
+    world.until_attempts_of("okta-b", 1).await;
+    running.stop().await;
+    let sites = world.server.seen();
+    let sites: Vec<_> = sites.iter().map(|seen| seen.header("x-site").unwrap()).collect();
+    assert!(sites.iter().all(|site| *site == "value-of-vault.mad/api#key"), "{sites:?}");
+    let failed = world.failures_of("okta-b");
+    assert_eq!(failed[0].cause, Cause::Authentication);
+    assert!(failed[0].message.contains("names a label that `okta-b` does not have"), "{failed:?}");
+}

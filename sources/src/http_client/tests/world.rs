@@ -10,7 +10,8 @@ use azud_event::id::{SourceIndex, StreamId};
 use azud_event::time::EventTime;
 use azud_plan::component::{
     Acknowledged, Asked, Attempt, Behind, BuildContext, Connector, ConnectorError, Connectors,
-    Cursor, Failed, Intake, Lease, Outcome, Secret, Services, Shutdown, SourceContext,
+    Cursor, Failed, Intake, Lease, Outcome, Secret, SecretError, SecretName, SecretService,
+    Secrets, Services, Shutdown, SourceContext,
 };
 use azud_plan::telemetry::{SourceMeter, component_labels};
 use futures_util::FutureExt;
@@ -283,6 +284,17 @@ impl Connector for FakeConnector {
     }
 }
 
+/// Every secret is its name.
+struct Names;
+
+impl Secrets for Names {
+    fn get<'a>(&'a self, name: &'a SecretName) -> BoxFuture<'a, Result<Secret, SecretError>> {
+        async move { Ok(Secret::new(format!("value-of-{name}"))) }.boxed()
+    }
+
+    fn refused(&self, _: &SecretName) {}
+}
+
 /// The log of a process: what it has of a stream already is dropped at its door.
 #[derive(Default)]
 struct Log {
@@ -380,6 +392,7 @@ impl World {
             process: self.process,
         });
         services.add(Arc::new(connectors));
+        services.add(Arc::new(SecretService(Arc::new(Names))));
         let context = BuildContext {
             id: "in".to_owned(),
             pipeline: String::new(),
@@ -424,11 +437,15 @@ impl World {
     }
 
     pub(super) fn failures(&self) -> Vec<Failed> {
+        self.failures_of("in")
+    }
+
+    pub(super) fn failures_of(&self, name: &str) -> Vec<Failed> {
         let failed = |attempt: Attempt| match attempt.outcome {
             Outcome::Failed(failed) => Some(failed),
             _ => None,
         };
-        self.db.attempts("in").into_iter().filter_map(failed).collect()
+        self.db.attempts(name).into_iter().filter_map(failed).collect()
     }
 
     pub(super) fn assert_each_once(&self, count: usize) {
@@ -511,7 +528,17 @@ impl World {
     }
 
     pub(super) async fn until_attempts(&self, count: usize) {
-        self.until("attempts", |world| world.db.attempts("in").len() >= count).await;
+        self.until_attempts_of("in", count).await;
+    }
+
+    pub(super) async fn until_attempts_of(&self, name: &str, count: usize) {
+        self.until("attempts", |world| world.db.attempts(name).len() >= count).await;
+    }
+
+    pub(super) async fn until_asked_by(&self, authorization: &str) {
+        let is_it =
+            |seen: &Seen| seen.header("authorization").is_some_and(|it| it == authorization);
+        self.until("a request", |world| world.server.seen().iter().any(&is_it)).await;
     }
 
     pub(super) async fn until_requests(&self, count: usize) {
