@@ -63,3 +63,7 @@ pub(crate) const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// How long a source of files waits on shutdown for what it gave to be delivered, so that a restart
 /// reads nothing twice.
 pub(crate) const SETTLE_WAIT: Duration = Duration::from_secs(2);
+
+/// How long the end of a poller waits for a refresh token that is being exchanged: as long as token
+/// endpoints take when they are slow, and shorter than an instance waits for its sources.
+pub(crate) const EXCHANGE_MAX: Duration = Duration::from_secs(10);
