@@ -343,6 +343,7 @@ impl Maker {
             state: State::default(),
             dirty: false,
             done: Vec::new(),
+            told_at: Duration::ZERO,
         })
     }
 }

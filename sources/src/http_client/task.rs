@@ -11,7 +11,7 @@ use super::schedule::Schedule;
 use azud_client::Failure;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Asked, Attempt, Cause, Connector, Connectors, Lease, Outcome, RunError, SourceContext,
+    Asked, Cause, Connector, Connectors, Lease, Outcome, RunError, SourceContext,
 };
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, Either, select};
@@ -157,13 +157,12 @@ struct Runner {
     /// When the next poll is due, by the monotonic clock.
     due: Duration,
     first: bool,
-    limits: u32,
 }
 
 impl Runner {
     fn new(poller: Poller) -> Self {
         let due = Duration::ZERO;
-        Runner { poller, lease: None, stale: true, due, first: true, limits: 0 }
+        Runner { poller, lease: None, stale: true, due, first: true }
     }
 
     /// Runs until the connector is disabled. What is begun then is begun anew.
@@ -324,12 +323,17 @@ impl Runner {
         match polled {
             Ok(()) => {
                 self.poller.backoff.reset();
-                self.limits = 0;
-                self.tell(Outcome::Succeeded, tally);
+                self.poller.tell(Outcome::Succeeded, tally);
                 // A walk that is not at its end goes on at once.
                 self.poller.state.walk.is_some().then_some(Duration::ZERO)
             }
             Err(failure) => {
+                let mut tally = tally;
+                if failure.limited && tally.records > 0 {
+                    // Up to the limit it worked, and the next poll goes on from there.
+                    self.poller.backoff.reset();
+                    self.poller.tell(Outcome::Succeeded, std::mem::take(&mut tally));
+                }
                 // What the database has may be further, or less far, than what is known here.
                 self.stale |= failure.cause == Cause::Local;
                 let pause = self.poller.backoff.next_pause();
@@ -364,21 +368,14 @@ impl Runner {
         let meter = &self.poller.context.meter;
         if failure.limited {
             meter.error("limited");
-            self.limits += 1;
             let now = self.poller.clock().now();
             let until = failure.retry_after.map(|wait| now.saturating_add(wait));
-            return self.tell(Outcome::Limited { until }, tally);
+            return self.poller.tell(Outcome::Limited { until }, tally);
         }
         meter.error(failure.cause.name());
         tracing::warn!(connector = self.poller.connector.name(), cause = failure.cause.name(),
             error = %failure, "a poll failed");
-        self.tell(Outcome::Failed(failure.failed()), tally);
-    }
-
-    fn tell(&self, outcome: Outcome, tally: Tally) {
-        let Tally { requests, records, bytes } = tally;
-        let at = self.poller.clock().now();
-        self.poller.connector.report(Attempt { at, outcome, requests, records, bytes });
+        self.poller.tell(Outcome::Failed(failure.failed()), tally);
     }
 }
 
