@@ -17,6 +17,7 @@ mod hostile;
 mod lake;
 mod letters;
 mod library;
+mod oauth;
 mod polling;
 mod pressure;
 mod quickstart;
