@@ -13,6 +13,7 @@ mod connectors;
 mod documents;
 mod exchanges;
 mod flood;
+mod fronted;
 mod hostile;
 mod lake;
 mod letters;
