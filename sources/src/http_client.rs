@@ -27,6 +27,7 @@ mod state;
 mod task;
 mod template;
 mod tenant;
+mod tokens;
 mod value;
 mod walk;
 mod zip;
@@ -34,13 +35,14 @@ mod zip;
 #[cfg(test)]
 mod tests;
 
-use azud_client::{Auth, Backoff, Failure, Http, Keys, TokenStore, Traces, Url};
+use crate::limits::EXCHANGE_MAX;
+use azud_client::{Auth, Backoff, Http, Keys, TokenStore, Traces, Url};
 use azud_event::codec::Decoder;
 use azud_event::codec::source_fields::SourceFields;
 use azud_event::time::EventTime;
 use azud_plan::component::{
     BuildContext, BuildError, Connector, ConnectorKind, Endpoint, Example, Options, Probe,
-    Resource, RunError, Secret, SecretService, Secrets, SourceContext, SourceFactory, SourceSpec,
+    Resource, RunError, SecretService, Secrets, SourceContext, SourceFactory, SourceSpec,
     SourceTask,
 };
 use azud_plan::diagnostic::Checker;
@@ -59,6 +61,8 @@ use std::time::Duration;
 use task::{Make, Who};
 use template::Values;
 use tenant::Tenant;
+use tokens::{Tokens, Turns};
+use tokio::time::timeout;
 
 /// How long windows wait for a poller that is silent: its polls come in minutes.
 const MAX_HOLD: Duration = Duration::from_secs(120);
@@ -148,12 +152,13 @@ decoding.codec = \"json\"",
 
 fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn SourceSpec>> {
     let settings = Settings::check(options, checker)?;
-    Some(Box::new(HttpClient { settings: Arc::new(settings) }))
+    Some(Box::new(HttpClient { settings: Arc::new(settings), turns: Arc::default() }))
 }
 
 /// The checked source.
 struct HttpClient {
     settings: Arc<Settings>,
+    turns: Arc<Turns>,
 }
 
 impl SourceSpec for HttpClient {
@@ -215,6 +220,7 @@ impl SourceSpec for HttpClient {
         let maker = Maker {
             id: context.id.clone(),
             settings: Arc::clone(&self.settings),
+            turns: Arc::clone(&self.turns),
             secrets: SecretService::of(&context.services),
             folder,
             traces: context.services.find::<Traces>(),
@@ -230,6 +236,7 @@ impl SourceSpec for HttpClient {
         let maker = Maker {
             id: context.id.clone(),
             settings: Arc::clone(&self.settings),
+            turns: Arc::clone(&self.turns),
             secrets: SecretService::of(&context.services),
             folder: PathBuf::new(),
             traces: None,
@@ -258,9 +265,21 @@ struct Task {
 impl SourceTask for Task {
     fn run(self: Box<Self>, context: SourceContext) -> BoxFuture<'static, Result<(), RunError>> {
         let Task { who, maker } = *self;
+        let turns = Arc::clone(&maker.turns);
         let make: Make =
             Arc::new(move |connector, context, acks| maker.poller(connector, context, acks));
-        task::run(who, make, context).boxed()
+        async move {
+            let ended = task::run(who, make, context).await;
+            // What a server has given in exchange for a token of one use is given once.
+            if timeout(EXCHANGE_MAX, turns.settled()).await.is_err() {
+                tracing::warn!(
+                    "an exchange of a refresh token is broken off: if its server takes each only \
+                     once, azud must be authorized anew"
+                );
+            }
+            ended
+        }
+        .boxed()
     }
 }
 
@@ -268,6 +287,7 @@ impl SourceTask for Task {
 struct Maker {
     id: String,
     settings: Arc<Settings>,
+    turns: Arc<Turns>,
     secrets: Arc<dyn Secrets>,
     folder: PathBuf,
     /// Where the last exchanges can be asked for, if anybody may.
@@ -295,7 +315,7 @@ impl Maker {
         written.extend(settings.auth.iter().flat_map(|auth| auth.urls().into_iter().cloned()));
         let http =
             Http::build(&settings.http, &written, clock).map_err(|error| error.to_string())?;
-        let tokens: Arc<dyn TokenStore> = Arc::new(Tokens { connector: Arc::clone(connector) });
+        let tokens: Arc<dyn TokenStore> = Arc::new(Tokens::new(connector, &self.turns));
         let keys = Keys { secrets: self.secrets(connector), tokens: Some(tokens) };
         Ok((http, settings.auth.as_ref().map(|auth| auth.build(keys))))
     }
@@ -339,6 +359,7 @@ impl Maker {
             dirty: false,
             is_overtaken: false,
             done: Vec::new(),
+            told_at: Duration::ZERO,
         })
     }
 }
@@ -346,19 +367,4 @@ impl Maker {
 fn open_seen(dedupe: &seen::Dedupe, folder: &Path) -> Result<Seen, String> {
     let path = folder.join("seen");
     Seen::open(dedupe, path).map_err(|error| error.to_string())
-}
-
-/// Tokens of one use, kept with the connector.
-struct Tokens {
-    connector: Arc<dyn Connector>,
-}
-
-impl TokenStore for Tokens {
-    fn load<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, Failure>> {
-        async move { self.connector.token(name).await.map_err(poller::local) }.boxed()
-    }
-
-    fn keep<'a>(&'a self, name: &'a str, token: &'a Secret) -> BoxFuture<'a, Result<(), Failure>> {
-        async move { self.connector.keep_token(name, token).await.map_err(poller::local) }.boxed()
-    }
 }

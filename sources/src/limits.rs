@@ -71,3 +71,10 @@ pub(crate) const STATUS_CHANGES_MAX: u32 = 256;
 /// database did not answer.
 pub(crate) const HISTORY_PAUSE: (Duration, Duration) =
     (Duration::from_millis(200), Duration::from_secs(10));
+
+/// How long the end of a poller waits for a refresh token that is being exchanged: as long as token
+/// endpoints take when they are slow, and shorter than an instance waits for its sources.
+pub(crate) const EXCHANGE_MAX: Duration = Duration::from_secs(10);
+
+/// How often a poll of many pages tells that it works: a status that is minutes old would be wrong.
+pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(2);

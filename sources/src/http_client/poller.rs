@@ -8,6 +8,7 @@ use super::settings::Settings;
 use super::spool::{Page, Spool};
 use super::state::{Claim, State, Stream, Walk};
 use super::template::Values;
+use crate::limits::PROGRESS_EVERY;
 use azud_client::header::{HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use azud_client::{Answer, Auth, Backoff, Failure, Http, Request, Url};
 use azud_event::block::{Block, Layout, Peer};
@@ -15,7 +16,7 @@ use azud_event::clock::Clock;
 use azud_event::id::StreamId;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Acknowledged, Cause, Connector, ConnectorError, Secrets, SourceContext,
+    Acknowledged, Attempt, Cause, Connector, ConnectorError, Outcome, Secrets, SourceContext,
 };
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -104,6 +105,8 @@ pub(super) struct Poller {
     pub(super) is_overtaken: bool,
     /// Pages whose files are of no use once the state is saved.
     pub(super) done: Vec<String>,
+    /// When it was last told how it goes, by the monotonic clock.
+    pub(super) told_at: Duration,
 }
 
 impl Poller {
@@ -113,6 +116,25 @@ impl Poller {
 
     pub(super) fn context(&self) -> &SourceContext {
         &self.context
+    }
+
+    /// Tells how a poll, or a part of it, went.
+    pub(super) fn tell(&mut self, outcome: Outcome, tally: Tally) {
+        let Tally { requests, records, bytes, pages: _ } = tally;
+        self.told_at = self.clock().monotonic();
+        let at = self.clock().now();
+        self.connector.report(Attempt { at, outcome, requests, records, bytes });
+    }
+
+    /// Tells now and then of a poll of many pages that it works: its end may be hours away.
+    pub(super) fn progress(&mut self, tally: &mut Tally) {
+        let since = self.clock().monotonic().saturating_sub(self.told_at);
+        if since >= PROGRESS_EVERY {
+            self.backoff.reset();
+            let pages = tally.pages;
+            self.tell(Outcome::Succeeded, std::mem::take(tally));
+            tally.pages = pages;
+        }
     }
 
     /// Whether when it polled last must be known after a restart.

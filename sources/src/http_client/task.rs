@@ -12,7 +12,7 @@ use super::schedule::Schedule;
 use azud_client::Failure;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Asked, Attempt, Cause, Connector, Connectors, Lease, Outcome, RunError, SourceContext,
+    Asked, Cause, Connector, Connectors, Lease, Outcome, RunError, SourceContext,
 };
 use futures_util::future::{Either, select};
 use futures_util::pin_mut;
@@ -168,7 +168,6 @@ struct Runner {
     /// When the next poll is due, by the monotonic clock.
     due: Duration,
     first: bool,
-    limits: u32,
     /// When it began.
     since: EventTime,
 }
@@ -176,7 +175,7 @@ struct Runner {
 impl Runner {
     fn new(poller: Poller) -> Self {
         let (due, since) = (Duration::ZERO, poller.clock().now());
-        Runner { poller, lease: None, stale: true, due, first: true, limits: 0, since }
+        Runner { poller, lease: None, stale: true, due, first: true, since }
     }
 
     /// Runs until the connector is disabled. What is begun then is begun anew.
@@ -353,8 +352,7 @@ impl Runner {
             Ok(()) => {
                 self.poller.backoff.reset();
                 self.poller.context.meter.polled(tally.pages);
-                self.limits = 0;
-                self.tell(Outcome::Succeeded, tally);
+                self.poller.tell(Outcome::Succeeded, tally);
                 let (now, max_lag) = (self.poller.clock().now(), self.poller.settings.max_lag);
                 let behind = late::ended(spans, (&self.poller.state, now), max_lag, self.since);
                 self.poller.connector.behind(now, behind);
@@ -362,6 +360,12 @@ impl Runner {
                 self.poller.state.walk.is_some().then_some(Duration::ZERO)
             }
             Err(failure) => {
+                let mut tally = tally;
+                if failure.limited && tally.records > 0 {
+                    // Up to the limit it worked, and the next poll goes on from there.
+                    self.poller.backoff.reset();
+                    self.poller.tell(Outcome::Succeeded, std::mem::take(&mut tally));
+                }
                 // What the database has may be further, or less far, than what is known here.
                 self.stale |= failure.cause == Cause::Local;
                 let pause = self.poller.backoff.next_pause();
@@ -396,21 +400,14 @@ impl Runner {
         let meter = &self.poller.context.meter;
         if failure.limited {
             meter.error("limited");
-            self.limits += 1;
             let now = self.poller.clock().now();
             let until = failure.retry_after.map(|wait| now.saturating_add(wait));
-            return self.tell(Outcome::Limited { until }, tally);
+            return self.poller.tell(Outcome::Limited { until }, tally);
         }
         meter.error(failure.cause.name());
         tracing::warn!(connector = self.poller.connector.name(), cause = failure.cause.name(),
             error = %failure, "a poll failed");
-        self.tell(Outcome::Failed(failure.failed()), tally);
-    }
-
-    fn tell(&self, outcome: Outcome, tally: Tally) {
-        let Tally { requests, records, bytes, pages: _ } = tally;
-        let at = self.poller.clock().now();
-        self.poller.connector.report(Attempt { at, outcome, requests, records, bytes });
+        self.poller.tell(Outcome::Failed(failure.failed()), tally);
     }
 }
 

@@ -59,6 +59,7 @@ impl Poller {
     pub(super) async fn poll(&mut self, tally: &mut Tally) -> Result<(), Failure> {
         // Some APIs refuse times with more digits.
         let began = self.clock().now().aligned_to(Duration::from_millis(1));
+        self.told_at = self.clock().monotonic();
         let polled = self.walk(began, tally).await;
         if polled.is_ok() && self.state.walk.is_none() {
             self.state.polled_at = Some(began.nanoseconds());
@@ -116,6 +117,7 @@ impl Poller {
                         return self.end(begun, answered).await;
                     }
                     self.say_complete(begun).await;
+                    self.progress(tally);
                 }
             }
         }
