@@ -63,3 +63,17 @@ pub(crate) const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// How long a source of files waits on shutdown for what it gave to be delivered, so that a restart
 /// reads nothing twice.
 pub(crate) const SETTLE_WAIT: Duration = Duration::from_secs(2);
+
+/// How many times over an answer may be packed: gzip within a ZIP archive within gzip. An archive may
+/// hold itself, and would be unpacked for ever.
+pub(crate) const ANSWER_PACKED_MAX: usize = 3;
+
+/// How many records an answer may have; each costs more memory than its bytes.
+pub(crate) const ANSWER_RECORDS_MAX: usize = 1_000_000;
+
+/// How many times as large as `max_response_bytes` the records of an answer may be together: names of
+/// columns and `content.keep` stand in each of them.
+pub(crate) const ANSWER_GROWTH_MAX: usize = 8;
+
+/// How deep arrays within arrays are gone through on the way to records.
+pub(crate) const ANSWER_ARRAYS_MAX: usize = 100;
