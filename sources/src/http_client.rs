@@ -14,6 +14,7 @@ mod job;
 mod options;
 mod pace;
 mod paging;
+mod parents;
 mod poller;
 mod probe;
 mod request;
@@ -327,6 +328,7 @@ impl Maker {
             state: State::default(),
             dirty: false,
             done: Vec::new(),
+            begun_here: false,
         })
     }
 }

@@ -77,3 +77,7 @@ pub(crate) const ANSWER_GROWTH_MAX: usize = 8;
 
 /// How deep arrays within arrays are gone through on the way to records.
 pub(crate) const ANSWER_ARRAYS_MAX: usize = 100;
+
+/// How far ahead of the clocks of both sides the time of a record is believed. Beyond it the record
+/// says nothing of how far the other side was asked.
+pub(crate) const RECORD_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);

@@ -235,15 +235,25 @@ impl Settings {
         settings.agrees(options, checker).then_some(settings)
     }
 
-    /// Whether a text of the request has the cursor in it.
-    fn uses_cursor(&self) -> bool {
+    /// Gives the texts of the request.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &Text> {
         let headers = self.headers.iter().filter_map(|(_, value)| match value {
             Header::Text(text) => Some(text),
             Header::Secret(_) => None,
         });
         let query = self.query.iter().map(|(_, text)| text);
-        let mut texts = query.chain(headers).chain(&self.body).chain([&self.endpoint]);
-        texts.any(|text| text.uses("cursor"))
+        query.chain(headers).chain(&self.body).chain([&self.endpoint])
+    }
+
+    /// Whether each walk goes on where the last one ended, from what is older to what is newer:
+    /// what was not given yet is newer than what was.
+    pub(super) fn goes_onward(&self) -> bool {
+        let value = self.cursor.as_ref().map(|cursor| &cursor.value);
+        let onward = matches!(
+            value,
+            Some(CursorValue::NextLink | CursorValue::Token | CursorValue::Last(_))
+        );
+        onward && self.parents.is_none()
     }
 
     /// Reports what contradicts each other.
@@ -271,7 +281,7 @@ impl Settings {
         if let Some(cursor) = &self.cursor
             && cursor.value != CursorValue::NextLink
             && cursor.param.is_none()
-            && !self.uses_cursor()
+            && !self.texts().any(|text| text.uses("cursor"))
         {
             let help = "name a parameter in `cursor.param`, or write `{{ cursor }}` into a text";
             refuse("cursor", "it stands nowhere in a request", help);
@@ -279,6 +289,11 @@ impl Settings {
         if self.slices.is_some() && self.cursor.is_some() {
             let help = "remove one of them";
             refuse("cursor", "slices of time are a cursor of their own", help);
+        }
+        let of_time = matches!(value, None | Some(CursorValue::LastEventTime | CursorValue::Now));
+        if self.parents.is_some() && !of_time {
+            let help = "let it be `last_event_time` or `now`, or write `time_slices`";
+            refuse("cursor", "what one parent's records lead to is not for another's", help);
         }
         if self.conditional && !matches!(self.paging.kind, Kind::None) {
             let help = "remove one of them";

@@ -80,7 +80,7 @@ pub(super) struct Walk {
     pub(super) reached: Option<String>,
     /// The end of the slice of time that it goes through, in nanoseconds.
     pub(super) slice_end: Option<i64>,
-    /// Which parent it is at.
+    /// Which parent it is at, or behind (see `parents`).
     pub(super) parent: u64,
     /// The answer that made its job, and the addresses that are still to be had.
     pub(super) job: Option<serde_json::Value>,

@@ -1,6 +1,7 @@
 //! Polls against a server that does what it likes, by processes that are killed wherever it hurts.
 
 pub(super) mod packing;
+mod reach;
 mod server;
 mod words;
 mod world;
@@ -575,6 +576,16 @@ fn contradictions_are_told() {
         ("pagination = { type = \"offset\" }", codes::MISSING_OPTION),
         ("pagination = { type = \"link_header\", param = \"x\" }", codes::CONTRADICTION),
         ("conditional = true\npagination = { type = \"link_header\" }", codes::CONTRADICTION),
+        (
+            "parents = { endpoint = \"https://api.example/orgs\" }\npagination = { type = \
+             \"link_header\" }\ncursor = { value = \"next_link\" }",
+            codes::CONTRADICTION,
+        ),
+        (
+            "parents = { endpoint = \"https://api.example/orgs\" }\ncursor = { value = \"max\", \
+             field = \".id\", param = \"after\" }",
+            codes::CONTRADICTION,
+        ),
         ("schedule = \"* * * *\"", codes::MALFORMED_VALUE),
         ("schedule = \"* * * * *\"\nscrape_interval_secs = 5", codes::CONTRADICTION),
         ("scrape_interval_secs = 0", codes::MALFORMED_VALUE),

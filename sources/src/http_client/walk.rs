@@ -3,12 +3,14 @@
 
 use super::extract::add;
 use super::paging::{Had, Kind, Next, Turn};
+use super::parents::Parents;
 use super::poller::{Poller, Tally};
 use super::seen::Seen;
 use super::settings::{CursorValue, RestartFrom};
 use super::state::{State, Walk};
 use super::value::{compare, parse_time, render_time};
-use azud_client::{Answer, Failure, Request, StatusCode, json};
+use crate::limits::RECORD_AHEAD_MAX;
+use azud_client::{Answer, Failure, Request, StatusCode, http_date, json};
 use azud_event::id::StreamId;
 use azud_event::time::EventTime;
 use azud_plan::component::Cause;
@@ -19,6 +21,8 @@ use std::time::Duration;
 
 /// How many pages of a walk are remembered, to know a circle by.
 const HAD_MAX: usize = 2_000;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// What is known of the records of a page.
 #[derive(Default)]
@@ -62,22 +66,23 @@ impl Poller {
         for _ in 0..self.settings.paging.max_pages {
             let mut state = self.state.clone();
             let fresh = || Walk { begun: began.nanoseconds(), ..Walk::default() };
+            self.begun_here |= state.walk.is_none();
             let mut walk = state.walk.take().unwrap_or_else(fresh);
             let begun = EventTime::from_nanoseconds(walk.begun);
             if !self.slice(&state, &mut walk) {
                 return self.end(begun, answered).await;
             }
             let parent = match &parents {
-                Some(parents) => match usize::try_from(walk.parent) {
-                    Ok(at) if at < parents.len() => Some(parents[at].clone()),
-                    _ => return self.over(state, walk, answered).await,
+                Some(parents) => match parents.at(&mut walk) {
+                    Some(parent) => Some(&parent.value),
+                    None => return self.over(state, walk, answered).await,
                 },
                 None => None,
             };
             if self.settings.job.is_some() {
                 self.job(&state, &mut walk, tally).await?;
             }
-            let (request, answer) = self.ask(&state, &walk, parent.as_ref(), tally).await?;
+            let (request, answer) = self.ask(&state, &walk, parent, tally).await?;
             match self.understand(&mut state, &mut walk, &request, answer)? {
                 Asked::Unchanged => return self.over(state, walk, false).await,
                 Asked::Rejected(failure) if restarted => return Err(failure),
@@ -90,7 +95,7 @@ impl Poller {
                     answered = true;
                     self.context().meter.paged();
                     tally.records += page.lines.len() as u64;
-                    let more = self.turn(&mut state, walk, &turn, parents.as_ref().map(Vec::len));
+                    let more = self.turn(&mut state, walk, &turn, parents.as_ref());
                     // Before new ones are noted: of too many the oldest leave.
                     self.renew(&page.again)?;
                     self.commit(page.lines, page.seen, state).await?;
@@ -151,7 +156,7 @@ impl Poller {
         }
         let reads = self.settings.paging.reads_body() || self.reads_answer();
         let extracted = self.settings.extract.records(&answer, reads)?;
-        let page = self.page(extracted.lines, state, walk)?;
+        let page = self.page(extracted.lines, self.latest(&answer), state, walk)?;
         let body = extracted.body.as_ref();
         let had = Had { answer: &answer, body, records: page.given, last: page.last.as_ref() };
         let mut turn = match walk.downloads.is_empty() {
@@ -206,6 +211,7 @@ impl Poller {
     fn page(
         &self,
         lines: Vec<Vec<u8>>,
+        latest: EventTime,
         state: &mut State,
         walk: &mut Walk,
     ) -> Result<Page, Failure> {
@@ -227,7 +233,8 @@ impl Poller {
             let value: Option<Value> = looks.then(|| serde_json::from_slice(&line).ok()).flatten();
             if let Some(value) = &value {
                 let time = event_time.and_then(|path| parse_time(json::at(value, path)?));
-                let time = time.map(EventTime::nanoseconds);
+                // One of a wrong clock says nothing of how far the other side was asked.
+                let time = time.filter(|time| *time <= latest).map(EventTime::nanoseconds);
                 state.last_event_time = state.last_event_time.max(time);
                 self.note_order(walk, time);
                 reach(walk, cursor, field.and_then(|field| json::text_at(value, field)));
@@ -255,6 +262,13 @@ impl Poller {
         Ok(page)
     }
 
+    /// Gives up to when times of records are believed, by the clocks of both sides.
+    fn latest(&self, answer: &Answer) -> EventTime {
+        let there = answer.header("date").and_then(http_date);
+        let now = self.clock().now();
+        there.map_or(now, |there| there.max(now)).saturating_add(RECORD_AHEAD_MAX)
+    }
+
     /// Notes whether records come in their order.
     fn note_order(&self, walk: &mut Walk, time: Option<i64>) {
         let Some(time) = time else { return };
@@ -265,7 +279,13 @@ impl Poller {
     }
 
     /// Moves a walk on; tells whether there is more of it.
-    fn turn(&self, state: &mut State, mut walk: Walk, turn: &Turn, parents: Option<usize>) -> bool {
+    fn turn(
+        &self,
+        state: &mut State,
+        mut walk: Walk,
+        turn: &Turn,
+        parents: Option<&Parents>,
+    ) -> bool {
         if !walk.downloads.is_empty() {
             walk.downloads.remove(0);
         }
@@ -277,8 +297,7 @@ impl Poller {
         walk.next = None;
         walk.had.clear();
         walk.job = None;
-        walk.parent += 1;
-        if parents.is_some_and(|parents| walk.parent < parents as u64) {
+        if parents.is_some_and(|parents| parents.pass(&mut walk)) {
             state.walk = Some(walk);
             return true;
         }
@@ -296,7 +315,10 @@ impl Poller {
 
     /// Notes that there is nothing more for now; `answered` with pages.
     async fn end(&mut self, begun: EventTime, answered: bool) -> Result<(), Failure> {
-        if answered && let Some(seen) = &mut self.seen {
+        if answered
+            && self.begun_here
+            && let Some(seen) = &mut self.seen
+        {
             seen.forget(begun.nanoseconds());
         }
         self.say_complete(begun).await;
@@ -310,7 +332,15 @@ impl Poller {
         let Some(cursor) = &self.settings.cursor else { return };
         let time = |nanoseconds: i64| render_time(EventTime::from_nanoseconds(nanoseconds));
         let moved = match &cursor.value {
-            CursorValue::LastEventTime => state.last_event_time.map(time),
+            CursorValue::LastEventTime => {
+                // What came late, or to a parent that was asked before, while others were asked for
+                // is older than the newest; it is no older than when the walk began.
+                let again = self.settings.dedupe.is_some()
+                    || !cursor.overlap.is_zero()
+                    || self.settings.parents.is_some();
+                let most = if again { walk.begun } else { i64::MAX };
+                state.last_event_time.map(|last| time(last.min(most)))
+            }
             CursorValue::Now => Some(time(walk.begun)),
             CursorValue::NextLink | CursorValue::Token => None,
             CursorValue::Max(_) => match (&walk.reached, &state.cursor) {
@@ -333,7 +363,13 @@ impl Poller {
         }
         let now = EventTime::from_nanoseconds(walk.begun);
         let Some(start) = self.slice_start(state, now) else { return false };
-        let end = start.saturating_add(slices.step).min(now.saturating_sub(slices.lag));
+        // What is not asked for, because the form has no signs for it, was not given.
+        let meant = |time: EventTime| slices.format.meant(time);
+        let start = meant(start);
+        let steps = [slices.step, MINUTE, 60 * MINUTE, 24 * 60 * MINUTE];
+        let mut ends = steps.into_iter().map(|step| meant(start.saturating_add(step)));
+        let end = ends.find(|end| *end > start).unwrap_or(start);
+        let end = end.min(meant(now.saturating_sub(slices.lag)));
         walk.slice_end = Some(end.nanoseconds());
         end > start
     }
