@@ -1,5 +1,6 @@
 //! Polls against a server that does what it likes, by processes that are killed wherever it hurts.
 
+mod model;
 pub(super) mod packing;
 mod reach;
 mod server;
