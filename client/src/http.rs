@@ -99,7 +99,7 @@ impl Answer {
     /// Gives how far the other side's clock is ahead of ours, in seconds, as far as it says.
     pub fn skew_seconds(&self) -> Option<i64> {
         let theirs = http_date(self.header(DATE.as_str())?)?;
-        Some((theirs.nanoseconds() - self.at.nanoseconds()) / 1_000_000_000)
+        Some(theirs.nanoseconds().saturating_sub(self.at.nanoseconds()) / 1_000_000_000)
     }
 
     /// Gives itself when its status is a success, else the failure that it is.

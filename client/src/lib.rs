@@ -26,6 +26,10 @@ pub mod json;
 pub mod sign;
 pub mod url;
 
+/// For fuzzing: what others have no use for.
+#[doc(hidden)]
+pub mod fuzzed;
+
 mod body;
 mod failure;
 mod guard;
@@ -48,8 +52,7 @@ pub use failure::{Failure, causes};
 pub use guard::Guard;
 pub use http::{Answer, Http, Request};
 pub use hush::Hush;
-pub use limits::RETRY_AFTER_MAX;
-pub use limits::{ANSWER_TOLD_BYTES_MAX, TRACE_EXCHANGES};
+pub use limits::{ANSWER_TOLD_BYTES_MAX, RETRY_AFTER_MAX, TOKEN_LIFE_MAX, TRACE_EXCHANGES};
 pub use options::{ALLOW_PRIVATE, CONNECT_TIMEOUT, HttpOptions, MAX_RESPONSE, PROXY, READ_TIMEOUT};
 pub use reqwest::header;
 pub use reqwest::{Method, StatusCode, Url};

@@ -49,6 +49,9 @@ pub(crate) const TOKEN_MARGIN: Duration = Duration::from_secs(60);
 /// How long a token of which nothing is said is taken to live.
 pub(crate) const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
+/// The longest that a token is believed to live; then another is had.
+pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// How long a signed assertion is good for; servers refuse more than an hour (RFC 7523 asks for
 /// "reasonable").
 pub(crate) const ASSERTION_LIFE: Duration = Duration::from_secs(300);

@@ -16,6 +16,7 @@ mod late;
 mod options;
 mod pace;
 mod paging;
+mod parents;
 mod poller;
 mod probe;
 mod request;
@@ -360,6 +361,7 @@ impl Maker {
             is_overtaken: false,
             done: Vec::new(),
             told_at: Duration::ZERO,
+            begun_here: false,
         })
     }
 }

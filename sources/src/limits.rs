@@ -78,3 +78,21 @@ pub(crate) const EXCHANGE_MAX: Duration = Duration::from_secs(10);
 
 /// How often a poll of many pages tells that it works: a status that is minutes old would be wrong.
 pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
+/// How many times over an answer may be packed: gzip within a ZIP archive within gzip. An archive
+/// may hold itself, and would be unpacked for ever.
+pub(crate) const ANSWER_PACKED_MAX: usize = 3;
+
+/// How many records an answer may have; each costs more memory than its bytes.
+pub(crate) const ANSWER_RECORDS_MAX: usize = 1_000_000;
+
+/// How many times as large as `max_response_bytes` the records of an answer may be together: names
+/// of columns and `content.keep` stand in each of them.
+pub(crate) const ANSWER_GROWTH_MAX: usize = 8;
+
+/// How deep arrays within arrays are gone through on the way to records.
+pub(crate) const ANSWER_ARRAYS_MAX: usize = 100;
+
+/// How far ahead of the clocks of both sides the time of a record is believed. Beyond it the record
+/// says nothing of how far the other side was asked.
+pub(crate) const RECORD_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);

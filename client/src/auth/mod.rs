@@ -15,7 +15,7 @@ mod digest;
 mod hmac;
 mod jwt;
 mod login;
-mod oauth;
+pub(crate) mod oauth;
 mod options;
 mod token;
 

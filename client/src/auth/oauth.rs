@@ -28,7 +28,7 @@ use super::{Keys, Strategy};
 use crate::failure::Failure;
 use crate::http::{Answer, Http, Request};
 use crate::json;
-use crate::limits::{ANSWER_TOLD_BYTES_MAX, ASSERTION_LIFE, TOKEN_LIFE};
+use crate::limits::{ANSWER_TOLD_BYTES_MAX, ASSERTION_LIFE, TOKEN_LIFE, TOKEN_LIFE_MAX};
 use crate::sign::{Algorithm, hex, sha256};
 use crate::url::shown;
 use azud_plan::component::{Cause, Confidential, Secret, SecretUse};
@@ -257,21 +257,14 @@ impl Asker {
         http: &Http,
         keys: &Keys,
     ) -> Result<Token, Failure> {
-        let text = |name: &str| answer.get(name).and_then(json::text);
-        let missing = || Failure::new(Cause::Response, "the token endpoint gave no `access_token`");
-        let token = Secret::new(text("access_token").ok_or_else(missing)?);
-        if let (Grant::RefreshToken(first), Some(next)) =
-            (&self.options.grant, text("refresh_token"))
-        {
-            let token = Secret::new(next);
+        let Granted { token, life, refresh } = Granted::read(answer)?;
+        if let (Grant::RefreshToken(first), Some(token)) = (&self.options.grant, refresh) {
             http.hush().keep(&token);
             *self.unkept.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some(Unkept { of, token });
             self.keep(first, keys).await?;
         }
-        let seconds = text("expires_in").and_then(|text| text.parse::<f64>().ok());
-        let life = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        Ok(Token::new(token, life.unwrap_or(TOKEN_LIFE), http))
+        Ok(Token::new(token, life, http))
     }
 
     /// Gives the refresh token that is good: the last that was given to us, unless the document's
@@ -384,6 +377,30 @@ impl Asker {
     }
 }
 
+/// What a token endpoint grants (RFC 6749 §5.1).
+pub(crate) struct Granted {
+    pub(crate) token: Secret,
+    pub(crate) life: Duration,
+    refresh: Option<Secret>,
+}
+
+impl Granted {
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// When there is no token in it.
+    pub(crate) fn read(answer: &Value) -> Result<Granted, Failure> {
+        let text = |name: &str| answer.get(name).and_then(json::text);
+        let missing = || Failure::new(Cause::Response, "the token endpoint gave no token");
+        let token = Secret::new(text("access_token").ok_or_else(missing)?);
+        let seconds = text("expires_in").and_then(|text| text.parse::<f64>().ok());
+        let life = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        // However long it is said to live, there is an end that a clock can tell.
+        let life = life.unwrap_or(TOKEN_LIFE).min(TOKEN_LIFE_MAX);
+        Ok(Granted { token, life, refresh: text("refresh_token").map(Secret::new) })
+    }
+}
+
 /// The name that a refresh token is kept under: that of the secret which the first one is.
 fn name(first: &Confidential) -> String {
     first.names().next().map_or_else(|| "refresh_token".to_owned(), ToString::to_string)
@@ -467,5 +484,26 @@ impl Strategy for OAuth2 {
     ) -> BoxFuture<'a, Result<bool, Failure>> {
         self.cache.forget(signed);
         async { Ok(true) }.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_said_to_live_for_ever_has_an_end() {
+        let life = |expires_in: Value| {
+            let answer = serde_json::json!({"access_token": "t", "expires_in": expires_in});
+            Granted::read(&answer).unwrap().life
+        };
+        assert_eq!(life(3600.into()), Duration::from_secs(3600));
+        assert_eq!(life("90".into()), Duration::from_secs(90));
+        // The greatest number of seconds that is still a time: behind it no clock goes on.
+        assert_eq!(life(18_446_744_073_709_549_568_u64.into()), TOKEN_LIFE_MAX);
+        for unknown in [Value::Null, (-1).into(), "soon".into(), "inf".into()] {
+            assert_eq!(life(unknown), TOKEN_LIFE);
+        }
+        assert!(Granted::read(&serde_json::json!({"token": "t"})).is_err());
     }
 }

@@ -87,12 +87,6 @@ impl Settings {
             let help = "remove one of them";
             refuse("cursor", "slices of time are a cursor of their own", help);
         }
-        if let (Some(cursor), Some(dedupe)) = (&self.cursor, &self.dedupe)
-            && dedupe.window < cursor.overlap
-        {
-            let help = "let `dedupe.window` be as long as `cursor.overlap` at least";
-            refuse("dedupe", "what the overlap gives again is forgotten before it comes", help);
-        }
     }
 
     /// Finds what does not go with the requests.

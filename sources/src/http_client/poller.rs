@@ -10,7 +10,7 @@ use super::state::{Claim, State, Stream, Walk};
 use super::template::Values;
 use crate::limits::PROGRESS_EVERY;
 use azud_client::header::{HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
-use azud_client::{Answer, Auth, Backoff, Failure, Http, Request, Url};
+use azud_client::{Answer, Auth, Backoff, Failure, Http, Request};
 use azud_event::block::{Block, Layout, Peer};
 use azud_event::clock::Clock;
 use azud_event::id::StreamId;
@@ -31,9 +31,6 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// From so many failed polls in a row on a request is made once.
 pub(super) const BROKEN_AFTER: u32 = 5;
-
-/// How many pages of parents are asked for.
-const PARENT_PAGES_MAX: usize = 1_000;
 
 /// What a poll did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,6 +104,9 @@ pub(super) struct Poller {
     pub(super) done: Vec<String>,
     /// When it was last told how it goes, by the monotonic clock.
     pub(super) told_at: Duration,
+    /// Whether the walk that is under way was begun here: of one that another process began, it is
+    /// not known here what it gave.
+    pub(super) begun_here: bool,
 }
 
 impl Poller {
@@ -147,6 +147,7 @@ impl Poller {
         self.state = self.stored().await?;
         self.dirty = false;
         self.is_overtaken = false;
+        self.begun_here = false;
         self.done.clear();
         if let Some(claim) = self.state.claim.clone() {
             match self.get(&claim.page).await? {
@@ -279,18 +280,24 @@ impl Poller {
         let last = self.state.last_event_time.map(EventTime::from_nanoseconds);
         let happens_when_received =
             self.settings.event_time.is_none() && self.settings.decoding != Decoding::Syslog;
+        let onward = self.settings.goes_onward();
         let to = match &self.state.walk {
             _ if happens_when_received => Some(began),
             None if self.settings.slices.is_some() => {
                 self.state.sliced_to.map(EventTime::from_nanoseconds)
             }
-            // What happened just before may not be there yet on the other side.
-            None => last.max(Some(began.saturating_sub(self.settings.max_hold))),
-            Some(_) if self.settings.parents.is_some() => None,
+            None => {
+                // A later page, or another parent, may show what is newer than what the other side
+                // had for those that were asked before.
+                let last = if onward { last } else { last.min(Some(began)) };
+                // What happened just before may not be there yet on the other side.
+                last.max(Some(began.saturating_sub(self.settings.max_hold)))
+            }
             // Pages in order are as good as a connection. If not, older records may follow.
-            Some(walk) if walk.unordered => None,
-            Some(walk) => walk.shown.map(EventTime::from_nanoseconds),
+            Some(walk) if onward && !walk.unordered => walk.shown.map(EventTime::from_nanoseconds),
+            Some(_) => None,
         };
+        let to = to.map(|to| to.min(self.clock().now()));
         self.say(self.complete(to.unwrap_or(EventTime::MIN))).await;
     }
 
@@ -449,47 +456,6 @@ impl Poller {
             }
             tokio::time::sleep(pause).await;
         }
-    }
-
-    /// Gives the list of parents, where there is one.
-    pub(super) async fn parents(
-        &mut self,
-        began: EventTime,
-        tally: &mut Tally,
-    ) -> Result<Option<Vec<Value>>, Failure> {
-        let settings = Arc::clone(&self.settings);
-        let Some(parents) = &settings.parents else { return Ok(None) };
-        let walk = Walk { begun: began.nanoseconds(), ..Walk::default() };
-        let values = self.values(&self.state, &walk, None);
-        let address = parents.endpoint.render_address(&values).unwrap_or_default();
-        let no_address = |_| Failure::new(Cause::Configuration, "`parents.endpoint` is no address");
-        let mut request = Request::get(Url::parse(&address).map_err(no_address)?);
-        request.headers = self.requests().headers(&values).await?;
-        let extract = super::extract::Extract {
-            content: super::extract::Content::Json,
-            records: parents.records.clone(),
-            keep: Vec::new(),
-            ..settings.extract.clone()
-        };
-        let paging = super::paging::Paging {
-            kind: super::paging::Kind::LinkHeader { rel: "next".to_owned() },
-            ..super::paging::Paging::none()
-        };
-        let mut found = Vec::new();
-        for _ in 0..PARENT_PAGES_MAX {
-            let answer = self.fetch(&request, tally).await?.succeeded(self.http.hush());
-            let answer = answer.map_err(|failure| failure.during("the list of parents"))?;
-            let lines = extract.records(&answer, false)?.lines;
-            let count = lines.len() as u64;
-            found.extend(lines.iter().filter_map(|line| serde_json::from_slice(line).ok()));
-            let had =
-                super::paging::Had { answer: &answer, body: None, records: count, last: None };
-            match paging.turn(&had, None)?.next {
-                Some(next) if count > 0 => paging.apply(&mut request, Some(&next), &values)?,
-                _ => return Ok(Some(found)),
-            }
-        }
-        Err(Failure::new(Cause::Bound, "the list of parents has no end"))
     }
 
     /// Gives the labels of a row that runs a definition it shares, as they stand in records.

@@ -261,6 +261,17 @@ impl Settings {
         let first = self.cursor.iter().filter_map(|cursor| cursor.first.as_ref()?.body.as_ref());
         query.chain(headers).chain(&self.body).chain([&self.endpoint]).chain(first)
     }
+
+    /// Whether each walk goes on where the last one ended, from what is older to what is newer:
+    /// what was not given yet is newer than what was.
+    pub(super) fn goes_onward(&self) -> bool {
+        let value = self.cursor.as_ref().map(|cursor| &cursor.value);
+        let onward = matches!(
+            value,
+            Some(CursorValue::NextLink | CursorValue::Token | CursorValue::Last(_))
+        );
+        onward && self.parents.is_none()
+    }
 }
 
 fn check_text(text: &document::Text, checker: &mut Checker) -> Option<Text> {

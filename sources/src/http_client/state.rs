@@ -90,11 +90,8 @@ pub(super) struct Walk {
     pub(super) reached: Option<String>,
     /// The end of the slice of time that it goes through, in nanoseconds.
     pub(super) slice_end: Option<i64>,
-    /// Which parent it is at: its place in the list, and what it is known by, because a list that
-    /// is had again may have others before it.
+    /// Which parent it is at, or behind (see `parents`).
     pub(super) parent: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) parent_id: Option<String>,
     /// The answer that made its job, and how many of its addresses were had.
     pub(super) job: Option<serde_json::Value>,
     pub(super) downloaded: u64,

@@ -3,12 +3,14 @@
 
 use super::extract::add;
 use super::paging::{Had, Kind, Next, Turn};
+use super::parents::Parents;
 use super::poller::{Poller, Tally};
 use super::seen::Seen;
 use super::settings::{CursorValue, RestartFrom};
 use super::state::{State, Walk};
 use super::value::{compare, parse_time, render_time};
-use azud_client::{Answer, Failure, Request, StatusCode, json};
+use crate::limits::RECORD_AHEAD_MAX;
+use azud_client::{Answer, Failure, Request, StatusCode, http_date, json};
 use azud_event::id::StreamId;
 use azud_event::time::EventTime;
 use azud_plan::component::Cause;
@@ -22,15 +24,13 @@ use vrl::path::OwnedValuePath;
 /// How many pages of a walk are remembered, to know a circle by.
 const HAD_MAX: usize = 2_000;
 
-/// How far ahead of us the clock of the other side is believed. What is farther in the future would
-/// take the cursor with it, behind everything that happens until then.
-const SKEW_MAX: Duration = Duration::from_secs(5 * 60);
-
 /// How many records of the future are known by heart.
 const AHEAD_MAX: usize = 256;
 
 /// From how many bytes on a body is read apart from what else runs.
 const BUSY_BYTES: usize = 64 * 1024;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// What is known of the records of a page.
 #[derive(Default)]
@@ -73,18 +73,19 @@ impl Poller {
         let parents = self.parents(began, tally).await?;
         let (mut restarted, mut answered) = (false, false);
         // Each parent has pages of its own.
-        let count = parents.as_ref().map_or(1, |parents| parents.len().max(1) as u64);
+        let count = parents.as_ref().map_or(1, |parents| parents.count().max(1));
         for _ in 0..self.settings.paging.max_pages.saturating_mul(count) {
             let mut state = self.state.clone();
             let fresh = || Walk { begun: began.nanoseconds(), ..Walk::default() };
+            self.begun_here |= state.walk.is_none();
             let mut walk = state.walk.take().unwrap_or_else(fresh);
             let begun = EventTime::from_nanoseconds(walk.begun);
             if !self.slice(&state, &mut walk) {
                 return self.end(begun, answered).await;
             }
             let parent = match &parents {
-                Some(parents) => match walk.find_parent(parents) {
-                    Some(parent) => Some(parent.clone()),
+                Some(parents) => match parents.at(&mut walk) {
+                    Some(parent) => Some(&parent.value),
                     None => return self.over(state, walk, answered).await,
                 },
                 None => None,
@@ -92,7 +93,7 @@ impl Poller {
             if self.settings.job.is_some() {
                 self.job(&state, &mut walk, tally).await?;
             }
-            let (request, answer) = self.ask(&state, &walk, parent.as_ref(), tally).await?;
+            let (request, answer) = self.ask(&state, &walk, parent, tally).await?;
             let understood = busy(&answer.body.clone(), || {
                 self.understand(&mut state, &mut walk, &request, answer)
             });
@@ -109,7 +110,7 @@ impl Poller {
                     self.context().meter.paged();
                     tally.pages += 1;
                     tally.records += page.lines.len() as u64;
-                    let more = self.turn(&mut state, walk, &turn, parents.as_deref());
+                    let more = self.turn(&mut state, walk, &turn, parents.as_ref());
                     // Before new ones are noted: of too many the oldest leave.
                     self.renew(&page.again)?;
                     self.commit(page.lines, page.seen, state).await?;
@@ -175,7 +176,7 @@ impl Poller {
         }
         let reads = self.settings.paging.reads_body() || self.reads_answer();
         let extracted = self.settings.extract.records(&answer, reads)?;
-        let page = self.page(extracted.lines, state, walk)?;
+        let page = self.page(extracted.lines, self.latest(&answer), state, walk)?;
         let body = extracted.body.as_ref();
         let had = Had { answer: &answer, body, records: page.given, last: page.last.as_ref() };
         let mut turn = match walk.downloads.is_empty() {
@@ -230,6 +231,7 @@ impl Poller {
     fn page(
         &self,
         lines: Vec<Vec<u8>>,
+        latest: EventTime,
         state: &mut State,
         walk: &mut Walk,
     ) -> Result<Page, Failure> {
@@ -248,7 +250,7 @@ impl Poller {
         for mut line in lines {
             let value: Option<Value> = looks.then(|| serde_json::from_slice(&line).ok()).flatten();
             let is_new = value.as_ref().is_none_or(|value| {
-                self.follow(state, walk, (value, &line), &mut ahead)
+                self.follow(state, walk, (value, &line), (latest, &mut ahead))
                     && self.is_unseen(value, &mut page, &mut here)
             });
             let event_time = self.settings.event_time.as_ref().zip(value.as_ref());
@@ -303,12 +305,11 @@ impl Poller {
         state: &mut State,
         walk: &mut Walk,
         (value, line): (&Value, &[u8]),
-        ahead: &mut u64,
+        (latest, ahead): (EventTime, &mut u64),
     ) -> bool {
         let event_time = self.settings.event_time.as_ref();
         let time = event_time.and_then(|path| parse_time(json::at(value, path)?));
-        let believed = self.clock().now().saturating_add(SKEW_MAX);
-        if time.is_some_and(|time| time > believed) {
+        if time.is_some_and(|time| time > latest) {
             *ahead += 1;
             return note_ahead(state, self.cursor_value(), line);
         }
@@ -336,6 +337,13 @@ impl Poller {
         is_new
     }
 
+    /// Gives up to when times of records are believed, by the clocks of both sides.
+    fn latest(&self, answer: &Answer) -> EventTime {
+        let there = answer.header("date").and_then(http_date);
+        let now = self.clock().now();
+        there.map_or(now, |there| there.max(now)).saturating_add(RECORD_AHEAD_MAX)
+    }
+
     /// Notes whether records come in their order.
     fn note_order(&self, walk: &mut Walk, time: Option<i64>) {
         let Some(time) = time else { return };
@@ -351,7 +359,7 @@ impl Poller {
         state: &mut State,
         mut walk: Walk,
         turn: &Turn,
-        parents: Option<&[Value]>,
+        parents: Option<&Parents>,
     ) -> bool {
         if !walk.downloads.is_empty() {
             walk.downloads.remove(0);
@@ -366,9 +374,7 @@ impl Poller {
         walk.had.clear();
         walk.job = None;
         walk.downloaded = 0;
-        walk.parent += 1;
-        walk.parent_id = None;
-        if parents.is_some_and(|parents| walk.find_parent(parents).is_some()) {
+        if parents.is_some_and(|parents| parents.pass(&mut walk)) {
             state.walk = Some(walk);
             return true;
         }
@@ -386,7 +392,10 @@ impl Poller {
 
     /// Notes that there is nothing more for now; `answered` with pages.
     async fn end(&mut self, begun: EventTime, answered: bool) -> Result<(), Failure> {
-        if answered && let Some(seen) = &mut self.seen {
+        if answered
+            && self.begun_here
+            && let Some(seen) = &mut self.seen
+        {
             seen.forget(begun.nanoseconds());
         }
         self.say_complete(begun).await;
@@ -400,11 +409,15 @@ impl Poller {
         let Some(cursor) = &self.settings.cursor else { return };
         let time = |nanoseconds: i64| render_time(EventTime::from_nanoseconds(nanoseconds));
         let moved = match &cursor.value {
-            // What a parent gives while others are asked is newer than the beginning.
-            CursorValue::LastEventTime if self.settings.parents.is_some() => {
-                state.last_event_time.map(|last| time(last.min(walk.begun)))
+            CursorValue::LastEventTime => {
+                // What came late, or to a parent that was asked before, while others were asked for
+                // is older than the newest; it is no older than when the walk began.
+                let again = self.settings.dedupe.is_some()
+                    || !cursor.overlap.is_zero()
+                    || self.settings.parents.is_some();
+                let most = if again { walk.begun } else { i64::MAX };
+                state.last_event_time.map(|last| time(last.min(most)))
             }
-            CursorValue::LastEventTime => state.last_event_time.map(time),
             CursorValue::Now => Some(time(walk.begun)),
             CursorValue::NextLink | CursorValue::Token => None,
             CursorValue::Max(_) => match (&walk.reached, &state.cursor) {
@@ -427,7 +440,13 @@ impl Poller {
         }
         let now = EventTime::from_nanoseconds(walk.begun);
         let Some(start) = self.slice_start(state, now) else { return false };
-        let end = start.saturating_add(slices.step).min(now.saturating_sub(slices.lag));
+        // What is not asked for, because the form has no signs for it, was not given.
+        let meant = |time: EventTime| slices.format.meant(time);
+        let start = meant(start);
+        let steps = [slices.step, MINUTE, 60 * MINUTE, 24 * 60 * MINUTE];
+        let mut ends = steps.into_iter().map(|step| meant(start.saturating_add(step)));
+        let end = ends.find(|end| *end > start).unwrap_or(start);
+        let end = end.min(meant(now.saturating_sub(slices.lag)));
         walk.slice_end = Some(end.nanoseconds());
         end > start
     }
@@ -480,22 +499,6 @@ impl Poller {
         {
             walk.reached = Some(found);
         }
-    }
-}
-
-impl Walk {
-    /// Finds the parent that it is at, in a list that may have changed; `None` behind the last.
-    fn find_parent<'a>(&mut self, parents: &'a [Value]) -> Option<&'a Value> {
-        let known = |parent: &Value| parent.get("id").unwrap_or(parent).to_string();
-        let mut at = usize::try_from(self.parent).ok()?;
-        if let Some(id) = &self.parent_id {
-            // One that is gone has the next in its place.
-            at = parents.iter().position(|parent| known(parent) == *id).unwrap_or(at);
-        }
-        let parent = parents.get(at)?;
-        self.parent = at as u64;
-        self.parent_id = Some(known(parent));
-        Some(parent)
     }
 }
 

@@ -1,27 +1,11 @@
 //! What goes wrong on the other side, on this disk, or between: and what becomes of it.
 
-use super::flate2_gzip::gzip;
 use super::server::{Seen, json, with};
 use super::world::World;
-use super::{OKTA, linked, parameter, record, records, told};
+use super::{OKTA, linked, parameter, record, records};
 use azud_plan::component::Cause;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-#[tokio::test]
-async fn an_archive_that_holds_archives_without_end_is_refused() {
-    let packed = gzip(&gzip(&gzip(b"[]")));
-    let (cause, message) = told("", move |_| {
-        let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            packed.len()
-        );
-        [head.as_bytes(), &packed].concat()
-    })
-    .await;
-    assert_eq!(cause, Cause::Bound);
-    assert!(message.contains("packed more than 2 times over"), "{message}");
-}
 
 /// A clock of the other side that is wrong must not take the cursor with it: everything behind it
 /// would not be asked for until then.
