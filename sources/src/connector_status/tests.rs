@@ -25,6 +25,9 @@ struct World {
     is_down: Mutex<bool>,
     /// Of each stream where the log goes on, and the blocks that it has.
     log: Mutex<(HashMap<StreamId, u64>, Vec<Block>)>,
+    /// What is on its way to the disk; a kill loses it.
+    undurable: Mutex<Vec<Block>>,
+    taken: Notify,
     /// Whether the log is there: without one nothing is known at the door.
     has_log: bool,
     /// How many steps were made, and at which the process is held for ever.
@@ -39,10 +42,7 @@ struct View {
     beginning: u64,
 }
 
-struct Door {
-    world: Arc<World>,
-    acknowledged: Arc<Acknowledged>,
-}
+struct Door(Arc<World>);
 
 impl World {
     fn new(has_log: bool) -> Arc<World> {
@@ -52,6 +52,8 @@ impl World {
             database: Mutex::new("one".to_owned()),
             is_down: Mutex::default(),
             log: Mutex::default(),
+            undurable: Mutex::default(),
+            taken: Notify::new(),
             has_log,
             steps: Mutex::new((0, usize::MAX)),
             hit: Notify::new(),
@@ -78,6 +80,27 @@ impl World {
         if held {
             self.hit.notify_one();
             pending::<()>().await;
+        }
+    }
+
+    /// Writes what was taken to the disk, again and again, and says so.
+    async fn write(self: Arc<Self>, acknowledged: Arc<Acknowledged>) {
+        loop {
+            self.taken.notified().await;
+            self.pass().await;
+            let blocks = std::mem::take(&mut *self.undurable.lock().unwrap());
+            for block in blocks {
+                let (stream, end) = (block.stream, block.end);
+                let mut log = self.log.lock().unwrap();
+                let mark = log.0.entry(stream).or_insert(0);
+                if end > *mark || !self.has_log {
+                    assert!(block.position >= *mark || !self.has_log, "they overlap");
+                    *mark = end;
+                    log.1.push(block);
+                }
+                drop(log);
+                acknowledged.note(stream, end);
+            }
         }
     }
 
@@ -123,7 +146,9 @@ impl World {
         let spec = spec(&CONNECTOR_STATUS, "connectors = [\"okta-*\", \"far\"]");
         let task = spec.build(&context).unwrap();
         let acknowledged = Arc::<Acknowledged>::default();
-        let door = Door { world: Arc::clone(self), acknowledged: Arc::clone(&acknowledged) };
+        let door = Door(Arc::clone(self));
+        let writing = Arc::clone(self).write(Arc::clone(&acknowledged));
+        let writing = tokio::spawn(writing);
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown: Shutdown = stopped.map(|_| ()).boxed().shared();
         let labels = component_labels("in", "source", "connector_status", "p");
@@ -135,24 +160,31 @@ impl World {
             clock: Clock::system(),
             meter: Arc::new(SourceMeter::new(labels)),
         };
-        Running { stop, task: tokio::spawn(task.run(context)) }
+        let world = Arc::clone(self);
+        Running { stop, task: tokio::spawn(task.run(context)), writing, world }
     }
 }
 
 struct Running {
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), RunError>>,
+    writing: JoinHandle<()>,
+    world: Arc<World>,
 }
 
 impl Running {
     async fn stop(self) {
         self.stop.send(()).unwrap();
         self.task.await.unwrap().unwrap();
+        self.writing.abort();
     }
 
     async fn kill(self) {
         self.task.abort();
+        self.writing.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
+        assert!(self.writing.await.unwrap_err().is_cancelled());
+        self.world.undurable.lock().unwrap().clear();
     }
 }
 
@@ -194,20 +226,11 @@ impl StatusHistory for View {
 impl Intake for Door {
     fn submit(&self, block: Block) -> BoxFuture<'_, ()> {
         async move {
-            self.world.pass().await;
-            let (stream, end) = (block.stream, block.end);
-            {
-                let mut log = self.world.log.lock().unwrap();
-                let mark = log.0.entry(stream).or_insert(0);
-                if end > *mark || !self.world.has_log {
-                    assert!(block.position >= *mark || !self.world.has_log, "they overlap");
-                    *mark = end;
-                    assert_eq!(frames(&block).count(), 1);
-                    log.1.push(block);
-                }
-            }
-            self.world.pass().await;
-            self.acknowledged.note(stream, end);
+            self.0.pass().await;
+            assert_eq!(frames(&block).count(), 1);
+            self.0.undurable.lock().unwrap().push(block);
+            self.0.taken.notify_one();
+            self.0.pass().await;
         }
         .boxed()
     }
