@@ -359,6 +359,7 @@ impl Maker {
             state: State::default(),
             dirty: false,
             is_overtaken: false,
+            given: None,
             done: Vec::new(),
             told_at: Duration::ZERO,
             begun_here: false,

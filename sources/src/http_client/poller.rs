@@ -100,6 +100,8 @@ pub(super) struct Poller {
     pub(super) dirty: bool,
     /// Whether somebody set the cursor since it was read.
     pub(super) is_overtaken: bool,
+    /// The page that is claimed and was handed over without the lease.
+    pub(super) given: Option<String>,
     /// Pages whose files are of no use once the state is saved.
     pub(super) done: Vec<String>,
     /// When it was last told how it goes, by the monotonic clock.
@@ -182,7 +184,17 @@ impl Poller {
         };
         for name in self.names().await? {
             let claimed = state.claim.as_ref().is_some_and(|claim| claim.page == name);
-            if state.passed.contains(&name) || (claimed && !holds_lease) {
+            if claimed && !holds_lease {
+                // It stays: that a page of this folder is gone would mean that nobody has it.
+                if self.given.as_ref() != Some(&name)
+                    && let Some(page) = self.get(&name).await?
+                {
+                    self.hand_over(&page).await?;
+                    self.given = Some(name);
+                }
+                continue;
+            }
+            if state.passed.contains(&name) {
                 if let Some(page) = self.get(&name).await? {
                     self.hand_over(&page).await?;
                 }
