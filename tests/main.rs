@@ -14,6 +14,7 @@ mod documents;
 mod exchanges;
 mod flood;
 mod hostile;
+mod identity;
 mod lake;
 mod letters;
 mod library;
