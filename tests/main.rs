@@ -17,6 +17,7 @@ mod flood;
 mod fronted;
 mod health;
 mod hostile;
+mod identity;
 mod lake;
 mod letters;
 mod library;

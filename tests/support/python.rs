@@ -1,6 +1,6 @@
 //! Programs in Python that tests talk to: a server with Vault's API, driven by its users' own
-//! client (hvac), AWS as moto plays it, a server that takes `_bulk`, one of OAuth 2. `tests/run`
-//! installs what they need below `target/tools`.
+//! client (hvac), AWS as moto plays it, Okta's system log, a server that takes `_bulk`, one of OAuth 2.
+//! `tests/run` installs what they need below `target/tools`.
 
 use super::metrics;
 use super::program::{self, Program};
@@ -131,6 +131,29 @@ impl Aws {
     }
 }
 
+/// A server with the API of Okta's system log.
+pub struct Okta {
+    /// Where it is.
+    pub address: SocketAddr,
+    _program: Program,
+}
+
+impl Okta {
+    /// Starts it; nothing has happened there yet.
+    pub fn start() -> Self {
+        let address = program::free_address();
+        let mut command = python();
+        command.arg(here("python/okta.py")).arg(address.port().to_string());
+        Okta { address, _program: Program::start(command, "ready") }
+    }
+
+    /// Tells it something, or asks what it saw.
+    #[track_caller]
+    pub fn ask(&self, path: &str) -> serde_json::Value {
+        serde_json::from_str(&metrics::get(self.address, path).unwrap().body).unwrap()
+    }
+}
+
 /// A server that takes `_bulk`.
 pub struct Elasticsearch {
     /// Where it is.
@@ -139,11 +162,17 @@ pub struct Elasticsearch {
 }
 
 impl Elasticsearch {
-    /// Starts it.
+    /// Starts it, for anybody.
     pub fn start() -> Self {
+        Self::start_for("")
+    }
+
+    /// Starts one that looks at the header `Authorization`.
+    pub fn start_for(authorization: &str) -> Self {
         let address = program::free_address();
         let mut command = python();
         command.arg(here("python/elasticsearch.py")).arg(address.port().to_string());
+        command.arg(authorization);
         Elasticsearch { address, _program: Program::start(command, "ready") }
     }
 }

@@ -368,13 +368,18 @@ impl Api {
     fn truth(&self, inside: &Inside, seen: &Seen) -> Vec<u8> {
         let (path, query) = seen.path.split_once('?').unwrap_or((&seen.path, ""));
         if path == "/orgs" {
-            let from: usize = number(query, "p").unwrap_or(0);
-            let list = inside.parents.0.iter().skip(from).take(2);
-            let list: Vec<String> = list.map(|parent| format!("{{\"n\":{parent}}}")).collect();
-            let link = format!("</orgs?p={}>; rel=\"next\"", from + 2);
-            let more = from + 2 < inside.parents.0.len();
-            let headers: &[(&str, &str)] = if more { &[("link", &link)] } else { &[] };
-            return with("200 OK", headers, &format!("[{}]", list.join(",")));
+            // The rest is of the same list: of one that shrinks meanwhile an offset leaves some out.
+            let rest = text(query, "rest").map(|rest| {
+                rest.split('.').filter_map(|parent| parent.parse().ok()).collect::<Vec<usize>>()
+            });
+            let list = rest.unwrap_or_else(|| inside.parents.0.clone());
+            let (here, rest) = list.split_at(list.len().min(2));
+            let here: Vec<String> = here.iter().map(|n| format!("{{\"n\":{n}}}")).collect();
+            let rest: Vec<String> = rest.iter().map(ToString::to_string).collect();
+            let link = format!("</orgs?rest={}>; rel=\"next\"", rest.join("."));
+            let headers = [("link", link.as_str())];
+            let headers = if rest.is_empty() { &[][..] } else { &headers };
+            return with("200 OK", headers, &format!("[{}]", here.join(",")));
         }
         let parent = path.strip_prefix("/orgs/").and_then(|rest| rest.split('/').next());
         let parent = parent.and_then(|parent| parent.parse::<usize>().ok());
