@@ -26,6 +26,7 @@ mod polling;
 mod pressure;
 mod quickstart;
 mod recovery;
+mod retention;
 mod scrape;
 mod secrets;
 mod senders;

@@ -38,6 +38,7 @@ mod http;
 mod hush;
 mod limits;
 mod options;
+mod recorder;
 mod renewal;
 mod retry;
 mod tls;
@@ -52,10 +53,13 @@ pub use failure::{Failure, causes};
 pub use guard::Guard;
 pub use http::{Answer, Http, Request};
 pub use hush::Hush;
-pub use limits::{ANSWER_TOLD_BYTES_MAX, RETRY_AFTER_MAX, TOKEN_LIFE_MAX, TRACE_EXCHANGES};
+pub use limits::{
+    ANSWER_TOLD_BYTES_MAX, RECORDING_LENGTH_MAX, RETRY_AFTER_MAX, TOKEN_LIFE_MAX, TRACE_EXCHANGES,
+};
 pub use options::{ALLOW_PRIVATE, CONNECT_TIMEOUT, HttpOptions, MAX_RESPONSE, PROXY, READ_TIMEOUT};
+pub use recorder::{Ended, Recorder, Recording};
 pub use reqwest::header;
 pub use reqwest::{Method, StatusCode, Url};
 pub use retry::{Backoff, http_date, retry_after};
 pub use tls::{TLS, Tls};
-pub use trace::{Exchange, Recorder, Replay, Trace, Traces};
+pub use trace::{Exchange, Replay, Trace, Traces};

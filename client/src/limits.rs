@@ -36,6 +36,16 @@ pub(crate) const TRACE_BODY_BYTES: usize = 4 * 1024;
 /// How much of a body a recording keeps.
 pub(crate) const RECORD_BODY_BYTES: usize = 1 << 20;
 
+/// How long a recording may last, whoever forgets to end it: one that is meant takes minutes.
+pub const RECORDING_LENGTH_MAX: Duration = Duration::from_secs(3600);
+
+/// How many exchanges a recording may have: the names of its files have four digits.
+pub(crate) const RECORDING_EXCHANGES_MAX: u32 = 9_999;
+
+/// How many bytes a recording may have: some hundred of the largest pages, of a disk that the log
+/// needs too.
+pub(crate) const RECORDING_BYTES_MAX: u64 = 256 << 20;
+
 /// How many secrets are remembered, to be taken out of what is told: those of a connector and the
 /// tokens that were made of them, of which the oldest are of no use to anybody.
 pub(crate) const HUSHED_MAX: usize = 256;

@@ -7,6 +7,7 @@ use crate::hush::Hush;
 use crate::limits::{
     RECORD_BODY_BYTES, TRACE_BODY_BYTES, TRACE_EXCHANGES, UNWATCHED_BODY_BYTES, UNWATCHED_EXCHANGES,
 };
+use crate::recorder::{Recorder, Recording};
 use azud_event::time::EventTime;
 use azud_plan::component::Cause;
 use bytes::Bytes;
@@ -161,16 +162,18 @@ impl Trace {
     /// How much of a body is to be kept now.
     pub(crate) fn body_bytes(&self) -> usize {
         let state = self.lock();
-        match (&state.recorder, state.watched) {
-            (Some(_), _) => RECORD_BODY_BYTES,
-            (None, true) => TRACE_BODY_BYTES,
-            (None, false) => UNWATCHED_BODY_BYTES,
+        match (state.recorder.as_ref().is_some_and(Recorder::goes_on), state.watched) {
+            (true, _) => RECORD_BODY_BYTES,
+            (false, true) => TRACE_BODY_BYTES,
+            (false, false) => UNWATCHED_BODY_BYTES,
         }
     }
 
-    /// Has every exchange written from now on, or no longer.
-    pub fn record(&self, recorder: Option<Recorder>) {
-        self.lock().recorder = recorder;
+    /// Has every exchange written from now on, or no longer; gives what there is of the recording
+    /// that this ends.
+    pub fn record(&self, recorder: Option<Recorder>) -> Option<Recording> {
+        let before = std::mem::replace(&mut self.lock().recorder, recorder);
+        before.map(|before| before.recorded())
     }
 
     /// Has a recording answer in place of the network.
@@ -180,11 +183,8 @@ impl Trace {
 
     pub(crate) fn note(&self, exchange: Exchange) {
         let mut state = self.lock();
-        if let Some(recorder) = &mut state.recorder
-            && let Err(error) = recorder.write(&exchange)
-        {
-            tracing::error!("an exchange cannot be recorded: {error}");
-            state.recorder = None;
+        if let Some(recorder) = &mut state.recorder {
+            recorder.take(&exchange);
         }
         let kept = if state.watched { TRACE_EXCHANGES } else { UNWATCHED_EXCHANGES };
         while state.last.len() >= kept {
@@ -234,34 +234,6 @@ impl Traces {
     /// Gives the trace of a connector; `None` when it does not run here.
     pub fn of(&self, connector: &str) -> Option<Arc<Trace>> {
         self.traces.lock().unwrap_or_else(PoisonError::into_inner).get(connector).cloned()
-    }
-}
-
-/// Writes exchanges to a folder, a file each: `0001.json`, `0002.json`.
-#[derive(Debug)]
-pub struct Recorder {
-    folder: PathBuf,
-    written: u32,
-}
-
-impl Recorder {
-    /// Makes the folder, which has nothing of an earlier recording.
-    ///
-    /// # Errors
-    /// When the system refuses, or there are files.
-    pub fn new(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        if fs::read_dir(folder)?.next().is_some() {
-            let message = format!("{} is not empty", folder.display());
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
-        }
-        Ok(Recorder { folder: folder.to_owned(), written: 0 })
-    }
-
-    fn write(&mut self, exchange: &Exchange) -> io::Result<()> {
-        self.written += 1;
-        let text = serde_json::to_vec_pretty(&exchange.to_json())?;
-        fs::write(self.folder.join(format!("{:04}.json", self.written)), text)
     }
 }
 

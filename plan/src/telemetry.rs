@@ -98,6 +98,8 @@ metrics_table! {
     Gauge OPEN_CONNECTIONS "azud_open_connections" "Connections that a source has open.";
     Gauge COMPLETE_TO "azud_pipeline_complete_to_timestamp_seconds"
         "Up to when what a pipeline says over event time is complete, in Unix time.";
+    Counter RETIRED_ROWS "azud_retention_removed_rows_total"
+        "Rows that left a table of the database because they were older than `[retention]` says, with those that hang on them.";
     Gauge RULE_MISSING_SOURCES "azud_rule_missing_sources"
         "Sources and senders that a rule over event time does without: its answers are not complete.";
     Counter SECRET_READS "azud_secret_reads_total"

@@ -12,7 +12,8 @@
 //! that is put in anew is gone for a moment |
 //!
 //! Reads that fail are tried again after a pause that grows. Of each secret one read is under way
-//! at a time, for all who wait; it goes on when they stop waiting.
+//! at a time, for all who wait; it goes on when they stop waiting. Who has replaced a secret has it
+//! read anew ([`Secrets::reread`]): what a read gives that began before that is not kept.
 
 use crate::limits::{
     READ_TIMEOUT, READS_MAX, REFUSED_PAUSE, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN, SECRETS_MAX,
@@ -23,8 +24,9 @@ use azud_event::time::EventTime;
 use azud_plan::component::{Secret, SecretBackend, SecretError, SecretName, SecretUse, Secrets};
 use azud_plan::telemetry::SecretMeter;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, Shared, join_all};
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -56,7 +58,11 @@ struct State {
     failed: Option<Failed>,
     /// The other side does not take what is kept.
     refused: bool,
+    /// What is kept is another secret by now.
+    replaced: bool,
     reading: Option<Reading>,
+    /// Counts how often the secret was replaced: a read of before that is not kept.
+    replacements: u64,
     /// When somebody asked last, by the monotonic clock.
     used_at: Duration,
 }
@@ -105,7 +111,7 @@ impl State {
             };
         };
         let age = now.saturating_sub(kept.read_at);
-        let refused = self.refused && age >= REFUSED_PAUSE;
+        let refused = self.replaced || self.refused && age >= REFUSED_PAUSE;
         let secret = kept.secret.clone();
         match () {
             () if age < refresh && !refused => Step::Give(secret),
@@ -119,12 +125,20 @@ impl State {
     fn after(&self, secret: Secret, age: Duration, refresh: Duration) -> Step {
         match &self.failed {
             Some(Failed { error: error @ SecretError::Missing(_), .. })
-                if self.refused || age >= refresh * 2 =>
+                if self.refused || self.replaced || age >= refresh * 2 =>
             {
                 Step::Fail(error.clone())
             }
             _ => Step::Give(secret),
         }
+    }
+
+    /// Takes in that the secret is another one: the next who asks waits for it.
+    fn replace(&mut self) {
+        self.replaced = true;
+        self.replacements += 1;
+        self.failed = None;
+        self.reading = None;
     }
 }
 
@@ -173,6 +187,10 @@ impl Secrets for Cache {
             backend.asked.used(&name.key, how);
         }
     }
+
+    fn reread<'a>(&'a self, name: &'a SecretName) -> BoxFuture<'a, Result<(), SecretError>> {
+        async { self.backend(name)?.reread(&name.key).await }.boxed()
+    }
 }
 
 impl Backend {
@@ -206,6 +224,31 @@ impl Backend {
         }
     }
 
+    /// Reads anew what is kept of a key and of members of it; what nobody asked for is read when
+    /// somebody does.
+    async fn reread(self: &Arc<Self>, key: &str) -> Result<(), SecretError> {
+        let is_meant = |known: &str| {
+            known.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
+        };
+        let known: Vec<_> = {
+            let secrets = locked(&self.secrets);
+            let meant = secrets.iter().filter(|(known, _)| is_meant(known));
+            meant.map(|(known, entry)| (known.clone(), Arc::clone(entry))).collect()
+        };
+        let readings = known.iter().map(|(known, entry)| {
+            let mut state = locked(entry);
+            state.replace();
+            self.reading(known, entry, &mut state)
+        });
+        let read = join_all(readings.collect::<Vec<_>>()).await;
+        // A member that is no more is how things are.
+        let failed = |read: Result<Secret, SecretError>| match read {
+            Err(error @ SecretError::Unavailable(_)) => Some(error),
+            _ => None,
+        };
+        read.into_iter().find_map(failed).map_or(Ok(()), Err)
+    }
+
     /// Gives the entry of a key; of too many the one that was used least recently goes.
     fn entry(&self, key: &str) -> Arc<Mutex<State>> {
         let mut secrets = locked(&self.secrets);
@@ -232,25 +275,38 @@ impl Backend {
             return reading.clone();
         }
         let (backend, entry, key) = (Arc::clone(self), Arc::clone(entry), key.to_owned());
-        let name = self.name.clone();
-        let task = tokio::spawn(async move { backend.read(&key, &entry).await });
+        let (name, since) = (self.name.clone(), state.replacements);
+        let task = tokio::spawn(async move { backend.read(&key, &entry, since).await });
         let ended = task.map(move |ended| {
             ended.unwrap_or_else(|_| Err(unavailable(&name, "the read broke off")))
         });
         state.reading.insert(ended.boxed().shared()).clone()
     }
 
-    async fn read(&self, key: &str, entry: &Mutex<State>) -> Result<Secret, SecretError> {
+    /// Reads, and keeps what came of it, unless the secret was replaced `since`.
+    async fn read(
+        &self,
+        key: &str,
+        entry: &Mutex<State>,
+        since: u64,
+    ) -> Result<Secret, SecretError> {
         let asked = async {
             let _permit = self.permits.acquire().await;
             self.asked.read(key).await
         };
-        let read = timeout(READ_TIMEOUT, asked).await;
-        let late = || Err(unavailable(&self.name, format!("nothing within {READ_TIMEOUT:?}")));
-        let read = read.unwrap_or_else(|_| late());
+        // A backend that panics has failed, and nothing else: somebody must note it, or its read
+        // would be under way for ever.
+        let read = timeout(READ_TIMEOUT, AssertUnwindSafe(asked).catch_unwind()).await;
+        let read = match read {
+            Ok(Ok(read)) => read,
+            Ok(Err(_)) => Err(unavailable(&self.name, "the read broke off")),
+            Err(_) => Err(unavailable(&self.name, format!("nothing within {READ_TIMEOUT:?}"))),
+        };
         let mut state = locked(entry);
-        state.reading = None;
-        self.note(key, &mut state, &read);
+        if state.replacements == since {
+            state.reading = None;
+            self.note(key, &mut state, &read);
+        }
         drop(state);
         if let Some(oldest) = self.oldest() {
             self.meter.oldest(oldest.nanoseconds() as f64 / 1e9);
@@ -268,6 +324,7 @@ impl Backend {
                 let (secret, told_at) = (secret.clone(), self.clock.now());
                 state.kept = Some(Kept { secret, read_at: now, told_at });
                 state.refused = false;
+                state.replaced = false;
                 if state.failed.take().is_some() {
                     tracing::info!(backend, key, "the secret can be read again");
                 }
@@ -348,6 +405,7 @@ mod tests {
                 self.reads.fetch_add(1, Ordering::SeqCst);
                 self.read.notify_one();
                 match answer.unwrap_or(Err("down")) {
+                    Err("panic") => panic!("as a library may"),
                     Ok(text) => Ok(Secret::new(text.to_owned())),
                     Err("none") => Err(SecretError::Missing("none".to_owned())),
                     Err(why) => Err(SecretError::Unavailable(why.to_owned())),
@@ -380,8 +438,17 @@ mod tests {
         }
 
         async fn get(&self) -> Result<String, String> {
-            let secret = self.cache.get(&name("b", "k")).await;
+            self.get_key("k").await
+        }
+
+        async fn get_key(&self, key: &str) -> Result<String, String> {
+            let secret = self.cache.get(&name("b", key)).await;
             secret.map(|secret| secret.reveal().to_owned()).map_err(|error| error.to_string())
+        }
+
+        async fn reread(&self) -> Result<(), String> {
+            let read = self.cache.reread(&name("b", "k")).await;
+            read.map_err(|error| error.to_string())
         }
 
         /// Asks once more after so long.
@@ -491,6 +558,53 @@ mod tests {
         assert_eq!(bench.later(1).await, Err("down".to_owned()));
         assert_eq!((bench.later(1).await, bench.script.reads()), (Err("down".to_owned()), 2));
         assert_eq!(bench.later(1).await, is("one"));
+    }
+
+    #[tokio::test]
+    async fn a_backend_that_panics_fails_once_and_is_asked_again() {
+        let bench = Bench::saying(&[Err("panic"), Ok("one"), Err("panic"), Ok("two")]);
+        let broke_off = Err("secret backend `b` does not answer: the read broke off".to_owned());
+        assert_eq!(bench.get().await, broke_off);
+        assert_eq!(bench.later(1).await, is("one"));
+        // Nobody waits for this one.
+        assert_eq!(bench.later(60).await, is("one"));
+        bench.settle().await;
+        assert_eq!(bench.later(1).await, is("one"));
+        bench.settle().await;
+        assert_eq!((bench.get().await, bench.script.reads()), (is("two"), 4));
+    }
+
+    #[tokio::test]
+    async fn what_was_replaced_is_read_at_once_and_its_members_too() {
+        let bench = Bench::saying(&[Ok("one"), Ok("a"), Ok("other"), Ok("two"), Ok("b")]);
+        for key in ["k", "k#m", "k2"] {
+            bench.get_key(key).await.unwrap();
+        }
+        assert_eq!(bench.reread().await, Ok(()));
+        assert_eq!((bench.get().await, bench.script.reads()), (is("two"), 5));
+        assert_eq!(bench.get_key("k#m").await, is("b"));
+        assert_eq!((bench.get_key("k2").await, bench.script.reads()), (is("other"), 5));
+        // What cannot be had is said; who uses it goes on meanwhile.
+        assert_eq!(bench.reread().await, Err("down".to_owned()));
+        assert_eq!(bench.get().await, is("two"));
+        bench.script.then(Err("none"));
+        assert_eq!(bench.later(1).await, Err("none".to_owned()), "it was taken out of use");
+    }
+
+    #[tokio::test]
+    async fn a_read_of_before_is_not_kept() {
+        let bench = Bench::new(Script { holds: true, ..Script::default() });
+        bench.script.then(Ok("old"));
+        bench.script.then(Ok("new"));
+        assert!(bench.get().now_or_never().is_none(), "the read of before");
+        let reread = bench.reread();
+        futures_util::pin_mut!(reread);
+        assert!(reread.as_mut().now_or_never().is_none());
+        bench.script.go.notify_one();
+        bench.script.wait(1).await;
+        bench.script.go.notify_one();
+        assert_eq!(reread.await, Ok(()));
+        assert_eq!((bench.get().await, bench.script.reads()), (is("new"), 2));
     }
 
     #[tokio::test]

@@ -20,9 +20,6 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// How many rows share a transaction: others write between two of them.
 const ROWS_PER_TRANSACTION: usize = 500;
 
-/// How long the row of a group stays that was discarded or lost.
-const HANDLED_KEPT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
-
 /// The table of one instance.
 pub struct LettersTable {
     store: Arc<Store>,
@@ -90,15 +87,14 @@ impl LettersTable {
         };
         let now = self.clock.now();
         let Changes { held, gone } = changes(listing, &audit, written, now);
-        let forget_before = now.saturating_sub(HANDLED_KEPT);
         for letters in held.chunks(ROWS_PER_TRANSACTION) {
             let rows: Vec<_> = letters.iter().filter_map(|it| row(it, self.incarnation)).collect();
-            self.store.keep_dead_letters(&rows, &[], forget_before).await?;
+            self.store.keep_dead_letters(&rows, &[]).await?;
             let known = letters.iter().map(|it| (it.id.to_string(), Some(it.group.clone())));
             written.extend(known);
         }
         for ends in gone.chunks(ROWS_PER_TRANSACTION) {
-            self.store.keep_dead_letters(&[], ends, forget_before).await?;
+            self.store.keep_dead_letters(&[], ends).await?;
             ends.iter().for_each(|end| _ = written.remove(&end.id));
         }
         Ok(())

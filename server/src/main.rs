@@ -35,6 +35,7 @@ mod outcome;
 mod output;
 mod probers;
 mod prompt;
+mod retention;
 mod run;
 mod secrets;
 mod table;

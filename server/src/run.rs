@@ -10,14 +10,15 @@ use crate::keys;
 use crate::letters_table::LettersTable;
 use crate::outcome::Outcome;
 use crate::probers::Probers;
-use crate::secrets;
 use crate::wiring::{self, NotBuilt};
+use crate::{retention, secrets};
 use azud_client::{Replay, Traces};
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
 use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Services, StatusHistory};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
+use azud_secrets::Cache;
 use azud_store::Registry;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::fs::{self, File};
@@ -214,7 +215,7 @@ struct Start<'a> {
 /// to the components.
 async fn open_store(
     start: &Start<'_>,
-    secrets: &dyn Secrets,
+    secrets: &Cache,
     services: &mut Services,
 ) -> Result<Option<Arc<Registry>>, Outcome> {
     let Start { plan, instance, incarnation, standby, clock } = *start;
@@ -229,6 +230,7 @@ async fn open_store(
     let registry = Registry::open(Arc::clone(&store), keyring, &declared).await;
     let registry = registry.map_err(|error| database::explain(&location, &error))?;
     tokio::spawn(database::watch(Arc::clone(&store)));
+    tokio::spawn(retention::run(Arc::clone(&store), instance.retention, clock.clone()));
     let data_dir = &instance.data_dir;
     let table = LettersTable::new(Arc::clone(&store), data_dir, incarnation, clock.clone());
     tokio::spawn(table.run());

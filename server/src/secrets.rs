@@ -6,7 +6,7 @@ use azud_plan::component::{BuildError, Secret, SecretBackend, SecretError, Secre
 use azud_plan::diagnostic::{Diagnostic, Severity, codes};
 use azud_plan::resolve::{CREDENTIALS, Instance, NamedSecret};
 use azud_secrets::Cache;
-use azud_store::{Registry, StoreError};
+use azud_store::Registry;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use std::sync::Arc;
@@ -50,10 +50,9 @@ impl SecretBackend for Credentials {
                 None => (key, None),
             };
             let found = self.0.store().credential(self.0.keyring(), name).await;
-            let found = found.map_err(|error| match error {
-                StoreError::Sealed { .. } => SecretError::Missing(error.to_string()),
-                error => SecretError::Unavailable(error.to_string()),
-            })?;
+            // Also of one that does not open: a key that this process has not yet, or has no more,
+            // takes back nothing that was read before.
+            let found = found.map_err(|error| SecretError::Unavailable(error.to_string()))?;
             let value = found.ok_or_else(|| {
                 let set = format!("set it with `azud credentials set {name}`");
                 SecretError::Missing(format!("there is no credential `{name}`; {set}"))

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! So another master key costs a few rows, and not all of them; and another data key may come while
-//! the instance runs: a process that meets a row of a key it does not know reads the keys again.
+//! the instance runs: a process that meets a row of a key it does not know reads the keys again,
+//! and the master key too where that is another by now.
 //!
 //! A master key that is lost or wrong is an error before anything is written. One is made only
 //! where there is no data key yet.
@@ -17,7 +18,7 @@
 mod keyring;
 mod master;
 
-pub use keyring::{Keyring, Rotated, Unopened};
+pub use keyring::{Keyring, MasterPlace, Rotated, Unopened};
 pub use master::{Master, MasterKey, MasterKind};
 
 use crate::StoreError;
@@ -77,6 +78,9 @@ pub enum KeyError {
         #[source]
         source: io::Error,
     },
+    /// Who keeps it does not answer.
+    #[error("the master key cannot be had: {0}")]
+    Unavailable(String),
     /// What the database answers.
     #[error(transparent)]
     Store(#[from] StoreError),

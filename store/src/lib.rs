@@ -6,8 +6,9 @@
 //! does to its row, and a delivery to the progress of its sink, is decided in plain code
 //! (`alerts/merge.rs`, `progress.rs`).
 //!
-//! One process writes, held by a lock, through one connection; so a transaction never waits for
-//! another of ours. Any number of processes read while it writes, without a lock.
+//! One process writes the state of rules and connectors, held by a lock, through one connection; so
+//! a transaction of it seldom waits. Beside it commands write what people change, without that lock
+//! (`administer.rs`), in short transactions. Any number of processes read meanwhile.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod access;
@@ -22,6 +23,7 @@ mod location;
 mod lock;
 mod postgres;
 mod progress;
+mod retention;
 mod rules;
 mod schema;
 mod seal;
@@ -44,9 +46,10 @@ pub use connectors::{
 pub use credentials::{CredentialKind, CredentialRow, NewCredential};
 pub use dead_letters::{DeadLetters, LettersEnd, SAMPLE_BYTES_MAX};
 pub use error::StoreError;
-pub use keys::{KeyError, Keyring, Master, MasterKey, MasterKind, Rotated, Unopened};
+pub use keys::{KeyError, Keyring, Master, MasterKey, MasterKind, MasterPlace, Rotated, Unopened};
 pub use location::{Location, LocationError};
 pub use progress::{Progress, Reached};
+pub use retention::Retained;
 pub use rules::Rule;
 
 use azud_event::clock::Clock;
@@ -173,8 +176,8 @@ impl Store {
         statements::load_rules(self.writer()?, rules, self.clock.now()).await
     }
 
-    /// Writes groups of dead letters as they are in the files, and ends those that are `gone`. What
-    /// was handled before `forget_before` is forgotten. The same may be written again.
+    /// Writes groups of dead letters as they are in the files, and ends those that are `gone`. The
+    /// same may be written again.
     ///
     /// # Errors
     /// As [`Store::apply`].
@@ -182,10 +185,9 @@ impl Store {
         &self,
         held: &[DeadLetters],
         gone: &[LettersEnd],
-        forget_before: EventTime,
     ) -> Result<(), StoreError> {
         let (writer, now) = (self.writer()?, self.clock.now());
-        statements::keep_dead_letters(writer, held, gone, forget_before, now).await
+        statements::keep_dead_letters(writer, held, gone, now).await
     }
 
     /// Lists the ids of the groups of dead letters that are held, of this life of the data folder.

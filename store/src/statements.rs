@@ -9,6 +9,7 @@ mod history;
 mod instances;
 mod keys;
 mod progress;
+mod retention;
 mod rules;
 
 #[cfg(test)]
@@ -38,4 +39,7 @@ pub(crate) use keys::{
     wrap_keys,
 };
 pub(crate) use progress::progress;
+#[cfg(test)]
+pub(crate) use retention::ROWS_MAX;
+pub(crate) use retention::{retire_alerts, retire_audit, retire_dead_letters, retire_history};
 pub(crate) use rules::load_rules;

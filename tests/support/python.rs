@@ -1,6 +1,6 @@
 //! Programs in Python that tests talk to: a server with Vault's API, driven by its users' own
-//! client (hvac), AWS as moto plays it, Okta's system log, a server that takes `_bulk`, one of OAuth 2.
-//! `tests/run` installs what they need below `target/tools`.
+//! client (hvac), AWS as moto plays it, Okta's system log, a server that takes `_bulk`, one of
+//! OAuth 2. `tests/run` installs what they need below `target/tools`.
 
 use super::metrics;
 use super::program::{self, Program};

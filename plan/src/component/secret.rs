@@ -161,6 +161,16 @@ pub trait Secrets: Send + Sync {
     /// most every few seconds.
     fn refused(&self, name: &SecretName);
 
+    /// Reads a secret anew that was replaced, with every member of it (`name#member`), however
+    /// fresh what is kept of them is: who asks from then on is given what it is now. Who keeps
+    /// nothing has nothing to do.
+    ///
+    /// # Errors
+    /// [`SecretError::Unavailable`] when it cannot be read; what was kept is given on until it can.
+    fn reread<'a>(&'a self, _: &'a SecretName) -> BoxFuture<'a, Result<(), SecretError>> {
+        ready(Ok(())).boxed()
+    }
+
     /// Tells what came of the use of a secret, for people to see. Never waits; who keeps nothing
     /// of that does nothing.
     fn used(&self, name: &SecretName, how: SecretUse<'_>) {

@@ -3,7 +3,9 @@
 use super::backends::{self, SecretBackendSpec};
 use super::files::Documents;
 use super::{SECTIONS, vector};
-use crate::component::{Confidential, Default as OptionDefault, OptionKind, OptionSpec, Options};
+use crate::component::{
+    Confidential, Default as OptionDefault, OptionKind, OptionSpec, Options, parse_duration,
+};
 use crate::diagnostic::{Checker, Diagnostic, codes, nearest};
 use crate::document::{Entry, Table, Value};
 use crate::fill::{self, Lookup};
@@ -51,7 +53,26 @@ pub struct Instance {
     pub secret_backends: Vec<SecretBackendSpec>,
     /// Where the master key is.
     pub master_key: MasterKeyPlace,
+    /// How long rows of the database are kept.
+    pub retention: Retention,
 }
+
+/// How long rows of the database are kept, by table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Alerts that are resolved or withdrawn, since they were revised last.
+    pub alerts: Duration,
+    /// Who did what.
+    pub audit_log: Duration,
+    /// Changes of the status of connectors.
+    pub connector_status_history: Duration,
+    /// Groups of dead letters that were discarded or lost.
+    pub dead_letters: Duration,
+}
+
+/// What is younger stays, whatever the documents say: an hour is for tests, and a slip of the pen
+/// should not cost a year.
+const RETENTION_MIN: Duration = Duration::from_secs(3_600);
 
 /// The files of what the API shows of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -291,6 +312,13 @@ pub const INSTANCE_OPTIONS: &[OptionSpec] = &[
         default: OptionDefault::Value("{}"),
         summary: "What documents may do.",
     },
+    OptionSpec {
+        name: "retention",
+        kind: OptionKind::Table(RETENTION_OPTIONS),
+        default: OptionDefault::Value("{}"),
+        summary: "How long rows of the database are kept, by table, at least an hour. What is older \
+                  is removed every hour, some hundred rows at a time.",
+    },
     backends::SECRET,
     OptionSpec {
         name: "shutdown_timeout",
@@ -347,6 +375,36 @@ const MASTER_OPTIONS: &[OptionSpec] = &[
     },
 ];
 
+/// The options of `retention`.
+const RETENTION_OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "alerts",
+        kind: OptionKind::Duration,
+        default: OptionDefault::Value("\"400d\""),
+        summary: "Alerts that are resolved or withdrawn, with their revisions, since they were \
+                  revised last. One that is firing stays.",
+    },
+    OptionSpec {
+        name: "audit_log",
+        kind: OptionKind::Duration,
+        default: OptionDefault::Value("\"1095d\""),
+        summary: "Who did what, by commands and by the API.",
+    },
+    OptionSpec {
+        name: "connector_status_history",
+        kind: OptionKind::Duration,
+        default: OptionDefault::Value("\"90d\""),
+        summary: "Changes of the status of connectors.",
+    },
+    OptionSpec {
+        name: "dead_letters",
+        kind: OptionKind::Duration,
+        default: OptionDefault::Value("\"14d\""),
+        summary: "Rows of dead letters that were discarded or lost, since then. Those that are held \
+                  stay, with their files, until somebody discards them.",
+    },
+];
+
 /// Fills `${…}` in all documents. What is allowed is read before, as it stands.
 pub(super) fn fill(documents: &mut Documents, environment: Lookup<'_>, checker: &mut Checker) {
     let lists = documents.read.iter().filter_map(|file| {
@@ -386,6 +444,7 @@ pub(super) fn check(documents: &Documents, checker: &mut Checker) -> Instance {
     check_api(&table, checker);
     check_database(&table, checker);
     check_master_key(&table, checker);
+    check_retention(&table, checker);
     let options = Options::new("azud", &table, INSTANCE_OPTIONS);
     let secret_backends = backends::read(&options, checker);
     // What is faulty has been said; reading goes on with the defaults, so that all else can be
@@ -438,6 +497,19 @@ fn check_api(table: &Table, checker: &mut Checker) {
                      proxy before it has TLS",
                 ));
             }
+        }
+    }
+}
+
+fn check_retention(table: &Table, checker: &mut Checker) {
+    let Some(retention) = table.node("retention").and_then(|node| node.as_table()) else { return };
+    for spec in RETENTION_OPTIONS {
+        let Some(node) = retention.node(spec.name) else { continue };
+        let span = node.as_text().and_then(|text| parse_duration(&text.text));
+        if span.is_some_and(|span| span < RETENTION_MIN) {
+            let title = format!("`retention.{}` is shorter than an hour", spec.name);
+            let found = Diagnostic::error(codes::OUT_OF_BOUNDS, node.span, title, "");
+            checker.report(found.help("write at least \"1h\"; usual are days, as in \"90d\""));
         }
     }
 }
@@ -551,6 +623,13 @@ fn read(options: &Options<'_>) -> Option<Instance> {
         false => None,
     };
     let data_dir = options.path("data_dir")?;
+    let kept = options.table("retention")?;
+    let retention = Retention {
+        alerts: kept.duration("alerts")?,
+        audit_log: kept.duration("audit_log")?,
+        connector_status_history: kept.duration("connector_status_history")?,
+        dead_letters: kept.duration("dead_letters")?,
+    };
     let master = options.table("keys")?.table("master")?;
     let master_key = match master.one_of("type")? {
         "env" => MasterKeyPlace::Environment(master.string("name").unwrap_or_default()),
@@ -580,5 +659,6 @@ fn read(options: &Options<'_>) -> Option<Instance> {
         credit_bytes: size(options.bytes("credit_bytes")?)?,
         dead_letter_bytes: options.table("dead_letters")?.bytes("max_bytes")?,
         secret_backends: Vec::new(),
+        retention,
     })
 }

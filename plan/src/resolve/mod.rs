@@ -46,7 +46,7 @@ pub use cases::{Repeat, TEST_OPTIONS, Tap, TestCase, TestEvent, TestInput, TestO
 pub use environment::environment;
 pub use instance::{
     ApiTls, DATA_DIR, DatabaseAddress, INSTANCE_OPTIONS, Instance, LogSettings, MASTER_KEY,
-    MasterKeyPlace,
+    MasterKeyPlace, Retention,
 };
 pub use secrets::NamedSecret;
 

@@ -11,22 +11,13 @@ const SECTIONS: &[(&str, &str)] = &[
     ("assist", "there is no help with unknown formats in this version"),
     ("enrichment_tables", "there are no enrichment tables in this version"),
     ("healthchecks", "`azud validate` tries the environment; take it out"),
-    ("keys", "there are no master keys in this version"),
     (
         "log_schema",
         "the names of fields are fixed as `message`, `timestamp`, `host`; rename with a `remap`",
     ),
     ("provider", "documents are files; name them, or a folder of them"),
     ("proxy", "set the proxy where a component asks for it"),
-    (
-        "retention",
-        "there is no retention by time in this version; `dead_letters.max_bytes` bounds them",
-    ),
     ("schema", "there is no schema checking in this version; take it out"),
-    (
-        "secret",
-        "there are no secret backends in this version; keep secrets in files that an option names",
-    ),
 ];
 
 /// Types of components; sorted.

@@ -55,8 +55,9 @@ async fn change_master(admin: &Admin, path: Option<&Path>, name: Option<&str>, j
     } else {
         println!("the data keys are wrapped with the new master key ({})", to.version());
         println!(
-            "say so under `keys.master` before the next start: the instance that runs goes on, and \
-             will not start again with the old one"
+            "put it where `keys.master` says, or say under `keys.master` where it is and start the \
+             instance again, before the next `azud keys rotate`: until then the instance that runs \
+             goes on with the data keys it has; it will not start again with the old master key"
         );
     }
     Ok(())

@@ -59,6 +59,10 @@ impl Secrets for Tenant {
         }
     }
 
+    fn reread<'a>(&'a self, name: &'a SecretName) -> BoxFuture<'a, Result<(), SecretError>> {
+        async move { self.secrets.reread(&self.name(name)?).await }.boxed()
+    }
+
     fn used(&self, name: &SecretName, how: SecretUse<'_>) {
         if let Ok(name) = self.name(name) {
             self.secrets.used(&name, how);

@@ -9,6 +9,7 @@ use crate::seal::Place;
 use crate::statements::{self, Declaration, Known};
 use crate::uses::Uses;
 use crate::{Store, StoreError, new_uuid};
+use azud_event::id::Id;
 use azud_event::time::EventTime;
 use azud_plan::component::{
     Asked, Attempt, Behind, Connector, ConnectorError, Connectors, Cursor, Lease, Secret,
@@ -16,7 +17,7 @@ use azud_plan::component::{
 };
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -160,7 +161,7 @@ impl Registry {
     }
 
     /// Takes in how the rows are; gives their version.
-    async fn follow(&self) -> Result<(i64, i64, i64), StoreError> {
+    async fn follow(&self) -> Result<Id, StoreError> {
         let readers = &self.shared.store.readers;
         let version = statements::connectors_version(readers).await?;
         let rows = statements::connectors(readers, &everything()).await?;
@@ -179,8 +180,10 @@ impl Registry {
                 None => {}
             }
         }
+        // By the id: a row that was removed and added again is another one, of the same name.
+        let ids: HashSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
         handles.retain(|handle| {
-            let there = rows.iter().any(|row| row.name == handle.name());
+            let there = ids.contains(handle.id.to_string().as_str());
             if !there {
                 handle.ask(Asked::Stop);
             }
@@ -269,7 +272,7 @@ async fn declare(
 }
 
 /// Looks again and again whether somebody has changed something.
-async fn watch_rows(registry: Weak<Registry>, mut seen: (i64, i64, i64)) {
+async fn watch_rows(registry: Weak<Registry>, mut seen: Id) {
     let mut timer = interval(WATCH_INTERVAL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -1,9 +1,9 @@
 //! Tests of the registry, each on a real file and on a real server.
 
 use super::*;
-use crate::keys::{KeyError, Keyring, Master, MasterKey, MasterKind};
+use crate::keys::{KeyError, Keyring, Master, MasterKey, MasterKind, MasterPlace};
 use crate::testing::{Place, execute, number, on_both};
-use crate::{Store, StoreError};
+use crate::{Retained, Store, StoreError};
 use azud_event::clock::Clock;
 use azud_plan::component::{
     Asked, Attempt, Cause, ConnectorError, Connectors, Cursor, Failed, Outcome, StatusHistory,
@@ -25,7 +25,9 @@ on_both! {
     a_wrong_or_lost_master_key_is_an_error_and_changes_nothing
     keys_are_rotated_while_others_work
     another_master_key_takes_over_all_or_nothing
+    a_new_key_is_never_wrapped_by_an_old_master_key
     what_people_switch_is_followed
+    what_is_removed_and_added_again_is_another
     one_definition_runs_for_every_row_that_matches
     nothing_of_a_secret_lies_open_in_the_database
 }
@@ -187,6 +189,10 @@ async fn changes_without_end_become_one_row(place: &Place) {
     let newest: Vec<_> =
         newest.iter().map(|one| (one.number, one.to.as_str(), one.flaps)).collect();
     assert_eq!(newest, [(100, "starting", 100 - limit as u64)]);
+    let table = Retained::ConnectorStatusHistory;
+    assert_eq!(store.retire(table, EventTime::EPOCH).await.unwrap(), 0);
+    let later = EventTime::EPOCH.saturating_add(Duration::from_secs(1));
+    assert_eq!(store.retire(table, later).await.unwrap(), limit as u64);
     let stale = ConnectorRow { version: okta.version - 1, ..okta };
     let refused = store.enable_connector(&stale, false, "late").await;
     assert!(matches!(refused, Err(StoreError::Changed)), "{refused:?}");
@@ -371,6 +377,57 @@ async fn another_master_key_takes_over_all_or_nothing(place: &Place) {
     okta.lease(Duration::from_secs(20)).await.unwrap().unwrap();
     okta.save("", &cursor("on")).await.unwrap();
     assert_eq!(okta.cursors().await.unwrap()[""], cursor("on"));
+}
+
+async fn a_new_key_is_never_wrapped_by_an_old_master_key(place: &Place) {
+    let store = Arc::new(place.open().await);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("master.key");
+    let (read, old) = (path.clone(), Master::file(&path).unwrap());
+    let runs = Keyring::open(&store, &old).await.unwrap();
+    let runs = runs.reading_again(MasterPlace::new(move || {
+        let read = read.clone();
+        async move { Master::file(&read) }.boxed()
+    }));
+    let registry = Registry::open(Arc::clone(&store), Arc::new(runs), &[declared("okta")]).await;
+    let registry = registry.unwrap();
+    let stale = Keyring::open(&store, &Master::file(&path).unwrap()).await.unwrap();
+    let new = MasterKey::make_file(&folder.path().join("new.key")).unwrap();
+    let admin = Keyring::open(&store, &Master::file(&path).unwrap()).await.unwrap();
+    admin.change_master(&store, &new).await.unwrap();
+    let refused = stale.rotate(&store).await.unwrap_err();
+    assert!(matches!(&refused, KeyError::Wrong { wanted, .. } if wanted == new.version()));
+    let refused = stale.change_master(&store, &new).await.unwrap_err();
+    assert!(matches!(refused, KeyError::Store(StoreError::Changed)), "{refused}");
+    assert_eq!(number(&store, "SELECT count(*) FROM encryption_keys").await, 1);
+    // Who runs has what it needs until there is another data key, and then needs the new one.
+    assert_eq!(registry.keyring().verify(&store).await.unwrap(), (1, vec![]));
+    admin.rotate(&store).await.unwrap();
+    let refused = registry.keyring().reload(&store).await.unwrap_err();
+    assert!(matches!(refused, KeyError::Wrong { .. }), "{refused}");
+    std::fs::rename(folder.path().join("new.key"), &path).unwrap();
+    registry.keyring().reload(&store).await.unwrap();
+    assert_eq!(registry.keyring().verify(&store).await.unwrap(), (1, vec![]));
+    registry.keyring().rotate(&store).await.unwrap();
+}
+
+async fn what_is_removed_and_added_again_is_another(place: &Place) {
+    let store = Arc::new(place.open().await);
+    let registry = registry(&store, &[]).await;
+    let new = NewConnector { origin: Origin::Api, ..declared("okta").new };
+    store.add_connector(registry.keyring(), &new).await.unwrap();
+    registry.refresh().await.unwrap();
+    let old = registry.of("okta");
+    let version = crate::statements::connectors_version(&store.readers).await.unwrap();
+    store.remove_connector(&row(&store, "okta").await).await.unwrap();
+    store.add_connector(registry.keyring(), &new).await.unwrap();
+    assert_ne!(crate::statements::connectors_version(&store.readers).await.unwrap(), version);
+    registry.refresh().await.unwrap();
+    assert_eq!(old.asked().await, Asked::Stop);
+    let okta = registry.of("okta");
+    okta.lease(Duration::from_secs(20)).await.unwrap().unwrap();
+    okta.save("", &cursor("one")).await.unwrap();
+    assert_eq!(okta.cursors().await.unwrap()[""], cursor("one"));
 }
 
 async fn what_people_switch_is_followed(place: &Place) {

@@ -4,7 +4,9 @@ use super::{KeyError, Master, MasterKey};
 use crate::seal::{self, Key, Place, Unsealable};
 use crate::statements::{self, NewKey, SEALED, WrappedKey};
 use crate::{Store, StoreError, new_uuid};
+use futures_util::future::BoxFuture;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{PoisonError, RwLock};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -15,8 +17,27 @@ const RESEAL_ROWS: usize = 200;
 /// Opens and seals what is secret in the database.
 #[derive(Debug)]
 pub struct Keyring {
-    master: MasterKey,
+    master: RwLock<MasterKey>,
+    place: Option<MasterPlace>,
     keys: RwLock<Keys>,
+}
+
+/// Reads the master key where it is kept, once more.
+pub struct MasterPlace(Box<dyn Fn() -> BoxFuture<'static, Result<Master, KeyError>> + Send + Sync>);
+
+impl MasterPlace {
+    /// Makes it of what reads.
+    pub fn new(
+        read: impl Fn() -> BoxFuture<'static, Result<Master, KeyError>> + Send + Sync + 'static,
+    ) -> Self {
+        MasterPlace(Box::new(read))
+    }
+}
+
+impl fmt::Debug for MasterPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterPlace")
+    }
 }
 
 #[derive(Debug)]
@@ -72,10 +93,18 @@ impl Keyring {
             }
         };
         let keys = unwrap_all(&master, &wrapped)?;
-        Ok(Keyring { master, keys: RwLock::new(keys) })
+        Ok(Keyring { master: RwLock::new(master), place: None, keys: RwLock::new(keys) })
     }
 
-    /// Reads the data keys again: another process may have added one.
+    /// Has the master key read again when it is not the right one any more: somebody may have put
+    /// another in its place while this process runs.
+    pub fn reading_again(mut self, place: MasterPlace) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// Reads the data keys again: another process may have added one, or wrapped them with another
+    /// master key.
     ///
     /// # Errors
     /// As [`Keyring::open`]; the keys that are known stay.
@@ -89,10 +118,27 @@ impl Keyring {
             !wrapped.is_empty() && wrapped.iter().all(known)
         };
         if !same {
-            let keys = unwrap_all(&self.master, &wrapped)?;
+            let keys = match unwrap_all(&self.master(), &wrapped) {
+                Err(wrong @ KeyError::Wrong { .. }) => self.unwrap_anew(&wrapped, wrong).await?,
+                unwrapped => unwrapped?,
+            };
             *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         }
         Ok(())
+    }
+
+    /// Unwraps data keys with the master key that is in its place now.
+    async fn unwrap_anew(&self, wrapped: &[WrappedKey], wrong: KeyError) -> Result<Keys, KeyError> {
+        let Some(MasterPlace(read)) = &self.place else { return Err(wrong) };
+        let Master::Ready(master) = read().await? else { return Err(wrong) };
+        let keys = unwrap_all(&master, wrapped)?;
+        tracing::info!(master = master.version(), "another master key is used from now on");
+        *self.master.write().unwrap_or_else(PoisonError::into_inner) = master;
+        Ok(keys)
+    }
+
+    fn master(&self) -> MasterKey {
+        self.master.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Seals a value for its place.
@@ -148,13 +194,23 @@ impl Keyring {
     /// is left as it is.
     ///
     /// # Errors
-    /// What the database answers: what was sealed anew until then is, and the rest may be tried
-    /// again.
+    /// [`KeyError::Wrong`] when the data keys are wrapped by another master key by now; nothing is
+    /// changed then. Else what the database answers: what was sealed anew until then is, and the
+    /// rest may be tried again.
     pub async fn rotate(&self, store: &Store) -> Result<Rotated, KeyError> {
         let (id, key) = (new_uuid(store.clock.now())?, Key::random()?);
-        let wrapped = wrap(&self.master, id, &key)?;
-        let new = new_key(&self.master, id, &wrapped);
-        statements::add_key(store.writer()?, &new, store.clock.now()).await?;
+        let master = self.master();
+        let wrapped = wrap(&master, id, &key)?;
+        let new = new_key(&master, id, &wrapped);
+        match statements::add_key(store.writer()?, &new, store.clock.now()).await {
+            Err(StoreError::Changed) => {
+                let known = statements::data_keys(&store.readers).await?;
+                let wanted = known.into_iter().find(|key| key.active);
+                let wanted = wanted.ok_or(StoreError::Changed)?.master_version;
+                return Err(KeyError::Wrong { found: master.version, wanted });
+            }
+            added => added?,
+        }
         self.reload(store).await?;
         self.reseal(store).await
     }
@@ -186,7 +242,8 @@ impl Keyring {
     /// Wraps the data keys with another master key, all or none. Rows stay as they are.
     ///
     /// # Errors
-    /// What the database answers; the old master key is good then.
+    /// [`StoreError::Changed`] when somebody else has changed the keys meanwhile; else what the
+    /// database answers. The old master key is good then.
     pub async fn change_master(&self, store: &Store, to: &MasterKey) -> Result<(), KeyError> {
         let all: Vec<(Uuid, Key)> = {
             let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
@@ -197,7 +254,9 @@ impl Keyring {
             wrapped.push((*id, wrap(to, *id, key)?));
         }
         let keys: Vec<_> = wrapped.iter().map(|(id, wrapped)| new_key(to, *id, wrapped)).collect();
-        Ok(statements::wrap_keys(store.writer()?, &keys).await?)
+        statements::wrap_keys(store.writer()?, &keys, &self.master().version).await?;
+        *self.master.write().unwrap_or_else(PoisonError::into_inner) = to.clone();
+        Ok(())
     }
 
     /// Opens every sealed value, and names those that do not open.

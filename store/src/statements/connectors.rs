@@ -7,6 +7,7 @@ use crate::connectors::{
 };
 use crate::sql::{Connection, Pool, Row, Transaction, Value, within};
 use crate::{StoreError, Writer};
+use azud_event::id::Id;
 use azud_event::time::EventTime;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -365,15 +366,18 @@ pub(crate) async fn connector(pool: &Pool, name: &str) -> Result<Option<Connecto
     rows.first().map(read).transpose()
 }
 
-/// Gives what changes whenever somebody changes a connector.
-pub(crate) async fn connectors_version(pool: &Pool) -> Result<(i64, i64, i64), StoreError> {
-    const VERSION: &str = "
-        SELECT count(*) AS rows, CAST(coalesce(sum(version), 0) AS bigint) AS versions,
-          CAST(coalesce(sum(cursor_version), 0) AS bigint) AS cursors
-        FROM connectors";
-    let rows = pool.rows(VERSION, &[]).await?;
-    let Some(row) = rows.first() else { return Ok((0, 0, 0)) };
-    Ok((row.integer("rows")?, row.integer("versions")?, row.integer("cursors")?))
+/// Gives what changes whenever somebody changes a connector: a hash of which rows there are, and of
+/// the counts in them. A sum of the counts would be the same again when a row goes and another
+/// comes.
+pub(crate) async fn connectors_version(pool: &Pool) -> Result<Id, StoreError> {
+    const VERSIONS: &str = "SELECT id, version, cursor_version FROM connectors ORDER BY id";
+    let mut counts = Vec::new();
+    for row in pool.rows(VERSIONS, &[]).await? {
+        counts.extend_from_slice(row.uuid("id")?.as_bytes());
+        counts.extend_from_slice(&row.count("version")?.to_le_bytes());
+        counts.extend_from_slice(&row.count("cursor_version")?.to_le_bytes());
+    }
+    Ok(Id::of(&[&counts]))
 }
 
 fn status(row: &Row) -> Result<Status, StoreError> {

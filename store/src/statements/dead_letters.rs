@@ -28,18 +28,15 @@ const END: &str = "
     UPDATE dead_letters SET state = $2, handled_by = $3, handled_at = $4
     WHERE id = $1 AND state = 'held'";
 
-const FORGET: &str = "DELETE FROM dead_letters WHERE state <> 'held' AND handled_at < $1";
-
-/// Writes groups as they are, ends those that are gone, and forgets what was handled long ago.
+/// Writes groups as they are, and ends those that are gone.
 pub(crate) async fn keep_dead_letters(
     writer: &Writer,
     held: &[DeadLetters],
     gone: &[LettersEnd],
-    forget_before: EventTime,
     now: EventTime,
 ) -> Result<(), StoreError> {
     let mut connection = writer.pool.acquire().await?;
-    let keeping = keep(&mut connection, writer, held, gone, forget_before, now);
+    let keeping = keep(&mut connection, writer, held, gone, now);
     let kept = within(writer.pool.patience(), keeping).await;
     connection.release(&kept);
     kept
@@ -60,7 +57,6 @@ async fn keep(
     writer: &Writer,
     held: &[DeadLetters],
     gone: &[LettersEnd],
-    forget_before: EventTime,
     now: EventTime,
 ) -> Result<(), StoreError> {
     let mut transaction = connection.begin().await?;
@@ -97,7 +93,6 @@ async fn keep(
         let values = [(&end.id).into(), state.into(), (&end.discarded_by).into(), end.at.into()];
         transaction.execute(END, &values).await?;
     }
-    transaction.execute(FORGET, &[forget_before.into()]).await?;
     transaction.commit().await
 }
 

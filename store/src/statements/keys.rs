@@ -62,20 +62,27 @@ pub(crate) async fn add_first_key(
 }
 
 /// Adds a data key that new rows are sealed with, and retires the one before.
+///
+/// # Errors
+/// [`StoreError::Changed`] when the one before is not wrapped by the same master key any more: who
+/// opens the others would not open this one.
 pub(crate) async fn add_key(
     writer: &Writer,
     key: &NewKey<'_>,
     now: EventTime,
 ) -> Result<(), StoreError> {
-    const RETIRE: &str =
-        "UPDATE encryption_keys SET state = 'retired', retired_at = $1 WHERE state = 'active'";
+    const RETIRE: &str = "UPDATE encryption_keys SET state = 'retired', retired_at = $1
+         WHERE state = 'active' AND master_version = $2";
     const ADD: &str = "
         INSERT INTO encryption_keys (id, wrapped_key, master, master_version, state, created_at)
         VALUES ($1, $2, $3, $4, 'active', $5)";
     let mut connection = writer.pool.acquire().await?;
     let adding = async {
         let mut transaction = connection.begin().await?;
-        transaction.execute(RETIRE, &[now.into()]).await?;
+        let retired = transaction.execute(RETIRE, &[now.into(), key.master_version.into()]).await?;
+        if retired == 0 {
+            return Err(StoreError::Changed);
+        }
         transaction.execute(ADD, &values(key, now)).await?;
         transaction.commit().await
     };
@@ -84,20 +91,25 @@ pub(crate) async fn add_key(
     added
 }
 
-/// Wraps data keys anew, all or none.
+/// Wraps data keys anew, all or none; `before` is the version of the master key that wraps them.
 ///
 /// # Errors
-/// [`StoreError::Changed`] when there are other keys meanwhile.
-pub(crate) async fn wrap_keys(writer: &Writer, keys: &[NewKey<'_>]) -> Result<(), StoreError> {
+/// [`StoreError::Changed`] when there are other keys meanwhile, or another master key.
+pub(crate) async fn wrap_keys(
+    writer: &Writer,
+    keys: &[NewKey<'_>],
+    before: &str,
+) -> Result<(), StoreError> {
     const WRAP: &str = "UPDATE encryption_keys SET wrapped_key = $2, master = $3,
-                          master_version = $4 WHERE id = $1";
+                          master_version = $4 WHERE id = $1 AND master_version = $5";
     let mut connection = writer.pool.acquire().await?;
     let wrapping = async {
         let mut transaction = connection.begin().await?;
         let mut wrapped = 0;
         for key in keys {
-            let values = values(key, EventTime::EPOCH);
-            wrapped += transaction.execute(WRAP, &values[..4]).await?;
+            let mut values = values(key, EventTime::EPOCH);
+            values[4] = before.into();
+            wrapped += transaction.execute(WRAP, &values).await?;
         }
         let known = transaction.rows("SELECT id FROM encryption_keys", &[]).await?;
         if known.len() != keys.len() || wrapped != keys.len() as u64 {

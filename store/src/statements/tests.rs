@@ -1,10 +1,11 @@
 //! Tests of the tables, each on a real file and on a real server.
 
+use super::ROWS_MAX;
 use crate::sqlite;
 use crate::testing::{Place, Server, execute, number, on_both};
 use crate::{
-    AlertFilter, DeadLetters, Delivery, LettersEnd, Progress, Reached, Rule, Store, StoreError,
-    check_alert,
+    AlertFilter, DeadLetters, Delivery, LettersEnd, Progress, Reached, Retained, Rule, Store,
+    StoreError, check_alert,
 };
 use azud_event::alert::{Alert, Severity};
 use azud_event::id::Id;
@@ -64,6 +65,7 @@ on_both! {
     what_a_sender_may_put_into_an_alert_is_taken
     what_people_wrote_stays
     dead_letters_are_counted_as_they_are_and_end
+    what_is_old_leaves_batch_by_batch
     a_database_of_a_later_version_is_refused_by_name
 }
 
@@ -91,12 +93,12 @@ async fn dead_letters_are_counted_as_they_are_and_end(place: &Place) {
         epoch: Some(records),
         response_code: None,
     };
-    let keep = async |held: &[DeadLetters], gone: &[LettersEnd], before: i64| {
-        store.keep_dead_letters(held, gone, at(before)).await.unwrap();
+    let keep = async |held: &[DeadLetters], gone: &[LettersEnd]| {
+        store.keep_dead_letters(held, gone).await.unwrap();
     };
     // Twice the same is once; more is as many as there are.
     for records in [3, 3, 5] {
-        keep(&[letters("a", records), letters("b", 1)], &[], 0).await;
+        keep(&[letters("a", records), letters("b", 1)], &[]).await;
     }
     let sum = "SELECT CAST(sum(records) AS bigint) FROM dead_letters WHERE state = 'held'";
     let sum_of_sqlite = "SELECT sum(records) FROM dead_letters WHERE state = 'held'";
@@ -111,14 +113,70 @@ async fn dead_letters_are_counted_as_they_are_and_end(place: &Place) {
         at: at(100),
         discarded_by: by.map(str::to_owned),
     };
-    keep(&[], &[end("a", Some("ann")), end("b", None)], 100).await;
+    keep(&[], &[end("a", Some("ann")), end("b", None)]).await;
     let ended = "SELECT count(*) FROM dead_letters
                  WHERE state = 'discarded' AND handled_by = 'ann' OR state = 'lost'";
     assert_eq!(number(&store, ended).await, 2);
     // What comes later makes it held again, and what was handled long ago goes.
-    keep(&[letters("b", 2)], &[], 101).await;
+    keep(&[letters("b", 2)], &[]).await;
     assert_eq!(store.held_dead_letters([7; 16]).await.unwrap(), ["b"]);
+    assert_eq!(store.retire(Retained::DeadLetters, at(100)).await.unwrap(), 0);
+    assert_eq!(store.retire(Retained::DeadLetters, at(101)).await.unwrap(), 1);
     assert_eq!(number(&store, "SELECT count(*) FROM dead_letters").await, 1);
+}
+
+async fn what_is_old_leaves_batch_by_batch(place: &Place) {
+    let store = place.open().await;
+    let at = |second: i64| EventTime::from_nanoseconds(second * 1_000_000_000);
+    let revisions = ROWS_MAX.unsigned_abs() + 10;
+    let mut alerts: Vec<_> = (1..revisions).map(|revision| alert("over", revision, 0, 5)).collect();
+    alerts.push(Alert { revision: revisions, ..resolved("over", 5) });
+    alerts.extend([resolved("later", 50), alert("fires", 1, 0, 5)]);
+    assert_eq!(apply(&store, &alerts).await, alerts.len());
+    // One with many revisions goes in several batches; what fires, and what is younger, stays.
+    let mut batches = Vec::new();
+    loop {
+        match store.retire(Retained::Alerts, at(50)).await.unwrap() {
+            0 => break,
+            rows => batches.push(rows),
+        }
+    }
+    assert_eq!(batches, [ROWS_MAX.unsigned_abs(), 11]);
+    let kept = "SELECT count(*) FROM alerts WHERE title LIKE '%later' OR title LIKE '%fires'";
+    assert_eq!(number(&store, kept).await, 2);
+    assert_eq!(number(&store, "SELECT count(*) FROM alerts").await, 2);
+    assert_eq!(number(&store, "SELECT count(*) FROM alert_revisions").await, 2);
+    assert_eq!(number(&store, "SELECT count(*) FROM alert_entities").await, 2);
+
+    let trail = match place {
+        Place::Sqlite(_) => AUDIT_OF_SQLITE,
+        Place::Postgres { .. } => AUDIT,
+    };
+    execute(&store, trail).await;
+    let retire = async |before| store.retire(Retained::AuditLog, at(before)).await.unwrap();
+    let batches = [retire(900).await, retire(900).await, retire(900).await];
+    assert_eq!(batches, [ROWS_MAX.unsigned_abs(), 899 - ROWS_MAX.unsigned_abs(), 0]);
+    assert_eq!(store.audit_log(None, 1_000).await.unwrap().len(), 101);
+}
+
+const AUDIT: &str = "
+    INSERT INTO audit_log (at, actor, action, object, outcome)
+    SELECT to_timestamp(second), 'a', 'b', 'c', 'done' FROM generate_series(1, 1000) AS second";
+
+const AUDIT_OF_SQLITE: &str = "
+    WITH RECURSIVE seconds(second) AS
+      (SELECT 1 UNION ALL SELECT second + 1 FROM seconds WHERE second < 1000)
+    INSERT INTO audit_log (at, actor, action, object, outcome)
+    SELECT strftime('%Y-%m-%dT%H:%M:%S.000000Z', second, 'unixepoch'), 'a', 'b', 'c', 'done'
+    FROM seconds";
+
+/// Makes the revision that resolves the alert about `host`, in this second.
+fn resolved(host: &str, second: i64) -> Alert {
+    let mut alert = serde_json::to_value(alert(host, 1, 0, second)).unwrap();
+    alert["state"] = "resolved".into();
+    alert["change"] = "resolved".into();
+    alert["resolved_at"] = alert["revised_at"].clone();
+    serde_json::from_value(alert).unwrap()
 }
 
 async fn an_alert_is_read_back_as_it_was_delivered(place: &Place) {
