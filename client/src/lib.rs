@@ -27,8 +27,6 @@ pub mod sign;
 pub mod url;
 
 /// For fuzzing: what others have no use for.
-#[doc(hidden)]
-pub mod fuzzed;
 
 mod body;
 mod failure;

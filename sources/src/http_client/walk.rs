@@ -309,15 +309,23 @@ impl Poller {
     ) -> bool {
         let event_time = self.settings.event_time.as_ref();
         let time = event_time.and_then(|path| parse_time(json::at(value, path)?));
-        if time.is_some_and(|time| time > latest) {
+        let is_ahead = time.is_some_and(|time| time > latest);
+        let field = self.cursor_field();
+        let by_time = field.map_or_else(
+            || matches!(self.cursor_value(), Some(CursorValue::LastEventTime)),
+            |field| Some(field) == event_time,
+        );
+        if !(is_ahead && by_time) {
+            let found = field.and_then(|field| json::text_at(value, field));
+            reach(walk, self.cursor_value(), found);
+        }
+        if is_ahead {
             *ahead += 1;
-            return note_ahead(state, self.cursor_value(), line);
+            return !by_time || note_ahead(state, line);
         }
         let time = time.map(EventTime::nanoseconds);
         state.last_event_time = state.last_event_time.max(time);
         self.note_order(walk, time);
-        let found = self.cursor_field().and_then(|field| json::text_at(value, field));
-        reach(walk, self.cursor_value(), found);
         true
     }
 
@@ -512,11 +520,8 @@ fn busy<T>(body: &[u8], work: impl FnOnce() -> T) -> T {
 }
 
 /// Notes a record that says it happens in the future; `false` when it came before. A cursor that is
-/// made of records does not follow it, so that it is given again and again.
-fn note_ahead(state: &mut State, cursor: Option<&CursorValue>, line: &[u8]) -> bool {
-    if !matches!(cursor, Some(CursorValue::LastEventTime | CursorValue::Max(_))) {
-        return true;
-    }
+/// a time does not follow it, so that it is given again and again.
+fn note_ahead(state: &mut State, line: &[u8]) -> bool {
     let hash = StreamId::named(line).0;
     if state.ahead.contains(&hash) {
         return false;

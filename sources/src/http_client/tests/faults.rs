@@ -46,40 +46,6 @@ dedupe = { id = \".id\" }";
 }
 
 #[tokio::test]
-async fn a_parent_that_goes_away_does_not_hide_another() {
-    let toml = "\
-scrape_interval_secs = 0.1
-decoding.codec = \"json\"
-parents = { endpoint = \"ORIGIN/orgs\" }
-endpoint = \"ORIGIN/orgs/{{ parent.id }}/logs\"
-retry = { attempts = 1 }";
-    let lists = AtomicUsize::new(0);
-    // The second parent fails once; meanwhile the first is gone.
-    let world = World::start(toml, move |seen| match seen.path.as_str() {
-        "/orgs" => match lists.fetch_add(1, Ordering::SeqCst) {
-            0 => json("[{\"id\":1},{\"id\":2,\"seen\":1},{\"id\":3}]"),
-            _ => json("[{\"id\":2,\"seen\":2},{\"id\":3}]"),
-        },
-        "/orgs/1/logs" => json(&records(0..1)),
-        "/orgs/2/logs" if lists.load(Ordering::SeqCst) == 1 => {
-            with("503 Service Unavailable", &[], "later")
-        }
-        "/orgs/2/logs" => json(&records(1..2)),
-        "/orgs/3/logs" => json(&records(2..3)),
-        _ => with("404 Not Found", &[], ""),
-    })
-    .await;
-    let running = world.run();
-    world.until_records(3).await;
-    running.stop().await;
-    let first: Vec<String> = world.records().into_iter().take(3).collect();
-    assert_eq!(first, [record(0), record(1), record(2)]);
-    let paths: Vec<String> = world.server.seen().iter().map(|seen| seen.path.clone()).collect();
-    let wanted = ["/orgs", "/orgs/1/logs", "/orgs/2/logs", "/orgs", "/orgs/2/logs", "/orgs/3/logs"];
-    assert_eq!(paths[..6], wanted, "a poll has the list once, and all that are in it");
-}
-
-#[tokio::test]
 async fn addresses_of_a_result_that_have_run_out_are_asked_for_again() {
     let toml = "\
 scrape_interval_secs = 0.1
