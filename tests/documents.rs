@@ -292,7 +292,7 @@ fn ids_do_not_hang_on_what_else_is_there() {
     let both = ids(&[]);
     assert!(both.contains("one/in") && both.contains("two/in"), "{both}");
     // That of the instance has no name before its components, nor has one that stands alone.
-    folder.write("azud.toml", &format!("data_dir = \"data\"\n{other}"));
+    folder.write("azud.toml", format!("data_dir = \"data\"\n{other}"));
     folder.write("pipelines/two.toml", "");
     let with_own = ids(&[]);
     assert!(with_own.contains("one/in") && !with_own.contains("azud/in"), "{with_own}");

@@ -129,7 +129,7 @@ fn check(okta: &Okta, lake: &Elasticsearch) {
         let id = document["event"]["id"].as_str().unwrap();
         let number: usize = id.rsplit('-').next().unwrap().parse().unwrap();
         // All are there, and some are looked at closely: each is asked for by a request.
-        if number % 97 == 0 {
+        if number.is_multiple_of(97) {
             let (index, expected) = mapped(&okta.ask(&format!("/stub/event?number={number}")));
             assert_eq!(document, &expected);
             assert!(place.starts_with(&format!("{index}/")), "{place}: {document}");

@@ -26,8 +26,6 @@ pub mod json;
 pub mod sign;
 pub mod url;
 
-/// For fuzzing: what others have no use for.
-
 mod body;
 mod failure;
 mod guard;
