@@ -269,3 +269,68 @@ fn the_registry_speaks_for_itself() {
     );
     assert!(text(&drawn.stdout).contains("\"failed_login\" -> \"ssh_failed_login\""));
 }
+
+/// Ids name cursors, windows and spills: another document must not change them.
+#[test]
+fn ids_do_not_hang_on_what_else_is_there() {
+    let folder = Folder::new();
+    let document = "[sources.in]\ntype = \"stdin\"\n[sinks.out]\ntype = \"console\"\n\
+                    inputs = [\"in\"]\nencoding.codec = \"text\"\n";
+    let ids = |paths: &[&str]| {
+        let arguments: Vec<&str> = ["graph"].iter().chain(paths).copied().collect();
+        let drawn = program::run(folder.path(), &arguments);
+        assert!(drawn.status.success(), "{}", String::from_utf8_lossy(&drawn.stderr));
+        String::from_utf8(drawn.stdout).unwrap()
+    };
+    folder.write("azud.toml", "data_dir = \"data\"\n");
+    folder.write("pipelines/one.toml", document);
+    let alone = ids(&[]);
+    assert!(alone.contains("one/in"), "{alone}");
+    let format = "format = \"syslog\"\n[sinks";
+    let other = document.replace("stdin", "demo_logs").replace("[sinks", format);
+    folder.write("pipelines/two.toml", &other);
+    let both = ids(&[]);
+    assert!(both.contains("one/in") && both.contains("two/in"), "{both}");
+    // That of the instance has no name before its components, nor has one that stands alone.
+    folder.write("azud.toml", format!("data_dir = \"data\"\n{other}"));
+    folder.write("pipelines/two.toml", "");
+    let with_own = ids(&[]);
+    assert!(with_own.contains("one/in") && !with_own.contains("azud/in"), "{with_own}");
+    assert!(!ids(&["pipelines/one.toml"]).contains("one/in"));
+}
+
+#[test]
+fn commands_look_at_an_instance_whose_pipelines_have_faults() {
+    let folder = Folder::new();
+    folder.write("azud.toml", "data_dir = \"here\"\n");
+    folder.write("pipelines/bad.toml", "[sinks.out]\ntype = \"nothing\"\n");
+    let listed = program::run(folder.path(), &["connectors"]);
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    assert!(folder.join("here/azud.db").exists());
+    folder.write("azud.toml", "data_dir = 7\n");
+    let listed = program::run(folder.path(), &["connectors"]);
+    let told = String::from_utf8_lossy(&listed.stderr).into_owned();
+    assert_eq!(listed.status.code(), Some(1), "{told}");
+    assert!(told.contains("data_dir"), "{told}");
+}
+
+#[test]
+fn who_stops_reading_gets_no_panic() {
+    let folder = Folder::new();
+    let azud = program::azud(folder.path(), &["schema"]);
+    let line = format!("{} schema | head -c 10", azud.get_program().to_string_lossy());
+    let ended = std::process::Command::new("bash").args(["-o", "pipefail", "-c", &line]).output();
+    let ended = ended.unwrap();
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
+}
+
+#[test]
+fn what_was_taken_in_is_for_who_runs_the_instance() {
+    use std::os::unix::fs::PermissionsExt;
+    let instance = crate::support::instance::Instance::start(
+        "[sources.in]\ntype = \"demo_logs\"\nformat = \"syslog\"\n[sinks.out]\ntype = \
+         \"blackhole\"\ninputs = [\"in\"]\n",
+    );
+    let mode = instance.folder.join("data").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}

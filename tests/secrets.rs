@@ -8,6 +8,7 @@ use crate::support::program;
 use crate::support::python::{Aws, SECRET_ID, Vault};
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::wait::{self, PATIENCE};
+use serde_json::{Value, json};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -238,7 +239,7 @@ fn nothing_planted_below(folder: &Path) -> usize {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         if entry.file_type().unwrap().is_dir() {
             files += nothing_planted_below(&entry.path());
-        } else {
+        } else if entry.file_type().unwrap().is_file() {
             let bytes = fs::read(entry.path()).unwrap();
             // Segments of the log are made as long as they may become.
             let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -386,4 +387,88 @@ fn the_master_key_may_be_in_vault() {
     vault_server.put("azud/keys", "master", &key("A"));
     let (ended, _) = Instance::start_in(folder, &document, &[]).stop();
     assert!(ended.status.success(), "{:?}", ended.errors);
+}
+
+/// Sets up an account: the role `pod`, which whoever shows the web identity has, may only take on
+/// the role `keys`, which may only read secrets.
+fn account(aws: &Aws, master: &str, token: &str) {
+    let policy = |action: &str, who: &str, whom: Value| {
+        let statement = json!({ "Effect": "Allow", "Action": action, who: whom });
+        json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string()
+    };
+    let take_on = policy("sts:AssumeRole", "Resource", json!("*"));
+    let read = policy("secretsmanager:GetSecretValue", "Resource", json!("*"));
+    let trust = policy("sts:AssumeRole", "Principal", json!({ "AWS": "*" }));
+    let keys = json!({ "master": master });
+    aws.begin(&format!(
+        "for role, policy in (('pod', '{take_on}'), ('keys', '{read}')):\n    \
+         iam.create_role(RoleName=role, AssumeRolePolicyDocument='{trust}')\n    \
+         iam.put_role_policy(RoleName=role, PolicyName='p', PolicyDocument=policy)\n\
+         client.create_secret(Name='azud/keys', SecretString='{keys}')\n\
+         client.create_secret(Name='azud/c', SecretString='{token}')"
+    ));
+}
+
+/// As a pod has it: a token in a file that is replaced now and then, and no key of ours anywhere.
+#[test]
+fn the_master_key_may_be_in_aws_which_a_web_identity_opens() {
+    let folder = Folder::new();
+    let (key, other) = (format!("{}=", "A".repeat(43)), format!("{}=", "E".repeat(43)));
+    let identity = folder.write("aws/known", "planted-identity-1");
+    folder.write("token", "planted-identity-1\n");
+    let aws = Aws::start_strict(&identity);
+    let address = aws.address;
+    account(&aws, &key, "planted-token-1");
+    let receiver = listening();
+    let head = format!(
+        r#"
+[keys]
+master = {{ type = "aws_secrets_manager", key = "SECRET[aws.azud/keys#master]" }}
+[secret.aws]
+type = "aws_secrets_manager"
+region = "eu-west-1"
+endpoint = "http://{address}"
+refresh = "1s"
+auth = {{ sts_endpoint = "http://{address}", assume_role = "arn:aws:iam::123456789012:role/keys" }}
+"#
+    );
+    let token = sink("far", &receiver, "SECRET[aws.azud/c]");
+    let document = [SOURCE, head.as_str(), &token, ALERT].concat();
+    let environment = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", folder.join("token").display().to_string()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/pod".to_owned()),
+    ];
+    receiver.want("Bearer planted-token-1");
+    let instance = Instance::start_with(folder, &document, &["-vv"], &environment);
+    write(&instance.folder, "one");
+    taken(&instance, &receiver, "one");
+
+    // The identity is replaced, and what was made of the old one is no good any more.
+    fs::write(&identity, "planted-identity-2").unwrap();
+    instance.folder.write("token", "planted-identity-2\n");
+    account(&aws, &key, "planted-token-2");
+    receiver.want("Bearer planted-token-2");
+    write(&instance.folder, "two");
+    taken(&instance, &receiver, "two");
+    let (ended, folder) = instance.stop();
+    assert!(!ended.errors.join("\n").contains("planted"), "{:?}", ended.errors);
+
+    let refused = |expected: &[&str]| {
+        let mut command = program::azud(folder.path(), &["run", "azud.toml"]);
+        let ended = command.envs(environment.clone()).output().unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert!(!ended.status.success() && !told.contains("planted"), "{told}");
+        expected.iter().for_each(|words| assert!(told.contains(words), "{told}"));
+    };
+    folder.write("token", "planted-stolen");
+    refused(&["error[E002]: the master key cannot be had", "web identity", "InvalidIdentityToken"]);
+    folder.write("token", "planted-identity-2\n");
+    account(&aws, &other, "planted-token-2");
+    refused(&["error[E009]"]);
+    account(&aws, &key, "planted-token-2");
+    let instance = Instance::start_with(folder, &document, &[], &environment);
+    receiver.want("Bearer planted-token-2");
+    write(&instance.folder, "three");
+    taken(&instance, &receiver, "three");
+    assert!(instance.stop().0.status.success());
 }

@@ -2,11 +2,12 @@
 
 use crate::auth::Auth;
 use crate::body;
-use crate::failure::{Failure, causes};
+use crate::failure::{Failure, is_page, title};
 use crate::guard::Guard;
 use crate::hush::Hush;
 use crate::limits::{REDIRECTS_MAX, REFUSAL_BYTES_MAX};
 use crate::options::HttpOptions;
+use crate::renewal::Renewal;
 use crate::retry::{http_date, retry_after};
 use crate::trace::{Exchange, Trace};
 use crate::url::shown;
@@ -18,7 +19,7 @@ use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE,
     HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
 };
-use reqwest::{Client, Method, StatusCode, Url, redirect};
+use reqwest::{Method, StatusCode, Url};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,7 +99,7 @@ impl Answer {
     /// Gives how far the other side's clock is ahead of ours, in seconds, as far as it says.
     pub fn skew_seconds(&self) -> Option<i64> {
         let theirs = http_date(self.header(DATE.as_str())?)?;
-        Some((theirs.nanoseconds() - self.at.nanoseconds()) / 1_000_000_000)
+        Some(theirs.nanoseconds().saturating_sub(self.at.nanoseconds()) / 1_000_000_000)
     }
 
     /// Gives itself when its status is a success, else the failure that it is.
@@ -115,18 +116,27 @@ impl Answer {
     /// Gives the failure that the answer is.
     pub fn failure(&self, hush: &Hush) -> Failure {
         let html = self.header(CONTENT_TYPE.as_str()).is_some_and(|kind| kind.contains("html"));
+        // Some call everything HTML that they do not name otherwise.
+        let html = html && is_page(&self.body);
         let told = match html {
-            true => "a page of HTML".to_owned(),
+            true => match title(&self.body) {
+                Some(title) => hush.clean(&format!("a page of HTML, \"{title}\"")),
+                None => "a page of HTML".to_owned(),
+            },
             false => hush.clean(&String::from_utf8_lossy(&self.body)),
         };
-        Failure::of_status(self.status, &told, self.retry_after())
+        let mut failure = Failure::of_status(self.status, &told, self.retry_after());
+        if self.url.scheme() == "https" {
+            failure.name_certificate(&told);
+        }
+        failure
     }
 }
 
 /// A client. Clones share connections, trace and secrets to be hushed.
 #[derive(Clone)]
 pub struct Http {
-    client: Client,
+    client: Arc<Renewal>,
     guard: Guard,
     clock: Clock,
     timeout: Duration,
@@ -139,7 +149,7 @@ pub struct Http {
 
 impl Http {
     /// Reads the files of TLS and makes the client; nothing is connected yet. `written` are the
-    /// addresses that the document itself names.
+    /// addresses that the document itself names. Files of TLS that change later are read again.
     ///
     /// # Errors
     /// When a file cannot be read, or does not hold what it should.
@@ -148,26 +158,8 @@ impl Http {
         written: impl IntoIterator<Item = &'a Url>,
         clock: &Clock,
     ) -> Result<Self, BuildError> {
-        let unbuilt = |error: reqwest::Error| BuildError {
-            message: format!("the HTTP client cannot be made: {}", causes(&error.without_url())),
-            help: None,
-        };
         let guard = Guard::new(options.allow_private, written.into_iter().chain(&options.proxy));
-        let mut builder = Client::builder()
-            .user_agent(concat!("azud/", env!("CARGO_PKG_VERSION")))
-            // Redirects are followed here, where it is known what may be sent on.
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            // What the environment says is for the author to let in.
-            .no_proxy()
-            .dns_resolver(Arc::new(guard.clone()))
-            .connect_timeout(options.connect_timeout)
-            .read_timeout(options.read_timeout)
-            .pool_idle_timeout(Duration::from_secs(60));
-        if let Some(proxy) = &options.proxy {
-            builder = builder.proxy(reqwest::Proxy::all(proxy.clone()).map_err(unbuilt)?);
-        }
-        let client = options.tls.apply(builder)?.build().map_err(unbuilt)?;
+        let client = Arc::new(Renewal::build(options, &guard, clock)?);
         Ok(Http {
             client,
             guard,
@@ -209,25 +201,46 @@ impl Http {
     /// ([`Answer::succeeded`]).
     pub async fn send(&self, request: &Request, auth: Option<&Auth>) -> Result<Answer, Failure> {
         let whole = async {
-            let answer = self.follow(request.clone(), auth).await?;
+            let (answer, signed) = self.follow(request.clone(), auth).await?;
             match auth {
                 Some(auth)
                     if answer.status == StatusCode::UNAUTHORIZED
-                        && auth.refused(&answer, self).await? =>
+                        && auth.refused(&answer, &signed, self).await? =>
                 {
-                    self.follow(request.clone(), Some(auth)).await
+                    Ok(self.follow(request.clone(), Some(auth)).await?.0)
                 }
                 _ => Ok(answer),
             }
         };
+        let sent = self.in_time(&request.url, whole).await;
+        // Who was asked without credentials says nothing of them.
+        let asked_with = |answer: &Answer| self.guard.is_written(&answer.url);
+        if let Some(auth) = auth.filter(|_| sent.as_ref().map_or(true, asked_with)) {
+            auth.told(&sent, self);
+        }
+        sent
+    }
+
+    /// Does what takes as long as a whole request may take.
+    async fn in_time(
+        &self,
+        url: &Url,
+        whole: impl Future<Output = Result<Answer, Failure>>,
+    ) -> Result<Answer, Failure> {
         tokio::time::timeout(self.timeout, whole).await.unwrap_or_else(|_| {
-            let (host, timeout) = (shown(&request.url), self.timeout);
+            let (host, timeout) = (shown(url), self.timeout);
             let message = format!("no whole answer of {host} within {timeout:?}");
             Err(Failure::new(Cause::Timeout, message))
         })
     }
 
-    async fn follow(&self, request: Request, auth: Option<&Auth>) -> Result<Answer, Failure> {
+    /// Follows a request to where it is answered; gives also the request that was answered, with
+    /// what says who we are.
+    async fn follow(
+        &self,
+        request: Request,
+        auth: Option<&Auth>,
+    ) -> Result<(Answer, Request), Failure> {
         let mut request = request;
         for _ in 0..=REDIRECTS_MAX {
             self.guard.admit(&request.url)?;
@@ -240,14 +253,24 @@ impl Http {
                 }
                 false => strip(&mut signed.headers),
             }
-            let answer = self.exchange(signed).await?;
+            let answer = self.exchange(signed.clone()).await?;
             match redirected(&request, &answer)? {
                 Some(next) => request = next,
-                None => return Ok(answer),
+                None => return Ok((answer, signed)),
             }
         }
         let message = format!("more than {REDIRECTS_MAX} redirects");
         Err(Failure::new(Cause::Response, message))
+    }
+
+    /// Sends one request as [`Http::exchange`] does, within the time of a whole request: for who is
+    /// not called by [`Http::send`].
+    ///
+    /// # Errors
+    /// When there is no whole answer in time.
+    pub(crate) async fn exchange_in_time(&self, request: Request) -> Result<Answer, Failure> {
+        let url = request.url.clone();
+        self.in_time(&url, self.exchange(request)).await
     }
 
     /// Sends one request as it is. What is behind credentials of its own (a token endpoint) comes
@@ -282,7 +305,8 @@ impl Http {
         if !body.is_empty() && headers.get(CONTENT_TYPE).is_none() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let sending = self.client.request(method, url.clone()).headers(headers).body(body);
+        let client = self.client.client().await;
+        let sending = client.request(method, url.clone()).headers(headers).body(body);
         let mut response = sending.send().await.map_err(Failure::of_transport)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = match status.is_success() {

@@ -22,7 +22,9 @@ impl Hush {
             return;
         }
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.iter().any(|known| known == secret) {
+        // What is used goes to the end of those that leave, before it is among the first.
+        let at = known.iter().rposition(|known| known == secret);
+        if at.is_some_and(|at| at >= known.len() / 2) {
             return;
         }
         let json = serde_json::Value::from(text).to_string();
@@ -33,9 +35,8 @@ impl Hush {
             json[1..json.len() - 1].to_owned(),
         ];
         for form in forms {
-            if !known.iter().any(|known| known.reveal() == form) {
-                known.push_back(Secret::new(form));
-            }
+            known.retain(|known| known.reveal() != form);
+            known.push_back(Secret::new(form));
         }
         while known.len() > HUSHED_MAX {
             known.pop_front();
@@ -76,5 +77,16 @@ mod tests {
         hush.keep(&Secret::new("x".to_owned()));
         let text = "a pa ss\"word b pa%20ss%22word c cGEgc3Mid29yZA== d pa ss\\\"word-longer x";
         assert_eq!(hush.clean(text), "a *** b *** c *** d *** x");
+    }
+
+    #[test]
+    fn what_is_used_all_the_time_is_not_forgotten_for_tokens_that_come_and_go() {
+        let hush = Hush::default();
+        let keep = |text: &str| hush.keep(&Secret::new(text.to_owned()));
+        for number in 0..4 * HUSHED_MAX {
+            keep("the secret/of a client");
+            (0..4).for_each(|kind| keep(&format!("token {kind}/{number}")));
+            assert_eq!(hush.clean("with the secret/of a client"), "with ***", "{number}");
+        }
     }
 }

@@ -29,11 +29,13 @@ pub mod url;
 mod body;
 mod failure;
 mod guard;
+mod handshake;
 mod http;
 mod hush;
 mod limits;
 mod options;
 mod recorder;
+mod renewal;
 mod retry;
 mod tls;
 mod trace;
@@ -47,8 +49,9 @@ pub use failure::{Failure, causes};
 pub use guard::Guard;
 pub use http::{Answer, Http, Request};
 pub use hush::Hush;
-pub use limits::RETRY_AFTER_MAX;
-pub use limits::{ANSWER_TOLD_BYTES_MAX, RECORDING_LENGTH_MAX, TRACE_EXCHANGES};
+pub use limits::{
+    ANSWER_TOLD_BYTES_MAX, RECORDING_LENGTH_MAX, RETRY_AFTER_MAX, TOKEN_LIFE_MAX, TRACE_EXCHANGES,
+};
 pub use options::{ALLOW_PRIVATE, CONNECT_TIMEOUT, HttpOptions, MAX_RESPONSE, PROXY, READ_TIMEOUT};
 pub use recorder::{Ended, Recorder, Recording};
 pub use reqwest::header;

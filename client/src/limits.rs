@@ -59,6 +59,22 @@ pub(crate) const TOKEN_MARGIN: Duration = Duration::from_secs(60);
 /// How long a token of which nothing is said is taken to live.
 pub(crate) const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
+/// The longest that a token is believed to live; then another is had.
+pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// How long a signed assertion is good for; servers refuse more than an hour (RFC 7523 asks for
 /// "reasonable").
 pub(crate) const ASSERTION_LIFE: Duration = Duration::from_secs(300);
+
+/// How long a connection that nobody uses is kept: less than servers and what is between keep it.
+pub(crate) const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+
+/// How often files of certificates are looked at: so that thousands of requests a second do not do
+/// it each, and a certificate of minutes is still renewed in time.
+pub(crate) const RENEWAL_EVERY: Duration = Duration::from_secs(1);
+
+/// How much of the title of a page of HTML is told.
+pub(crate) const TITLE_BYTES_MAX: usize = 100;
+
+/// Within how much of its beginning a page of HTML says that it is one.
+pub(crate) const PAGE_BYTES: usize = 512;

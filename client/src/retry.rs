@@ -27,6 +27,12 @@ impl Backoff {
         Backoff { first, longest, seed, attempts: 0 }
     }
 
+    /// Gives pauses of their own for one request among many, at other times than those of others.
+    pub fn fork(&mut self) -> Self {
+        self.random();
+        Backoff { attempts: 0, ..self.clone() }
+    }
+
     /// Gives the pause after a failed attempt. Never quite nothing: a failure that comes at once
     /// would otherwise be repeated at once.
     pub fn next_pause(&mut self) -> Duration {

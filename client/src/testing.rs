@@ -1,7 +1,7 @@
 //! What the tests share: secrets that are there, and a server that answers what it is told to.
 
 use crate::auth::Keys;
-use azud_plan::component::{Secret, SecretError, SecretName, Secrets};
+use azud_plan::component::{Secret, SecretError, SecretName, SecretUse, Secrets};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use reqwest::Url;
@@ -15,6 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) struct FakeSecrets {
     pub(crate) values: Mutex<HashMap<String, String>>,
     pub(crate) refused: Mutex<Vec<String>>,
+    /// What came of their uses.
+    pub(crate) used: Mutex<Vec<String>>,
     /// What a secret becomes once it was refused.
     pub(crate) rotated: Mutex<HashMap<String, String>>,
 }
@@ -31,6 +33,10 @@ impl Secrets for FakeSecrets {
         let value = self.values.lock().unwrap().get(&name.key).cloned();
         let missing = move || SecretError::Missing(format!("there is no {name}"));
         async move { value.map(Secret::new).ok_or_else(missing) }.boxed()
+    }
+
+    fn used(&self, name: &SecretName, how: SecretUse<'_>) {
+        self.used.lock().unwrap().push(format!("{} {how:?}", name.key));
     }
 
     fn refused(&self, name: &SecretName) {

@@ -123,16 +123,36 @@ fn page(component: &Component) -> String {
 
 fn example(out: &mut String, component: &Component, example: &Example) {
     let _ = write!(out, "\n### {}\n\n```toml\n", example.title);
-    let _ = writeln!(out, "[{}s.my_id]\ntype = \"{}\"", component.kind, component.name);
-    if component.kind != "source" {
-        out.push_str("inputs = [\"…\"]\n");
-    }
-    let _ = write!(out, "{}\n```\n", example.toml.trim());
+    out.push_str(&document(component, example.toml));
+    out.push_str("```\n");
     for (what, text) in [("In", example.input), ("Out", example.output)] {
         if !text.is_empty() {
             let _ = write!(out, "\n{what}:\n\n```text\n{}\n```\n", text.trim_end());
         }
     }
+}
+
+/// Writes the options of an example as the table of a component in a document, which somebody may
+/// copy.
+fn document(component: &Component, toml: &str) -> String {
+    let mut out = format!("[{}s.my_id]\ntype = \"{}\"\n", component.kind, component.name);
+    let options = || toml.trim().lines().filter(|line| !line.starts_with("type = "));
+    if component.kind != "source" && !options().any(|line| line.starts_with("inputs = ")) {
+        out.push_str("inputs = [\"…\"]\n");
+    }
+    for line in options() {
+        let header = line.trim_start_matches('[');
+        let brackets = line.len() - header.len();
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        let name = header.trim_end_matches(']');
+        let _ = match brackets {
+            1 | 2 if header.len() == name.len() + brackets && name.bytes().all(is_name) => {
+                writeln!(out, "{}{}s.my_id.{header}", &line[..brackets], component.kind)
+            }
+            _ => writeln!(out, "{line}"),
+        };
+    }
+    out
 }
 
 /// Writes a row for each option, those of nested tables under their dotted names.
@@ -278,6 +298,7 @@ fn metrics() -> String {
         let kind = match metric.kind {
             MetricKind::Counter => "counter",
             MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         };
         let _ = writeln!(out, "| `{}` | {kind} | {} |", metric.name, cell(metric.help));
     }
@@ -304,5 +325,25 @@ mod tests {
                 assert!(columns == 5 || (name == "metrics.md" && columns == 4), "{name}: {row}");
             }
         }
+    }
+
+    #[test]
+    fn an_example_stands_as_it_may_be_copied() {
+        let component = Component {
+            kind: "transform",
+            name: "summarize",
+            summary: "",
+            description: "",
+            options: &[],
+            common: &[],
+            examples: &[],
+        };
+        let own = "type = \"summarize\"\ninputs = [\"in\"]\nsizes = [\n1]\n[fields]\na = 1\n[[fields.b]]\nc = 2";
+        assert_eq!(
+            document(&component, own),
+            "[transforms.my_id]\ntype = \"summarize\"\ninputs = [\"in\"]\nsizes = [\n1]\n\
+             [transforms.my_id.fields]\na = 1\n[[transforms.my_id.fields.b]]\nc = 2\n"
+        );
+        assert!(document(&component, "x = 1").contains("inputs = [\"…\"]\nx = 1\n"));
     }
 }

@@ -4,7 +4,10 @@
 //! bounded by the plan (components, pipelines, reasons), never by data.
 
 use crate::component::{Attempt, Outcome};
-use metrics::{Counter, Gauge, Label, counter, describe_counter, describe_gauge, gauge};
+use metrics::{
+    Counter, Gauge, Histogram, Label, counter, describe_counter, describe_gauge,
+    describe_histogram, gauge, histogram,
+};
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub enum MetricKind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How many were at most so large, by the bounds of [`BUCKETS`]; with their sum and count.
+    Histogram,
 }
 
 /// A metric that `/metrics` may show.
@@ -74,12 +79,14 @@ metrics_table! {
     Gauge EPOCH_AGE_SECONDS "azud_epoch_age_seconds"
         "How long the oldest epoch of a pipeline has been under way.";
     Counter HTTP_CLIENT_PAGES "azud_http_client_pages_total" "Pages that a source polled.";
+    Histogram HTTP_CLIENT_POLL_PAGES "azud_http_client_poll_pages"
+        "Pages of each poll of a source that went to its end.";
     Counter HTTP_CLIENT_REQUESTS "azud_http_client_requests_sent_total"
         "Requests of a source that polls.";
     Counter HTTP_CLIENT_RESPONSES "azud_http_client_responses_total"
         "Answers to a source that polls, by the class of their status (`2xx`); `none` where there was none.";
-    Counter HTTP_CLIENT_SECONDS "azud_http_client_rtt_seconds_total"
-        "Time that requests of a source that polls took; by the requests, how long one takes.";
+    Histogram HTTP_CLIENT_RTT "azud_http_client_rtt_seconds"
+        "How long each request of a source that polls took, its answer included.";
     Gauge INTAKE_BYTES "azud_intake_bytes" "Bytes of a source that wait in memory to be taken by a pipeline.";
     Gauge LOG_BYTES "azud_intake_log_bytes"
         "Bytes of the log that a restart would need: what waits to be delivered and checkpointed.";
@@ -121,6 +128,8 @@ metrics_table! {
         "1 for the state that a sink is in, 0 for the others: `flowing`; `spilling`, what comes goes to disk; `draining`, what is on disk goes out; `dropping`; `full`, its pipeline waits; `held`, its receiver went back and what it lacks is not kept.";
     Gauge SINK_UNCONFIRMED_SECONDS "azud_sink_unconfirmed_seconds"
         "How long the oldest batch of a sink has waited for its delivery.";
+    Histogram SOURCE_LAG "azud_source_lag_time_seconds"
+        "How old each record of a source that polls was when it was had, by its event time.";
     Gauge SOURCE_STREAMS "azud_source_streams"
         "Streams of a source (connections, senders, files) by state: `live` are waited for, `straggler` are too far behind for that, `missing` are expected and silent.";
     Counter UDP_KERNEL_DROPS "azud_udp_kernel_drops_total"
@@ -135,6 +144,16 @@ metrics_table! {
     Counter WORKER_BUSY_SECONDS "azud_worker_busy_seconds_total" "Time that a worker was busy.";
 }
 
+/// The upper bounds of the buckets of each histogram, by its name.
+pub const BUCKETS: &[(&str, &[f64])] = &[
+    // A poll takes a page, or catches up; `max_pages` is 1,000 unless somebody says otherwise.
+    (HTTP_CLIENT_POLL_PAGES, &[1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1_000.0]),
+    // From a server next door to the 60 s after which a request is given up.
+    (HTTP_CLIENT_RTT, &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]),
+    // From a moment to the days for which APIs keep what happened.
+    (SOURCE_LAG, &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0, 604_800.0]),
+];
+
 /// Tells the recorder what every metric of the table is. Called once, after the recorder is
 /// installed.
 pub fn describe() {
@@ -142,6 +161,7 @@ pub fn describe() {
         match metric.kind {
             MetricKind::Counter => describe_counter!(metric.name, metric.help),
             MetricKind::Gauge => describe_gauge!(metric.name, metric.help),
+            MetricKind::Histogram => describe_histogram!(metric.name, metric.help),
         }
     }
 }
@@ -168,8 +188,6 @@ pub struct SourceMeter {
     pub open_connections: Gauge,
     /// Datagrams the kernel dropped.
     pub kernel_drops: Counter,
-    /// Time of requests that is not told yet, less than a second.
-    untold: std::sync::Mutex<std::time::Duration>,
 }
 
 impl SourceMeter {
@@ -178,7 +196,6 @@ impl SourceMeter {
         SourceMeter {
             open_connections: gauge!(OPEN_CONNECTIONS, labels.clone()),
             kernel_drops: counter!(UDP_KERNEL_DROPS, labels.clone()),
-            untold: std::sync::Mutex::default(),
             labels,
         }
     }
@@ -196,11 +213,17 @@ impl SourceMeter {
         let mut labels = self.labels.clone();
         labels.push(Label::new("status", class));
         counter!(HTTP_CLIENT_RESPONSES, labels).increment(1);
-        // Counters are whole: what is told is rounded to whole seconds over many requests.
-        let mut untold = self.untold.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *untold += took;
-        counter!(HTTP_CLIENT_SECONDS, self.labels.clone()).increment(untold.as_secs());
-        *untold = std::time::Duration::from_nanos(u64::from(untold.subsec_nanos()));
+        histogram!(HTTP_CLIENT_RTT, self.labels.clone()).record(took);
+    }
+
+    /// Notes how many pages a poll had that went to its end.
+    pub fn polled(&self, pages: u64) {
+        histogram!(HTTP_CLIENT_POLL_PAGES, self.labels.clone()).record(pages as f64);
+    }
+
+    /// Gives what notes how old records were when they were had, in seconds.
+    pub fn lag(&self) -> Histogram {
+        histogram!(SOURCE_LAG, self.labels.clone())
     }
 
     /// Counts a page of a poll.
@@ -374,5 +397,10 @@ mod tests {
             let counter = metric.kind == MetricKind::Counter;
             assert_eq!(counter, metric.name.ends_with("_total"), "{}", metric.name);
         }
+        let histograms = METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram);
+        let histograms: Vec<_> = histograms.map(|metric| metric.name).collect();
+        let with_buckets: Vec<_> = BUCKETS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(histograms, with_buckets);
+        assert!(BUCKETS.iter().all(|(_, bounds)| bounds.is_sorted_by(|a, b| a < b)));
     }
 }

@@ -21,7 +21,7 @@ use crate::limits::{
 use crate::tell::unavailable;
 use azud_event::clock::Clock;
 use azud_event::time::EventTime;
-use azud_plan::component::{Secret, SecretBackend, SecretError, SecretName, Secrets};
+use azud_plan::component::{Secret, SecretBackend, SecretError, SecretName, SecretUse, Secrets};
 use azud_plan::telemetry::SecretMeter;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, join_all};
@@ -179,6 +179,12 @@ impl Secrets for Cache {
         let state = locked(&backend.secrets).get(&name.key).cloned();
         if let Some(state) = state {
             locked(&state).refused = true;
+        }
+    }
+
+    fn used(&self, name: &SecretName, how: SecretUse<'_>) {
+        if let Ok(backend) = self.backend(name) {
+            backend.asked.used(&name.key, how);
         }
     }
 

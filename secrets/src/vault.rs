@@ -142,7 +142,7 @@ impl Server {
                 Ok(Some(renewed)) => {
                     lease = renewed;
                     let mut until = until.lock().unwrap_or_else(PoisonError::into_inner);
-                    *until = Some(clock.monotonic() + lease.length);
+                    *until = Some(clock.monotonic().saturating_add(lease.length));
                 }
                 Ok(None) => return,
                 Err(failure) if failure.is_passing() => {

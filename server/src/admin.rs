@@ -6,11 +6,12 @@ use crate::cli::{Documents, Global, Of};
 use crate::deeds::{Doer, Refusal};
 use crate::outcome::Outcome;
 use crate::wiring::REGISTRY;
-use crate::{database, keys, secrets};
+use crate::{data_folder, database, keys, secrets};
 use azud_event::clock::Clock;
 use azud_plan::resolve::{self, Instance, MASTER_KEY, MasterKeyPlace};
 use azud_secrets::Cache;
 use azud_store::{ConnectorRow, Keyring, Location, Store, StoreError};
+use nix::unistd::{Uid, User};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -112,7 +113,7 @@ async fn open(of: &Of, global: &Global) -> Result<Admin, Outcome> {
     let secrets = secrets::build(&instance, &Clock::system())?;
     let location = database::location(&instance, &secrets).await?;
     if instance.database.is_none() {
-        std::fs::create_dir_all(&instance.data_dir).map_err(|error| {
+        data_folder::make(&instance.data_dir).map_err(|error| {
             say(&format!("{} cannot be made: {error}", instance.data_dir.display()))
         })?;
     }
@@ -125,11 +126,14 @@ async fn open(of: &Of, global: &Global) -> Result<Admin, Outcome> {
 fn instance(data_dir: Option<&Path>, global: &Global) -> Result<Instance, Outcome> {
     let here = Documents::here();
     if data_dir.is_none() && !here.all().is_empty() {
-        let loaded = crate::documents::load_or_explain(&here, global);
-        return loaded.map(|loaded| loaded.instance).ok_or(Outcome::Faults);
+        return crate::documents::instance_or_explain(&here, global).ok_or(Outcome::Faults);
     }
     let mut instance = resolve::load_texts(&[], &REGISTRY, &|_| None).instance;
     if let Some(folder) = data_dir {
+        if !folder.is_dir() {
+            // Credentials may be set before the first start; a name may also be mistyped.
+            eprintln!("note: {} is a new data folder; no instance has used it", folder.display());
+        }
         instance.data_dir = folder.to_owned();
         instance.master_key = MasterKeyPlace::File(folder.join(MASTER_KEY));
     }
@@ -224,9 +228,14 @@ pub fn unanswered(data_dir: &Path, error: &io::Error) -> String {
 
 /// Who runs a command, for the trail.
 pub fn actor() -> String {
-    let user =
-        ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    format!("command of {}", user.as_deref().unwrap_or("somebody"))
+    let uid = Uid::current();
+    let user = User::from_uid(uid).ok().flatten().map(|user| user.name);
+    let user = user.unwrap_or_else(|| format!("user {uid}"));
+    // Only root could have set it to what it likes, and root can do anything.
+    match std::env::var("SUDO_USER").ok().filter(|_| uid.is_root()) {
+        Some(person) => format!("command of {person}, as {user}"),
+        None => format!("command of {user}"),
+    }
 }
 
 /// Asks the instance of a data folder; gives the code and the body of its answer.

@@ -57,8 +57,8 @@ fn place(arguments: &Alerts, global: &Global) -> Result<Place, Outcome> {
     if here.all().is_empty() {
         return Ok(Place::Folder(PathBuf::from(DATA_DIR)));
     }
-    let loaded = crate::documents::load_or_explain(&here, global).ok_or(Outcome::Faults)?;
-    Ok(Place::Instance(Box::new(loaded.instance)))
+    let instance = crate::documents::instance_or_explain(&here, global);
+    Ok(Place::Instance(Box::new(instance.ok_or(Outcome::Faults)?)))
 }
 
 async fn location(place: Place) -> Result<Location, Outcome> {

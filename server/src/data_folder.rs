@@ -4,6 +4,9 @@ use crate::cli::{Documents, Global};
 use crate::outcome::Outcome;
 use azud_engine::inspect::InspectError;
 use azud_engine::log::LogError;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Finds the folder: the one that was named, else the one of the documents here, else the usual.
@@ -18,8 +21,28 @@ pub fn find(named: Option<&Path>, global: &Global) -> Result<PathBuf, Outcome> {
     if here.all().is_empty() {
         return Ok(PathBuf::from(azud_plan::resolve::DATA_DIR));
     }
-    let loaded = crate::documents::load_or_explain(&here, global).ok_or(Outcome::Faults)?;
-    Ok(loaded.instance.data_dir)
+    let instance = crate::documents::instance_or_explain(&here, global);
+    Ok(instance.ok_or(Outcome::Faults)?.data_dir)
+}
+
+/// Makes a data folder, which only its owner may read: what was taken in lies in it as it came.
+///
+/// # Errors
+/// What the system answers.
+pub fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Warns where others may read what was taken in.
+pub fn warn_of_readers(folder: &Path) {
+    let mode = folder.metadata().map(|found| found.permissions().mode()).unwrap_or_default();
+    if mode & 0o007 != 0 {
+        let folder = folder.display();
+        tracing::warn!(
+            "every user of this machine may read what was taken in: close the data folder with \
+             `chmod o= {folder}`"
+        );
+    }
 }
 
 /// The file that says which life of a data folder this is.

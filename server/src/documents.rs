@@ -31,6 +31,19 @@ pub fn load_or_explain(documents: &Documents, global: &Global) -> Option<Loaded>
     explain(load(documents), global)
 }
 
+/// Reads what the documents say of the instance; shows what is wrong with that. Their pipelines may
+/// have faults: a command that only looks at the instance has nothing to do with them.
+pub fn instance_or_explain(documents: &Documents, global: &Global) -> Option<Instance> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let Checked { sources, instance, diagnostics, .. } =
+        resolve::load_instance(&documents.all(), &environment);
+    let failed = diagnostics.iter().any(|found| found.severity == Severity::Error);
+    if failed {
+        eprint!("{}", render::human(&diagnostics, &sources, colors(global.color)));
+    }
+    (!failed).then_some(instance)
+}
+
 /// Does what [`load_or_explain`] does, and reads the tests beside documents too.
 pub fn load_cases_or_explain(documents: &Documents, global: &Global) -> Option<Loaded> {
     let environment = |name: &str| std::env::var(name).ok();

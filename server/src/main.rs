@@ -1,6 +1,17 @@
 //! `azud`: the program.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+/// Writes a line to standard output. Whoever reads it may stop before its end, as `head` does.
+macro_rules! println {
+    () => { $crate::output::write(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::output::write(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// Writes to standard output, as `println` does.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::output::write(format_args!($($text)*)) };
+}
+
 mod admin;
 mod alerts;
 mod api;
@@ -22,6 +33,7 @@ mod listing;
 mod log;
 mod logging;
 mod outcome;
+mod output;
 mod probers;
 mod prompt;
 mod retention;

@@ -1,7 +1,7 @@
 //! What tries connectors of the documents that run, for `azud connectors test`.
 
 use azud_event::clock::Clock;
-use azud_plan::component::{BuildContext, Probe, Services, SinkSpec, SourceSpec};
+use azud_plan::component::{BuildContext, Probe, Services, SinkSpec, SourceSpec, matches};
 use azud_plan::plan::Plan;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ impl Probers {
     pub fn of(&self, connector: &str) -> Option<Box<dyn Probe>> {
         let runs_for = |component: &Component| {
             let pattern = component.runs_for.as_ref();
-            pattern.is_some_and(|pattern| azud_store::matches(pattern, connector))
+            pattern.is_some_and(|pattern| matches(pattern, connector))
         };
         let own = self.components.get_key_value(connector);
         let found = own.or_else(|| self.components.iter().find(|(_, one)| runs_for(one)));

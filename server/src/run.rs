@@ -3,7 +3,7 @@
 use crate::api::{self, Api, LocalSocket, Repeats};
 use crate::cli::{Global, Run};
 use crate::connectors;
-use crate::data_folder::INCARNATION;
+use crate::data_folder::{self, INCARNATION};
 use crate::database;
 use crate::documents::{self, Loaded};
 use crate::keys;
@@ -15,12 +15,12 @@ use crate::{retention, secrets};
 use azud_client::{Replay, Traces};
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
-use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Services};
+use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Services, StatusHistory};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use azud_secrets::Cache;
 use azud_store::Registry;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -140,12 +140,13 @@ async fn prepare(
     arguments: &Run,
 ) -> Result<Prepared, Outcome> {
     let data_dir = &instance.data_dir;
-    if let Err(error) = fs::create_dir_all(data_dir) {
+    if let Err(error) = data_folder::make(data_dir) {
         return Err(refuse(&format!(
             "the data folder {} cannot be made: {error}; choose another with `data_dir`",
             data_dir.display()
         )));
     }
+    data_folder::warn_of_readers(data_dir);
     let partition = random_file(&data_dir.join("partition.key")).map_err(|error| refuse(&error))?;
     let incarnation = random_file(&data_dir.join(INCARNATION)).map_err(|error| refuse(&error))?;
     let mut services = Services::default();
@@ -236,6 +237,7 @@ async fn open_store(
     tokio::spawn(table.run());
     services.add(store);
     services.add(Arc::new(Arc::clone(&registry) as Arc<dyn Connectors>));
+    services.add(Arc::new(Arc::clone(&registry) as Arc<dyn StatusHistory>));
     Ok(Some(registry))
 }
 
@@ -253,6 +255,10 @@ fn explain_not_built(failed: &[NotBuilt]) -> Outcome {
 }
 
 fn needs_store(plan: &Plan) -> bool {
+    has_alerts(plan) || plan.sources.iter().any(|source| source.kind == "connector_status")
+}
+
+fn has_alerts(plan: &Plan) -> bool {
     plan.pipelines.iter().flat_map(|pipeline| &pipeline.sinks).any(|sink| sink.kind == "alerts")
 }
 
@@ -308,7 +314,13 @@ fn random_file(path: &Path) -> Result<[u8; 16], String> {
 }
 
 fn install_recorder() -> Result<PrometheusHandle, String> {
-    let recorder = PrometheusBuilder::new().install_recorder();
+    let mut builder = PrometheusBuilder::new();
+    for (name, bounds) in azud_plan::telemetry::BUCKETS {
+        let name = Matcher::Full((*name).to_owned());
+        let bounded = builder.set_buckets_for_metric(name, bounds);
+        builder = bounded.map_err(|error| format!("metrics cannot be recorded: {error}"))?;
+    }
+    let recorder = builder.install_recorder();
     let recorder = recorder.map_err(|error| format!("metrics cannot be recorded: {error}"))?;
     azud_plan::telemetry::describe();
     Ok(recorder)
@@ -351,7 +363,7 @@ fn greeting(plan: &Plan, instance: &Instance) -> String {
         let origin = format!("{scheme}://{address}");
         lines.push(format!("  {:<12} {origin}/ready  {origin}/metrics", "api"));
     }
-    if needs_store(plan) {
+    if has_alerts(plan) {
         let data_dir = instance.data_dir.display();
         let option = match &instance.database {
             Some(_) => String::new(),

@@ -2,7 +2,7 @@
 
 use crate::outcome::Outcome;
 use azud_event::clock::Clock;
-use azud_plan::component::{BuildError, Secret, SecretBackend, SecretError, Secrets};
+use azud_plan::component::{BuildError, Secret, SecretBackend, SecretError, SecretUse, Secrets};
 use azud_plan::diagnostic::{Diagnostic, Severity, codes};
 use azud_plan::resolve::{CREDENTIALS, Instance, NamedSecret};
 use azud_secrets::Cache;
@@ -65,6 +65,11 @@ impl SecretBackend for Credentials {
             }
         }
         .boxed()
+    }
+
+    fn used(&self, key: &str, how: SecretUse<'_>) {
+        let name = key.split_once('#').map_or(key, |(name, _)| name);
+        self.0.note_use(name, how);
     }
 }
 

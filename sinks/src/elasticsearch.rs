@@ -51,7 +51,10 @@ revision of each; a data stream holds every revision, since nothing in it can be
 
 What a field puts into the name of an index stays a part of that name: it is lower-cased, and signs \
 that a name may not have become `_`. The name must begin with a letter that the author wrote, or else \
-never becomes one with `.`, `-`, `_` or `+` before it.",
+never becomes one with `.`, `-`, `_` or `+` before it.
+
+When the last request failed and nothing is left to send, a server is asked who it is every \
+`request.retry_max_duration_secs`: so `azud connectors` says when it is back.",
     inputs: &[Kind::Log, Kind::Alert],
     options: OPTIONS,
     check,

@@ -1,7 +1,7 @@
 //! Headers that an author writes, which may name secrets; and what it means when one cannot be had.
 
 use crate::deliver::{Failure, FailureKind};
-use azud_plan::component::{Confidential, Options, SecretError, Secrets};
+use azud_plan::component::{Confidential, Options, SecretError, SecretUse, Secrets};
 use azud_plan::diagnostic::{Checker, Diagnostic, codes};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -59,6 +59,23 @@ impl Headers {
         }
         Ok(())
     }
+}
+
+/// Tells of the secrets in a request what its answer says of them. Not in the server's words, which
+/// may repeat what was sent.
+pub(crate) fn told<'a>(
+    texts: impl Iterator<Item = &'a Confidential>,
+    secrets: &dyn Secrets,
+    status: u16,
+) {
+    let refused = format!("the server answered {status}");
+    let how = match status {
+        401 | 403 => SecretUse::Refused(&refused),
+        // What it says of a record it says to somebody whom it knows.
+        200..=299 | 400 | 413 | 422 => SecretUse::Taken,
+        _ => return,
+    };
+    texts.for_each(|text| text.used(secrets, how));
 }
 
 /// Says that nothing goes until somebody sets something right.

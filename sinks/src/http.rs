@@ -42,7 +42,10 @@ is found.
 
 So every record arrives at least once. `Idempotency-Key` is a hash of the body: the same request has \
 the same key. Redirects are not followed, because they would carry credentials elsewhere; proxies \
-from the environment are not used.",
+from the environment are not used.
+
+When the last request failed and nothing is left to send, the address is asked for nothing (`HEAD`) every \
+`request.retry_max_duration_secs`: so `azud connectors` says when the server is back.",
     inputs: &[Kind::Log, Kind::Alert],
     options: &[
         OptionSpec {

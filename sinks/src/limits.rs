@@ -48,5 +48,9 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// How much of an answer is told, in bytes.
 pub const ANSWER_TOLD_BYTES_MAX: usize = 512;
 
+/// The shortest pause between two looks at a receiver that failed last, while nothing is left to
+/// send.
+pub const LOOK_PAUSE_MIN: Duration = Duration::from_secs(1);
+
 /// How long connecting may take, TLS included; within the time of the request.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

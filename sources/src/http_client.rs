@@ -9,11 +9,14 @@
 //!
 //! Why no record is lost or taken twice stands in `state`.
 
+mod agree;
 mod extract;
 mod job;
+mod late;
 mod options;
 mod pace;
 mod paging;
+mod parents;
 mod poller;
 mod probe;
 mod request;
@@ -24,6 +27,8 @@ mod spool;
 mod state;
 mod task;
 mod template;
+mod tenant;
+mod tokens;
 mod value;
 mod walk;
 mod zip;
@@ -31,13 +36,14 @@ mod zip;
 #[cfg(test)]
 mod tests;
 
-use azud_client::{Auth, Backoff, Failure, Http, Keys, TokenStore, Traces, Url};
+use crate::limits::EXCHANGE_MAX;
+use azud_client::{Auth, Backoff, Http, Keys, TokenStore, Traces, Url};
 use azud_event::codec::Decoder;
 use azud_event::codec::source_fields::SourceFields;
 use azud_event::time::EventTime;
 use azud_plan::component::{
     BuildContext, BuildError, Connector, ConnectorKind, Endpoint, Example, Options, Probe,
-    Resource, RunError, Secret, SecretService, Secrets, SourceContext, SourceFactory, SourceSpec,
+    Resource, RunError, SecretService, Secrets, SourceContext, SourceFactory, SourceSpec,
     SourceTask,
 };
 use azud_plan::diagnostic::Checker;
@@ -55,6 +61,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use task::{Make, Who};
 use template::Values;
+use tenant::Tenant;
+use tokens::{Tokens, Turns};
+use tokio::time::timeout;
 
 /// How long windows wait for a poller that is silent: its polls come in minutes.
 const MAX_HOLD: Duration = Duration::from_secs(120);
@@ -144,12 +153,13 @@ decoding.codec = \"json\"",
 
 fn check(options: &Options<'_>, checker: &mut Checker) -> Option<Box<dyn SourceSpec>> {
     let settings = Settings::check(options, checker)?;
-    Some(Box::new(HttpClient { settings: Arc::new(settings) }))
+    Some(Box::new(HttpClient { settings: Arc::new(settings), turns: Arc::default() }))
 }
 
 /// The checked source.
 struct HttpClient {
     settings: Arc<Settings>,
+    turns: Arc<Turns>,
 }
 
 impl SourceSpec for HttpClient {
@@ -211,6 +221,7 @@ impl SourceSpec for HttpClient {
         let maker = Maker {
             id: context.id.clone(),
             settings: Arc::clone(&self.settings),
+            turns: Arc::clone(&self.turns),
             secrets: SecretService::of(&context.services),
             folder,
             traces: context.services.find::<Traces>(),
@@ -226,6 +237,7 @@ impl SourceSpec for HttpClient {
         let maker = Maker {
             id: context.id.clone(),
             settings: Arc::clone(&self.settings),
+            turns: Arc::clone(&self.turns),
             secrets: SecretService::of(&context.services),
             folder: PathBuf::new(),
             traces: None,
@@ -233,7 +245,7 @@ impl SourceSpec for HttpClient {
         let client = maker.client(connector, &context.clock).ok()?;
         Some(Box::new(probe::HttpProbe {
             settings: Arc::clone(&self.settings),
-            secrets: maker.secrets,
+            secrets: maker.secrets(connector),
             connector: Arc::clone(connector),
             client,
         }))
@@ -254,9 +266,21 @@ struct Task {
 impl SourceTask for Task {
     fn run(self: Box<Self>, context: SourceContext) -> BoxFuture<'static, Result<(), RunError>> {
         let Task { who, maker } = *self;
+        let turns = Arc::clone(&maker.turns);
         let make: Make =
             Arc::new(move |connector, context, acks| maker.poller(connector, context, acks));
-        task::run(who, make, context).boxed()
+        async move {
+            let ended = task::run(who, make, context).await;
+            // What a server has given in exchange for a token of one use is given once.
+            if timeout(EXCHANGE_MAX, turns.settled()).await.is_err() {
+                tracing::warn!(
+                    "an exchange of a refresh token is broken off: if its server takes each only \
+                     once, azud must be authorized anew"
+                );
+            }
+            ended
+        }
+        .boxed()
     }
 }
 
@@ -264,6 +288,7 @@ impl SourceTask for Task {
 struct Maker {
     id: String,
     settings: Arc<Settings>,
+    turns: Arc<Turns>,
     secrets: Arc<dyn Secrets>,
     folder: PathBuf,
     /// Where the last exchanges can be asked for, if anybody may.
@@ -291,9 +316,14 @@ impl Maker {
         written.extend(settings.auth.iter().flat_map(|auth| auth.urls().into_iter().cloned()));
         let http =
             Http::build(&settings.http, &written, clock).map_err(|error| error.to_string())?;
-        let tokens: Arc<dyn TokenStore> = Arc::new(Tokens { connector: Arc::clone(connector) });
-        let keys = Keys { secrets: Arc::clone(&self.secrets), tokens: Some(tokens) };
+        let tokens: Arc<dyn TokenStore> = Arc::new(Tokens::new(connector, &self.turns));
+        let keys = Keys { secrets: self.secrets(connector), tokens: Some(tokens) };
         Ok((http, settings.auth.as_ref().map(|auth| auth.build(keys))))
+    }
+
+    /// Gives the secrets as a connector names them.
+    fn secrets(&self, connector: &Arc<dyn Connector>) -> Arc<dyn Secrets> {
+        Tenant::new(Arc::clone(&self.secrets), connector)
     }
 
     fn poller(
@@ -318,7 +348,7 @@ impl Maker {
             settings: Arc::clone(&self.settings),
             http,
             auth,
-            secrets: Arc::clone(&self.secrets),
+            secrets: self.secrets(&connector),
             pace: Pace::new(self.settings.rate_limit.clone(), context.clock.clone()),
             backoff: Backoff::new(connector.name(), retry.min, retry.max),
             connector,
@@ -328,7 +358,11 @@ impl Maker {
             seen,
             state: State::default(),
             dirty: false,
+            is_overtaken: false,
+            given: None,
             done: Vec::new(),
+            told_at: Duration::ZERO,
+            begun_here: false,
         })
     }
 }
@@ -336,19 +370,4 @@ impl Maker {
 fn open_seen(dedupe: &seen::Dedupe, folder: &Path) -> Result<Seen, String> {
     let path = folder.join("seen");
     Seen::open(dedupe, path).map_err(|error| error.to_string())
-}
-
-/// Tokens of one use, kept with the connector.
-struct Tokens {
-    connector: Arc<dyn Connector>,
-}
-
-impl TokenStore for Tokens {
-    fn load<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, Failure>> {
-        async move { self.connector.token(name).await.map_err(poller::local) }.boxed()
-    }
-
-    fn keep<'a>(&'a self, name: &'a str, token: &'a Secret) -> BoxFuture<'a, Result<(), Failure>> {
-        async move { self.connector.keep_token(name, token).await.map_err(poller::local) }.boxed()
-    }
 }

@@ -15,6 +15,7 @@ mod listen;
 mod outlet;
 mod stream;
 
+pub mod connector_status;
 pub mod demo_logs;
 pub mod file;
 pub mod http_client;
@@ -32,6 +33,7 @@ use azud_plan::component::SourceFactory;
 
 /// Every source, sorted by name.
 pub const SOURCES: &[&SourceFactory] = &[
+    &connector_status::CONNECTOR_STATUS,
     &demo_logs::DEMO_LOGS,
     &file::FILE,
     &http_client::HTTP_CLIENT,

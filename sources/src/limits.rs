@@ -63,3 +63,36 @@ pub(crate) const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// How long a source of files waits on shutdown for what it gave to be delivered, so that a restart
 /// reads nothing twice.
 pub(crate) const SETTLE_WAIT: Duration = Duration::from_secs(2);
+
+/// How many changes of status are read at a time: each is a record of some hundred bytes.
+pub(crate) const STATUS_CHANGES_MAX: u32 = 256;
+
+/// The first and the longest pause before the history of statuses is asked for again when the
+/// database did not answer.
+pub(crate) const HISTORY_PAUSE: (Duration, Duration) =
+    (Duration::from_millis(200), Duration::from_secs(10));
+
+/// How long the end of a poller waits for a refresh token that is being exchanged: as long as token
+/// endpoints take when they are slow, and shorter than an instance waits for its sources.
+pub(crate) const EXCHANGE_MAX: Duration = Duration::from_secs(10);
+
+/// How often a poll of many pages tells that it works: a status that is minutes old would be wrong.
+pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
+/// How many times over an answer may be packed: gzip within a ZIP archive within gzip. An archive
+/// may hold itself, and would be unpacked for ever.
+pub(crate) const ANSWER_PACKED_MAX: usize = 3;
+
+/// How many records an answer may have; each costs more memory than its bytes.
+pub(crate) const ANSWER_RECORDS_MAX: usize = 1_000_000;
+
+/// How many times as large as `max_response_bytes` the records of an answer may be together: names
+/// of columns and `content.keep` stand in each of them.
+pub(crate) const ANSWER_GROWTH_MAX: usize = 8;
+
+/// How deep arrays within arrays are gone through on the way to records.
+pub(crate) const ANSWER_ARRAYS_MAX: usize = 100;
+
+/// How far ahead of the clocks of both sides the time of a record is believed. Beyond it the record
+/// says nothing of how far the other side was asked.
+pub(crate) const RECORD_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);

@@ -122,6 +122,7 @@ impl Store {
             format: cursor.format,
         };
         let change = CursorChange {
+            version: None,
             id: id(connector),
             partition: partition.to_owned(),
             cursor: Some(sealed),

@@ -6,7 +6,8 @@ mod registry;
 mod status;
 mod writer;
 
-pub use registry::{Registry, matches};
+pub use registry::Registry;
+pub(crate) use status::bounded;
 pub use status::{Status, Transition};
 
 use azud_event::time::EventTime;

@@ -229,18 +229,6 @@ impl Store {
         Ok(Some(secret(&opened)))
     }
 
-    /// Notes that the other side refused a credential, or takes it back.
-    ///
-    /// # Errors
-    /// What the database answers.
-    pub async fn note_credential(
-        &self,
-        name: &str,
-        refused: Option<&str>,
-    ) -> Result<(), StoreError> {
-        statements::note_credential(self.writer()?, name, refused, self.clock.now()).await
-    }
-
     /// Takes a credential out of use for good: its values are gone. `false` when there is none.
     ///
     /// # Errors

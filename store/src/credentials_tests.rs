@@ -6,15 +6,17 @@ use crate::access::{Deed, Role};
 use crate::connectors::{ConnectorFilter, Declared, Registry};
 use crate::keys::{Master, MasterKey, MasterKind};
 use crate::testing::{Place as At, number, on_both};
+use crate::uses::CredentialNote;
 use azud_event::clock::Clock;
 
-use azud_plan::component::{ConnectorKind, Connectors, Cursor, Endpoint};
+use azud_plan::component::{ConnectorKind, Connectors, Cursor, Endpoint, SecretUse};
 use std::sync::Arc;
 
 on_both! {
     a_credential_is_set_rotated_and_revoked
     who_uses_a_credential_is_known
     tokens_are_kept_by_version
+    what_comes_of_the_use_of_a_credential_is_written
     a_token_of_the_api_opens_until_it_is_over
     the_trail_is_read_backwards
     people_work_beside_an_instance_that_runs
@@ -58,7 +60,13 @@ async fn a_credential_is_set_rotated_and_revoked(place: &At) {
     let first = set("one", None).await;
     assert_eq!((first.version, first.kind.as_str(), first.state.as_str()), (1, "token", "active"));
     assert_eq!((now().await.as_deref(), before().await), (Some("one"), None));
-    store.note_credential("okta", Some("401")).await.unwrap();
+    let refused = CredentialNote {
+        name: "okta".to_owned(),
+        at: EventTime::EPOCH,
+        taken: Some(Err("401".to_owned())),
+        refreshed: false,
+    };
+    statements::note_credentials(store.writer().unwrap(), &[refused]).await.unwrap();
     assert_eq!(store.credential_row("okta").await.unwrap().unwrap().state, "refused");
     let second = set("two", Some(60)).await;
     assert_eq!((second.version, second.state.as_str(), &second.id), (2, "active", &first.id));
@@ -211,4 +219,37 @@ async fn people_work_beside_an_instance_that_runs(place: &At) {
     // What only the instance may write, it alone writes.
     let rules = beside.load_rules(&[]).await;
     assert!(matches!(rules, Err(StoreError::Replaced)), "{rules:?}");
+}
+
+async fn what_comes_of_the_use_of_a_credential_is_written(place: &At) {
+    let clock = Clock::manual(EventTime::EPOCH);
+    let store = Arc::new(Store::open_at(&place.location(), None, clock.clone()).await.unwrap());
+    let keyring = keyring(&store).await;
+    for name in ["okta", "other"] {
+        store.set_credential(&keyring, &new(name, "one", None)).await.unwrap();
+    }
+    let registry = Registry::open(Arc::clone(&store), keyring.clone(), &[]).await.unwrap();
+    let now = async || {
+        registry.flush().await;
+        let row = store.credential_row("okta").await.unwrap().unwrap();
+        (row.state, row.last_error, row.last_used_at, row.last_refreshed_at)
+    };
+    let at = |seconds| Some(EventTime::EPOCH.saturating_add(Duration::from_secs(seconds)));
+    let error = Some("the server answered 401".to_owned());
+    assert_eq!(now().await, ("active".to_owned(), None, None, None));
+    clock.advance(Duration::from_secs(1));
+    registry.note_use("okta", SecretUse::Refused("the server answered 401"));
+    assert_eq!(now().await, ("refused".to_owned(), error.clone(), at(1), None));
+    clock.advance(Duration::from_secs(1));
+    registry.note_use("okta", SecretUse::Refreshed);
+    assert_eq!(now().await, ("refused".to_owned(), error.clone(), at(2), at(2)));
+    clock.advance(Duration::from_secs(1));
+    registry.note_use("okta", SecretUse::Taken);
+    assert_eq!(now().await, ("active".to_owned(), error.clone(), at(3), at(2)));
+    let other = store.credential_row("other").await.unwrap().unwrap();
+    assert_eq!((other.state.as_str(), other.last_used_at), ("active", None));
+    store.revoke_credential(&keyring, "okta").await.unwrap();
+    registry.note_use("okta", SecretUse::Refused("401"));
+    registry.note_use("nobody", SecretUse::Taken);
+    assert_eq!(now().await.0, "revoked");
 }

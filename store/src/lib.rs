@@ -30,6 +30,7 @@ mod seal;
 mod sql;
 mod sqlite;
 mod statements;
+mod uses;
 
 #[cfg(test)]
 mod testing;
@@ -40,7 +41,7 @@ pub use alerts::{
 };
 pub use connectors::{
     ConnectorFilter, ConnectorRow, Declared, HistoryRow, NewConnector, Origin, Registry, Status,
-    StoredCursor, Transition, matches,
+    StoredCursor, Transition,
 };
 pub use credentials::{CredentialKind, CredentialRow, NewCredential};
 pub use dead_letters::{DeadLetters, LettersEnd, SAMPLE_BYTES_MAX};

@@ -1,6 +1,7 @@
 """A server that takes `_bulk` to the letter and keeps documents by index and id, as Elasticsearch and
-OpenSearch do: `elasticsearch.py PORT`. It is too busy for every fifth request, and for every eleventh
-document; a document with `"bad": true` it never takes. `/stub` says what it has and what was wrong.
+OpenSearch do: `elasticsearch.py PORT AUTHORIZATION` (empty: whoever it is). It is too busy for every
+fifth request, and for every eleventh document; a document with `"bad": true` it never takes. `/stub`
+says what it has and what was wrong.
 """
 
 import json
@@ -8,6 +9,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 
+AUTHORIZATION = sys.argv[2]
 LOCK = Lock()
 DOCUMENTS = {}
 WRONG = []
@@ -35,6 +37,8 @@ def item(action, document):
 
 def bulk(handler, body):
     COUNTS["requests"] += 1
+    if AUTHORIZATION and handler.headers.get("Authorization") != AUTHORIZATION:
+        WRONG.append("authorization")
     if handler.headers.get("Content-Type") != "application/x-ndjson":
         WRONG.append("content type")
     if not body.endswith(b"\n"):

@@ -4,6 +4,7 @@ use super::files::Folder;
 use super::metrics::{self, Metrics};
 use super::program::{self, Ended, Program, READY};
 use super::wait::{self, PATIENCE};
+use nix::sys::signal::Signal;
 use std::net::SocketAddr;
 
 /// Steps behind a source `in`: its records are counted second by second, and the results written to
@@ -133,6 +134,11 @@ impl Instance {
     pub fn kill(self) -> (Vec<String>, Folder) {
         let Instance { folder, program, .. } = self;
         (program.kill(), folder)
+    }
+
+    /// Asks it to end, and does not wait.
+    pub fn terminate(&self) {
+        self.program.signal(Signal::SIGTERM);
     }
 
     /// Asks it to end, and waits until it has; gives also its folder.

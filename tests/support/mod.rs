@@ -4,6 +4,7 @@ pub mod api;
 pub mod files;
 pub mod instance;
 pub mod metrics;
+pub mod nginx;
 pub mod paged;
 pub mod postgres;
 pub mod program;

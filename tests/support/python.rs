@@ -1,9 +1,11 @@
 //! Programs in Python that tests talk to: a server with Vault's API, driven by its users' own
-//! client (hvac), AWS as moto plays it, and a server that takes `_bulk`. `tests/run` installs what
-//! they need below `target/tools`.
+//! client (hvac), AWS as moto plays it, Okta's system log, a server that takes `_bulk`, one of
+//! OAuth 2. `tests/run` installs what they need below `target/tools`.
 
+use super::metrics;
 use super::program::{self, Program};
 use super::tools::succeed;
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -92,15 +94,63 @@ impl Aws {
         Aws { address, _program: Program::start(command, "Running on") }
     }
 
-    /// Runs a line of Python with `client`, boto3's client of Secrets Manager.
+    /// Starts one that can look at who asks, with the web identity that stands in a file.
+    pub fn start_strict(web_identity: &Path) -> Self {
+        let address = program::free_address();
+        let mut command = python();
+        command.arg(here("python/aws.py")).args(["-p", &address.port().to_string()]);
+        command.env("WEB_IDENTITY", web_identity);
+        Aws { address, _program: Program::start(command, "Running on") }
+    }
+
+    /// Forgets everything, sets things up by a line of Python as [`Aws::boto3`] does, and looks at
+    /// who asks from then on.
+    #[track_caller]
+    pub fn begin(&self, line: &str) {
+        let address = self.address;
+        let post = format!("requests.post('http://{address}/moto-api");
+        self.boto3(&format!(
+            "import requests\n\
+             {post}/reset-auth', data='inf').raise_for_status()\n\
+             {post}/reset').raise_for_status()\n\
+             {line}\n\
+             {post}/reset-auth', data='0').raise_for_status()"
+        ));
+    }
+
+    /// Runs a line of Python with `client`, boto3's client of Secrets Manager, and `iam`.
     #[track_caller]
     pub fn boto3(&self, line: &str) {
         let head = format!(
-            "import boto3\nclient = boto3.client('secretsmanager', region_name='eu-west-1', \
-             endpoint_url='http://{}', aws_access_key_id='x', aws_secret_access_key='y')\n",
+            "import boto3\nabout = dict(region_name='eu-west-1', endpoint_url='http://{}', \
+             aws_access_key_id='x', aws_secret_access_key='y')\n\
+             client, iam = boto3.client('secretsmanager', **about), boto3.client('iam', **about)\n",
             self.address
         );
         succeed(python().arg("-c").arg(head + line));
+    }
+}
+
+/// A server with the API of Okta's system log.
+pub struct Okta {
+    /// Where it is.
+    pub address: SocketAddr,
+    _program: Program,
+}
+
+impl Okta {
+    /// Starts it; nothing has happened there yet.
+    pub fn start() -> Self {
+        let address = program::free_address();
+        let mut command = python();
+        command.arg(here("python/okta.py")).arg(address.port().to_string());
+        Okta { address, _program: Program::start(command, "ready") }
+    }
+
+    /// Tells it something, or asks what it saw.
+    #[track_caller]
+    pub fn ask(&self, path: &str) -> serde_json::Value {
+        serde_json::from_str(&metrics::get(self.address, path).unwrap().body).unwrap()
     }
 }
 
@@ -112,11 +162,48 @@ pub struct Elasticsearch {
 }
 
 impl Elasticsearch {
-    /// Starts it.
+    /// Starts it, for anybody.
     pub fn start() -> Self {
+        Self::start_for("")
+    }
+
+    /// Starts one that looks at the header `Authorization`.
+    pub fn start_for(authorization: &str) -> Self {
         let address = program::free_address();
         let mut command = python();
         command.arg(here("python/elasticsearch.py")).arg(address.port().to_string());
+        command.arg(authorization);
         Elasticsearch { address, _program: Program::start(command, "ready") }
+    }
+}
+
+/// A server of OAuth 2 by Authlib, with an API of numbered records that wants its tokens.
+pub struct OAuth {
+    /// Where it is.
+    pub address: SocketAddr,
+    _program: Program,
+}
+
+impl OAuth {
+    /// Starts it; clients that sign have this key, in PEM.
+    pub fn start(public_key: &str) -> Self {
+        let address = program::free_address();
+        let mut command = python();
+        command.arg(here("python/oauth.py")).arg(address.port().to_string());
+        command.env("PUBLIC_KEY", public_key);
+        OAuth { address, _program: Program::start(command, "Running on") }
+    }
+
+    /// Sets something (`life=2&open=100`); gives what it has counted.
+    #[track_caller]
+    pub fn set(&self, query: &str) -> Value {
+        let answer = metrics::get(self.address, &format!("/stub?{query}")).unwrap();
+        serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{}", answer.body))
+    }
+
+    /// Tells how often something was: `given`, `refused`, `shown again`; see its counts.
+    #[track_caller]
+    pub fn count(&self, what: &str) -> u64 {
+        self.set("")[what].as_u64().unwrap_or(0)
     }
 }

@@ -28,7 +28,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["azud"]),
     ("mimalloc", &["azud"]),
     ("reqwest", &["azud-client", "azud-sinks"]),
-    ("rustls", &["azud-sources"]),
+    ("rustls", &["azud-client", "azud-sources"]),
     ("sqlx", &["azud-store"]),
     ("timely", &["azud-engine"]),
     (

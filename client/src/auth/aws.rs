@@ -255,6 +255,7 @@ impl Strategy for Aws {
     fn refused<'a>(
         &'a self,
         _: &'a crate::http::Answer,
+        _: &'a Request,
         _: &'a Http,
         _: &'a Keys,
     ) -> BoxFuture<'a, Result<bool, Failure>> {

@@ -192,6 +192,7 @@ impl Strategy for Digest {
     fn refused<'a>(
         &'a self,
         answer: &'a Answer,
+        _: &'a Request,
         _: &'a Http,
         _: &'a Keys,
     ) -> BoxFuture<'a, Result<bool, Failure>> {

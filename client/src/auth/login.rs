@@ -114,9 +114,11 @@ impl Strategy for Login {
     fn refused<'a>(
         &'a self,
         _: &'a Answer,
+        signed: &'a Request,
         _: &'a Http,
         _: &'a Keys,
     ) -> BoxFuture<'a, Result<bool, Failure>> {
-        async { Ok(self.cache.forget()) }.boxed()
+        self.cache.forget(signed);
+        async { Ok(true) }.boxed()
     }
 }

@@ -15,7 +15,7 @@ mod digest;
 mod hmac;
 mod jwt;
 mod login;
-mod oauth;
+pub(crate) mod oauth;
 mod options;
 mod token;
 
@@ -27,10 +27,12 @@ pub use options::AUTH;
 
 use crate::failure::Failure;
 use crate::http::{Answer, Http, Request};
-use azud_plan::component::{Confidential, Secret, Secrets};
+use azud_plan::component::{Cause, Confidential, Secret, SecretUse, Secrets};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use reqwest::StatusCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
 
 /// What a kind of authentication does.
 pub(crate) trait Strategy: Send + Sync {
@@ -45,14 +47,16 @@ pub(crate) trait Strategy: Send + Sync {
         keys: &'a Keys,
     ) -> BoxFuture<'a, Result<(), Failure>>;
 
-    /// Makes of a refusal (401) what helps with the next request; `false` when nothing does.
+    /// Makes of a refusal (401) of the request that was `signed` what helps with the next one;
+    /// `false` when nothing does.
     fn refused<'a>(
         &'a self,
         answer: &'a Answer,
+        signed: &'a Request,
         http: &'a Http,
         keys: &'a Keys,
     ) -> BoxFuture<'a, Result<bool, Failure>> {
-        let _ = (answer, http, keys);
+        let _ = (answer, signed, http, keys);
         async { Ok(false) }.boxed()
     }
 }
@@ -64,6 +68,10 @@ pub trait TokenStore: Send + Sync {
 
     /// Keeps a token in place of the last; it is durable when this returns.
     fn keep<'a>(&'a self, name: &'a str, token: &'a Secret) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Gives what is held while a token is exchanged for the next: one permit for all of this
+    /// process that share the token. Who closes takes it first, so that no exchange is cut off.
+    fn turn(&self) -> Arc<Semaphore>;
 }
 
 /// What an authentication takes its secrets from.
@@ -105,24 +113,74 @@ impl Auth {
     /// # Errors
     /// When a secret, or a token that is made of it, cannot be had.
     pub async fn sign(&self, request: &mut Request, http: &Http) -> Result<(), Failure> {
-        let filled = self.filled().await?;
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = filled;
-        self.strategy.sign(request, http, &self.keys).await
+        self.note(self.filled().await?);
+        let signed = self.strategy.sign(request, http, &self.keys).await;
+        let failure = match signed {
+            // A token endpoint or a login that knows us not: perhaps by secrets that were replaced.
+            Err(failure) if failure.cause == Cause::Authentication && failure.status.is_some() => {
+                failure
+            }
+            signed => return signed,
+        };
+        match self.reread().await? {
+            Some(now) => {
+                self.note(now);
+                self.strategy.sign(request, http, &self.keys).await
+            }
+            None => Err(failure),
+        }
     }
 
-    /// Notes that a request was refused (401); tells whether trying again is worth it.
+    /// Notes that the request which was `signed` was refused (401); tells whether trying again is
+    /// worth it.
     ///
     /// # Errors
     /// As of [`Auth::sign`].
-    pub(crate) async fn refused(&self, answer: &Answer, http: &Http) -> Result<bool, Failure> {
-        if self.strategy.refused(answer, http, &self.keys).await? {
+    pub(crate) async fn refused(
+        &self,
+        answer: &Answer,
+        signed: &Request,
+        http: &Http,
+    ) -> Result<bool, Failure> {
+        if self.strategy.refused(answer, signed, http, &self.keys).await? {
             return Ok(true);
         }
+        Ok(self.reread().await?.is_some())
+    }
+
+    /// Reads secrets that were refused anew; gives them if they are others than those that went.
+    async fn reread(&self) -> Result<Option<Vec<Secret>>, Failure> {
         for text in self.strategy.confidential() {
             text.names().for_each(|name| self.keys.secrets.refused(name));
         }
         let now = self.filled().await?;
-        Ok(now != *self.last.lock().unwrap_or_else(PoisonError::into_inner))
+        let is_other = now != *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(is_other.then_some(now))
+    }
+
+    fn note(&self, filled: Vec<Secret>) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = filled;
+    }
+
+    /// Tells of the secrets what came of a request, after all that helps with a refusal was done.
+    pub(crate) fn told(&self, sent: &Result<Answer, Failure>, http: &Http) {
+        let failure;
+        let how = match sent {
+            Ok(answer) if answer.status.is_success() => SecretUse::Taken,
+            Ok(answer) if answer.status == StatusCode::NOT_MODIFIED => SecretUse::Taken,
+            Ok(answer) => {
+                failure = answer.failure(http.hush());
+                match failure.refused {
+                    true => SecretUse::Refused(&failure.message),
+                    false => return,
+                }
+            }
+            Err(failure) if failure.refused => SecretUse::Refused(&failure.message),
+            Err(_) => return,
+        };
+        for text in self.strategy.confidential() {
+            text.used(&*self.keys.secrets, how);
+        }
     }
 
     async fn filled(&self) -> Result<Vec<Secret>, Failure> {

@@ -17,6 +17,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use tokio::sync::{Notify, Semaphore};
 
 const SPECS: &[OptionSpec] = &[AUTH];
 
@@ -112,10 +113,46 @@ async fn a_secret_that_was_rotated_is_used_after_one_refusal() {
     let toml = "auth = { strategy = 'bearer', token = 'SECRET[a.t]' }";
     assert_eq!(call(&server, toml, &secrets).await.unwrap(), StatusCode::OK);
     assert_eq!((server.seen().len(), secrets.refused.lock().unwrap().len()), (2, 1));
+    assert_eq!(std::mem::take(&mut *secrets.used.lock().unwrap()), ["t Taken"]);
     // One that stays wrong is not tried again.
     let server = Server::start(only("authorization", "Bearer other1")).await;
     assert_eq!(call(&server, toml, &secrets).await.unwrap(), StatusCode::UNAUTHORIZED);
     assert_eq!(server.seen().len(), 1);
+    let refused = "t Refused(\"the server answered 401 Unauthorized: no\")";
+    assert_eq!(*secrets.used.lock().unwrap(), [refused]);
+}
+
+/// What a token endpoint says of who asks is about the secrets, and what it says of all else is
+/// not.
+#[tokio::test]
+async fn what_came_of_a_secret_is_told() {
+    let toml = "auth = { strategy = 'oauth2', token_endpoint = 'ORIGIN/token', client_id = 'c', \
+                client_secret = 'SECRET[a.t]' }";
+    for (error, told) in [
+        ("", &["t Refreshed", "t Taken"] as &[_]),
+        (
+            "invalid_client",
+            &["t Refused(\"asking ORIGIN/token for a token: it was refused: invalid_client (for \
+               ***): check `client_id`, how the client shows who it is and SECRET[a.t]\")"],
+        ),
+        ("invalid_scope", &[]),
+    ] {
+        let server = Server::start(move |seen| match seen.path.as_str() {
+            "/token" if error.is_empty() => json(r#"{"access_token":"granted","expires_in":60}"#),
+            "/token" => {
+                let body = format!(r#"{{"error":"{error}","error_description":"for s3cret"}}"#);
+                answer("400 Bad Request", &[("content-type", "application/json")], body.as_bytes())
+            }
+            _ => json("[]"),
+        })
+        .await;
+        let secrets = FakeSecrets::of(&[("t", "s3cret")]);
+        let called = call(&server, toml, &secrets).await;
+        assert_eq!(called.is_ok(), error.is_empty(), "{called:?}");
+        let told: Vec<String> =
+            told.iter().map(|told| told.replace("ORIGIN/", server.url.as_str())).collect();
+        assert_eq!(*secrets.used.lock().unwrap(), told, "{error}");
+    }
 }
 
 #[tokio::test]
@@ -224,7 +261,11 @@ async fn a_refusal_of_the_token_endpoint_is_told_in_its_words() {
     let (server, _) = oauth2(|_| false).await;
     let failure = call(&server, CLIENT, &FakeSecrets::of(&[("s", "s3cret")])).await.unwrap_err();
     assert_eq!(failure.cause, Cause::Authentication);
-    let expected = "asking for a token: no token was given: invalid_client (who?)";
+    let expected = format!(
+        "asking {} for a token: it was refused: invalid_client (who?): check `client_id`, how the \
+         client shows who it is and SECRET[a.s]",
+        server.at("token")
+    );
     assert_eq!(failure.message, expected);
 }
 
@@ -255,11 +296,21 @@ async fn a_client_signs_who_it_is() {
     assert!(failure.message.contains("no key in PEM"), "{}", failure.message);
 }
 
-/// Keeps tokens, and fails when it is told to.
-#[derive(Default)]
+/// Keeps tokens, fails when it is told to, and waits while its gate is shut.
 struct Store {
     kept: Mutex<Option<Secret>>,
     fails: Mutex<bool>,
+    turn: Arc<Semaphore>,
+    gate: Semaphore,
+    /// Somebody stands before the gate.
+    asked: Notify,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        let (kept, fails, asked) = Default::default();
+        Store { kept, fails, turn: Arc::new(Semaphore::new(1)), gate: Semaphore::new(1), asked }
+    }
 }
 
 impl TokenStore for Store {
@@ -270,12 +321,20 @@ impl TokenStore for Store {
     }
 
     fn keep<'a>(&'a self, _: &'a str, token: &'a Secret) -> BoxFuture<'a, Result<(), Failure>> {
-        let fails = *self.fails.lock().unwrap();
-        if !fails {
+        async move {
+            self.asked.notify_one();
+            let _open = self.gate.acquire().await.unwrap();
+            if *self.fails.lock().unwrap() {
+                return Err(Failure::new(Cause::Local, "the database is down"));
+            }
             *self.kept.lock().unwrap() = Some(token.clone());
+            Ok(())
         }
-        let down = || Failure::new(Cause::Local, "the database is down");
-        async move { if fails { Err(down()) } else { Ok(()) } }.boxed()
+        .boxed()
+    }
+
+    fn turn(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.turn)
     }
 }
 
@@ -319,6 +378,82 @@ async fn a_refresh_token_of_one_use_is_kept_before_it_is_used() {
     *good.lock().unwrap() = "second".to_owned();
     let (http, auth) = make();
     assert_eq!(http.send(&request, Some(&auth)).await.unwrap().status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_exchange_goes_on_when_nobody_waits_for_it_any_more() {
+    let good = Arc::new(Mutex::new("first".to_owned()));
+    let expected = Arc::clone(&good);
+    let (server, given) = oauth2(move |seen| {
+        let mut expected = expected.lock().unwrap();
+        let fits = seen.body.contains(&format!("refresh_token={expected}&"));
+        // Each is good once.
+        if fits && *expected == "first" {
+            *expected = "re-1".to_owned();
+        }
+        fits
+    })
+    .await;
+    let toml = "auth = { strategy = 'oauth2', grant = 'refresh_token', client_id = 'me', \
+                token_endpoint = 'ORIGIN/token', refresh_token = 'SECRET[a.r]' }";
+    let options = checked(&toml.replace("ORIGIN/", server.url.as_str())).unwrap();
+    let store = Arc::<Store>::default();
+    let secrets = FakeSecrets::of(&[("r", "first")]);
+    let make = || {
+        let mut keys = keys(&secrets);
+        keys.tokens = Some(Arc::clone(&store) as Arc<dyn TokenStore>);
+        (client(&server, &options), options.build(keys))
+    };
+    let request = Request::get(server.at("api"));
+    let shut = store.gate.acquire().await.unwrap();
+    let (http, auth) = make();
+    {
+        let sending = http.send(&request, Some(&auth));
+        tokio::select! {
+            sent = sending => panic!("nothing was kept, and yet {sent:?}"),
+            () = store.asked.notified() => {}
+        }
+    }
+    // Meanwhile somebody sets another; what came of the first is not taken for what comes of it.
+    secrets.values.lock().unwrap().insert("r".to_owned(), "second".to_owned());
+    let (probe, again) = make();
+    let mut probing = Box::pin(probe.send(&request, Some(&again)));
+    assert!(futures_util::poll!(&mut probing).is_pending());
+    drop(shut);
+    drop(store.turn().acquire().await.unwrap());
+    assert!(store.kept.lock().unwrap().as_ref().unwrap().reveal().ends_with(" re-1"));
+    *good.lock().unwrap() = "second".to_owned();
+    assert_eq!(probing.await.unwrap().status, StatusCode::OK);
+    assert_eq!(given.load(Ordering::SeqCst), 2, "one exchange each");
+}
+
+#[tokio::test]
+async fn of_many_requests_that_are_refused_one_gets_another_token() {
+    let (server, given) = oauth2(|_| true).await;
+    let auth = checked(&CLIENT.replace("ORIGIN/", server.url.as_str())).unwrap();
+    let http = client(&server, &auth);
+    let auth = auth.build(keys(&FakeSecrets::of(&[("s", "s3cret")])));
+    let request = Request::get(server.at("api"));
+    assert_eq!(http.send(&request, Some(&auth)).await.unwrap().status, StatusCode::OK);
+    given.fetch_add(1, Ordering::SeqCst);
+    let all = (0..20).map(|_| http.send(&request, Some(&auth)));
+    let all = futures_util::future::join_all(all).await;
+    assert!(all.into_iter().all(|answer| answer.unwrap().status == StatusCode::OK));
+    assert_eq!(given.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_is_tried_with_its_secret_read_anew() {
+    let (server, given) = oauth2(|seen| {
+        let basic = format!("Basic {}", STANDARD.encode("me:fresh1"));
+        seen.header("authorization") == Some(&basic)
+    })
+    .await;
+    let secrets = FakeSecrets::of(&[("s", "stale1")]);
+    secrets.rotated.lock().unwrap().insert("s".to_owned(), "fresh1".to_owned());
+    assert_eq!(call(&server, CLIENT, &secrets).await.unwrap(), StatusCode::OK);
+    assert_eq!(given.load(Ordering::SeqCst), 1);
+    assert_eq!(server.seen().iter().filter(|seen| seen.path == "/token").count(), 2);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Tokens that last for a while: had when they are needed, by one request for all.
 
 use crate::failure::Failure;
-use crate::http::Http;
+use crate::http::{Http, Request};
 use crate::limits::TOKEN_MARGIN;
 use azud_plan::component::{Cause, Secret};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ impl Token {
     /// Makes a token that was had now and lives so long.
     pub(crate) fn new(secret: Secret, life: Duration, http: &Http) -> Self {
         http.hush().keep(&secret);
-        let until = http.clock().monotonic() + life;
+        let until = http.clock().monotonic().saturating_add(life);
         Token { secret, until, margin: TOKEN_MARGIN.min(life / 4) }
     }
 }
@@ -60,9 +60,13 @@ impl TokenCache {
         Ok(secret)
     }
 
-    /// Forgets the token, which was refused; tells whether there was one.
-    pub(crate) fn forget(&self) -> bool {
-        self.lock().take().is_some()
+    /// Forgets the token that a refused request carries. Of many requests that were refused with
+    /// it, one gets another; who comes behind finds that one, and leaves it.
+    pub(crate) fn forget(&self, signed: &Request) {
+        let mut token = self.lock();
+        if token.as_ref().is_some_and(|token| carries(signed, &token.secret)) {
+            *token = None;
+        }
     }
 
     fn fresh(&self, http: &Http) -> Option<Secret> {
@@ -75,4 +79,8 @@ impl TokenCache {
     fn lock(&self) -> MutexGuard<'_, Option<Token>> {
         self.token.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn carries(request: &Request, token: &Secret) -> bool {
+    request.headers.values().any(|value| value.as_bytes().ends_with(token.reveal().as_bytes()))
 }

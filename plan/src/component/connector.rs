@@ -29,6 +29,79 @@ pub trait Connectors: Send + Sync {
     fn changed(&self) -> BoxFuture<'static, ()>;
 }
 
+/// The changes of status of all connectors, as they are kept: a service of the instance, added as
+/// `Arc<Arc<dyn StatusHistory>>`.
+///
+/// The contract:
+/// - Each change has a number, and one that is kept later a greater one; so who knows how far it
+///   has read misses nothing (checked by the tests of the store, on both databases).
+/// - Of changes that come too often, one may stand for several ([`StatusChange::flaps`]). It then
+///   takes the place of one that was there, under a number of its own.
+pub trait StatusHistory: Send + Sync {
+    /// Names the database for good: the numbers of another say nothing.
+    fn database(&self) -> String;
+
+    /// Gives the number that the newest change had when this process began.
+    fn beginning(&self) -> u64;
+
+    /// Gives the changes behind a number, in the order of their numbers, at most so many.
+    fn behind(
+        &self,
+        number: u64,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<StatusChange>, ConnectorError>>;
+
+    /// Resolves when there may be more of them than when this was called.
+    fn changed(&self) -> BoxFuture<'static, ()>;
+}
+
+/// A change of the status of a connector, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusChange {
+    /// Its number, from one.
+    pub number: u64,
+    /// When the status changed.
+    pub at: EventTime,
+    /// The id of the connector.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What sort of thing it is: the name of a [`ConnectorKind`].
+    pub kind: String,
+    /// The `type` of its component.
+    pub r#type: String,
+    /// What tells it from others of its definition, as it is now.
+    pub labels: BTreeMap<String, String>,
+    /// The status before.
+    pub from: String,
+    /// The status since.
+    pub to: String,
+    /// Why, a stable word.
+    pub reason: String,
+    /// Why, in words that a person can act on.
+    pub message: Option<String>,
+    /// The code of the answer, where there was one.
+    pub http_status: Option<i64>,
+    /// How many changes before it are not told apart.
+    pub flaps: u64,
+}
+
+/// Whether a name matches a pattern, in which `*` stands for any signs.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
 /// One connector.
 pub trait Connector: Send + Sync {
     /// Its name, unique in the database.
@@ -40,6 +113,10 @@ pub trait Connector: Send + Sync {
     /// Says how an attempt went. Never waits: what is told is written behind the caller's back.
     fn report(&self, attempt: Attempt);
 
+    /// Says after an attempt that succeeded, or while one takes its time, whether what it gives is
+    /// late; `None` says that it is not, or not any more. Never waits.
+    fn behind(&self, at: EventTime, behind: Option<Behind>);
+
     /// Says when the next attempt is due.
     fn next_attempt(&self, at: EventTime);
 
@@ -49,7 +126,8 @@ pub trait Connector: Send + Sync {
     /// Saves a cursor; it is durable when this returns.
     ///
     /// # Errors
-    /// When the database does not take it, or another process holds the lease now.
+    /// When the database does not take it, another process holds the lease now, or somebody has
+    /// set the cursor since it was read ([`Connector::cursors`]).
     fn save<'a>(
         &'a self,
         partition: &'a str,
@@ -185,6 +263,34 @@ pub struct Failed {
     pub http_status: Option<u16>,
 }
 
+/// What is late though attempts succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// What of it.
+    pub what: Late,
+    /// A sentence: how late, and what to do about it.
+    pub message: String,
+}
+
+/// The ways of being late; the names stand in tables and answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// Attempts take longer than they may, so the next comes too late.
+    Overdue,
+    /// The newest record is older than its author allows.
+    Lagging,
+}
+
+impl Late {
+    /// Gives the stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Late::Overdue => "overdue",
+            Late::Lagging => "lagging",
+        }
+    }
+}
+
 /// The classes of failures; the names stand in tables, metrics and answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
@@ -275,4 +381,26 @@ pub enum ConnectorError {
     /// Another process holds the lease now.
     #[error("another process polls this connector now")]
     Lost,
+    /// Somebody set the cursor meanwhile; it is to be read again.
+    #[error("the cursor was set from outside meanwhile")]
+    Changed,
+}
+
+#[cfg(test)]
+#[test]
+fn a_star_stands_for_any_signs() {
+    for (pattern, name, is) in [
+        ("okta-*", "okta-prod", true),
+        ("okta-*", "okta-", true),
+        ("okta-*", "my-okta-prod", false),
+        ("okta", "okta", true),
+        ("okta", "okta-prod", false),
+        ("*", "", true),
+        ("*a*b", "xaab", true),
+        ("*a*b", "xb", false),
+        ("a*a", "a", false),
+        ("a*bc*d", "abcbd", true),
+    ] {
+        assert_eq!(matches(pattern, name), is, "{pattern} {name}");
+    }
 }

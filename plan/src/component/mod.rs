@@ -27,8 +27,8 @@ mod template;
 mod transform;
 
 pub use connector::{
-    Asked, Attempt, Cause, Connector, ConnectorError, ConnectorKind, Connectors, Cursor, Endpoint,
-    Failed, Lease, Outcome,
+    Asked, Attempt, Behind, Cause, Connector, ConnectorError, ConnectorKind, Connectors, Cursor,
+    Endpoint, Failed, Late, Lease, Outcome, StatusChange, StatusHistory, matches,
 };
 pub use early::{Demand, Early, Firing, Threshold};
 pub use merge::{Merge, Merged, Merging};
@@ -39,7 +39,7 @@ pub use option::{
 pub use probe::{Probe, ProbeStep};
 pub use progress::{Progress as SinkProgress, Rewind, Stored};
 pub use secret::{
-    Confidential, Secret, SecretBackend, SecretError, SecretName, SecretService, Secrets,
+    Confidential, Secret, SecretBackend, SecretError, SecretName, SecretService, SecretUse, Secrets,
 };
 pub use sink::{Batch, Batches, Confirmation, Encoder, Refused, SinkFactory, SinkSpec, SinkTask};
 pub use source::{
@@ -178,6 +178,11 @@ impl Services {
     /// Gives the connectors; they are added as `Arc<Arc<dyn Connectors>>`.
     pub fn connectors(&self) -> Option<Arc<dyn Connectors>> {
         self.find::<Arc<dyn Connectors>>().map(|found| Arc::clone(&*found))
+    }
+
+    /// Gives the changes of status; they are added as `Arc<Arc<dyn StatusHistory>>`.
+    pub fn status_history(&self) -> Option<Arc<dyn StatusHistory>> {
+        self.find::<Arc<dyn StatusHistory>>().map(|found| Arc::clone(&*found))
     }
 }
 

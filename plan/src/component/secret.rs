@@ -137,6 +137,11 @@ impl Confidential {
     pub fn refused(&self, secrets: &dyn Secrets) {
         self.names().for_each(|name| secrets.refused(name));
     }
+
+    /// Tells what came of the use of every secret that it names.
+    pub fn used(&self, secrets: &dyn Secrets, how: SecretUse<'_>) {
+        self.names().for_each(|name| secrets.used(name, how));
+    }
 }
 
 impl fmt::Debug for Confidential {
@@ -165,6 +170,23 @@ pub trait Secrets: Send + Sync {
     fn reread<'a>(&'a self, _: &'a SecretName) -> BoxFuture<'a, Result<(), SecretError>> {
         ready(Ok(())).boxed()
     }
+
+    /// Tells what came of the use of a secret, for people to see. Never waits; who keeps nothing
+    /// of that does nothing.
+    fn used(&self, name: &SecretName, how: SecretUse<'_>) {
+        let _ = (name, how);
+    }
+}
+
+/// What came of the use of a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretUse<'a> {
+    /// The other side took it.
+    Taken,
+    /// Something that lasts for a while, a token, was had for it.
+    Refreshed,
+    /// The other side refused it, also as it is now: its words, with no secret in them.
+    Refused(&'a str),
 }
 
 /// The service under which components find the secrets of the instance.
@@ -200,6 +222,11 @@ pub trait SecretBackend: Send + Sync {
     /// # Errors
     /// Their text names the backend's place and the key, and says what was answered.
     fn read<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Secret, SecretError>>;
+
+    /// Tells what came of the use of a secret ([`Secrets::used`]). Never waits.
+    fn used(&self, key: &str, how: SecretUse<'_>) {
+        let _ = (key, how);
+    }
 }
 
 /// Why a secret cannot be had. The text names it, and never holds it.

@@ -1,7 +1,7 @@
 //! Gathers the components of all documents: their ids, their types, and their options held against
 //! the registry.
 
-use super::files::{Documents, File};
+use super::files::{Documents, File, Prefix};
 use super::{SECTIONS, vector};
 use crate::component::option::check::{check_value, check_with};
 use crate::component::{
@@ -175,7 +175,12 @@ pub(super) fn gather<'a>(
     with_components.dedup();
     let alone = with_components.len() == 1;
     for component in &mut components {
-        component.full_id = match alone {
+        let is_plain = match documents.read[component.document].prefix {
+            Prefix::Always => false,
+            Prefix::Never => true,
+            Prefix::AmongOthers => alone,
+        };
+        component.full_id = match is_plain {
             true => component.id.to_owned(),
             false => format!("{}/{}", component.document_name, component.id),
         };

@@ -7,6 +7,9 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+/// The document of the instance.
+const INSTANCE_FILE: &str = "azud.toml";
+
 /// How deep folders may be nested; also the end of a circle of symbolic links.
 const FOLDER_DEPTH_MAX: usize = 32;
 
@@ -30,12 +33,27 @@ pub(super) struct File {
     pub folder: PathBuf,
     /// Whether it holds tests of the document of the same name.
     pub is_case: bool,
+    /// Whether its components have its name before theirs.
+    pub prefix: Prefix,
+}
+
+/// Whether the components of a document have its name before theirs, so that those of others may
+/// have the same. Ids name cursors and state, so they must not hang on what else is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prefix {
+    /// It stands in a folder, where others may be added.
+    Always,
+    /// It is `azud.toml`, of which there is one.
+    Never,
+    /// It was named by itself: unless others were named with it.
+    AmongOthers,
 }
 
 struct Found {
     path: PathBuf,
     name: String,
     is_case: bool,
+    prefix: Prefix,
 }
 
 /// Documents as they are being read.
@@ -55,18 +73,22 @@ impl Reading {
                 walk(input, input, cases, FOLDER_DEPTH_MAX, &mut found, &mut self.checker);
             } else {
                 let name = input.file_name().map(PathBuf::from).unwrap_or_default();
-                found.push(named(input.clone(), &name));
+                let prefix = match name.as_os_str() == INSTANCE_FILE {
+                    true => Prefix::Never,
+                    false => Prefix::AmongOthers,
+                };
+                found.push(named(input.clone(), &name, prefix));
             }
         }
         found.sort_by(|a, b| a.path.cmp(&b.path));
         // A file that was named and stands in a folder that was named too is one document.
         let mut seen = HashSet::new();
         found.retain(|file| seen.insert(file.path.canonicalize().unwrap_or(file.path.clone())));
-        for Found { path, name, is_case } in found {
+        for Found { path, name, is_case, prefix } in found {
             match read_text(&path) {
                 Ok(text) => {
                     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-                    self.parse(&path.to_string_lossy(), text, name, folder, is_case);
+                    self.parse(&path.to_string_lossy(), text, (name, folder), is_case, prefix);
                 }
                 Err(error) => {
                     unreadable(&path, &error.to_string(), &mut self.checker);
@@ -80,16 +102,25 @@ impl Reading {
     /// Takes in a document that is no file.
     pub fn text(&mut self, name: &str, text: &str) {
         let path = format!("{name}.toml");
-        self.parse(&path, text.to_owned(), name.to_owned(), PathBuf::new(), false);
+        let place = (name.to_owned(), PathBuf::new());
+        self.parse(&path, text.to_owned(), place, false, Prefix::AmongOthers);
     }
 
-    fn parse(&mut self, path: &str, text: String, name: String, folder: PathBuf, is_case: bool) {
+    fn parse(
+        &mut self,
+        path: &str,
+        text: String,
+        (name, folder): (String, PathBuf),
+        is_case: bool,
+        prefix: Prefix,
+    ) {
         let file = self.sources.add(path, text);
         let text = &self.sources.files[file as usize].text;
         match Document::parse(file, text, &mut self.checker) {
             Some(document) => {
                 let unfilled = document.root.clone();
-                self.documents.read.push(File { document, unfilled, name, folder, is_case });
+                let file = File { document, unfilled, name, folder, is_case, prefix };
+                self.documents.read.push(file);
             }
             None => self.documents.incomplete = true,
         }
@@ -120,7 +151,7 @@ fn walk(
             }
         } else if path.extension().is_some_and(|extension| extension == "toml") {
             let name = path.strip_prefix(root).unwrap_or(&path).to_owned();
-            let file = named(path, &name);
+            let file = named(path, &name, Prefix::Always);
             if cases || !file.is_case {
                 found.push(file);
             }
@@ -128,11 +159,11 @@ fn walk(
     }
 }
 
-fn named(path: PathBuf, name: &Path) -> Found {
+fn named(path: PathBuf, name: &Path, prefix: Prefix) -> Found {
     let name = name.with_extension("").to_string_lossy().replace('\\', "/");
     match name.strip_suffix(".case") {
-        Some(name) => Found { path, name: name.to_owned(), is_case: true },
-        None => Found { path, name, is_case: false },
+        Some(name) => Found { path, name: name.to_owned(), is_case: true, prefix },
+        None => Found { path, name, is_case: false, prefix },
     }
 }
 

@@ -85,6 +85,20 @@ pub fn load(inputs: &[PathBuf], registry: &Registry, environment: Lookup<'_>) ->
     read(inputs, false, registry, environment)
 }
 
+/// Reads what documents say of the instance, and nothing else: for commands that look at one whose
+/// pipelines may have faults. It has no plan.
+pub fn load_instance(inputs: &[PathBuf], environment: Lookup<'_>) -> Loaded {
+    let mut reading = Reading::default();
+    reading.files(inputs, false);
+    let Reading { mut documents, sources, mut checker } = reading;
+    instance::fill(&mut documents, environment, &mut checker);
+    let instance = instance::check(&documents, &mut checker);
+    let mut diagnostics = checker.diagnostics;
+    sort(&mut diagnostics);
+    let (tests, secrets) = (Vec::new(), Vec::new());
+    Loaded { sources, instance, plan: None, tests, secrets, diagnostics }
+}
+
 /// Does what [`load`] does, and reads the tests in every `*.case.toml` too.
 pub fn load_with_cases(inputs: &[PathBuf], registry: &Registry, environment: Lookup<'_>) -> Loaded {
     read(inputs, true, registry, environment)

@@ -102,7 +102,10 @@ impl Review<'_> {
         if confidential.open().is_none() {
             for (range, name) in references(&text.text) {
                 let span = text.place(range);
-                self.named.entry(name.clone()).or_insert(span);
+                // One that is made for each row of a definition has no name yet.
+                if !name.key.contains("{{") {
+                    self.named.entry(name.clone()).or_insert(span);
+                }
                 self.check(&name, option, span);
             }
             return;

@@ -35,9 +35,10 @@ impl Caller {
         Err(match self.who {
             Who::Anonymous => unknown(),
             _ => Problem::new(403, "this token may not do that").detail(format!(
-                "it is one of a {}, and that needs {} {}",
+                "it is one of {} {}, and that needs {} {}",
+                article(own),
                 own.name(),
-                if matches!(role, Role::Analyst | Role::Editor | Role::Admin) { "an" } else { "a" },
+                article(role),
                 role.name()
             )),
         })
@@ -125,6 +126,10 @@ fn name(who: &Who, parts: &Parts) -> String {
             said.unwrap_or("local").to_owned()
         }
     }
+}
+
+fn article(role: Role) -> &'static str {
+    if matches!(role, Role::Analyst | Role::Editor | Role::Admin) { "an" } else { "a" }
 }
 
 fn unknown() -> Problem {

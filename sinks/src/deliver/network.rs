@@ -20,10 +20,13 @@
 //! - A refusal says that *something* in the request is wrong. The request is divided until a record
 //!   is alone with its refusal, so that one bad record takes no other with it; that costs about
 //!   twice as many requests as there are records when all are bad.
+//! - What failed last is looked at again while nothing is left to send: else its status would be
+//!   that of the last record, which was set aside, until the next one comes.
 
 use super::circuit::{Circuit, Passage};
 use super::groups::Groups;
 use super::{DeliveryOptions, Trouble};
+use crate::limits::LOOK_PAUSE_MIN;
 use azud_event::clock::Clock;
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::time::EventTime;
@@ -43,6 +46,10 @@ pub(crate) trait Outlet: Send + Sync {
     /// Sends whole records, each with its delimiter. May be dropped at any time, and may be called
     /// again with the same records.
     fn send<'a>(&'a self, records: &'a [u8]) -> BoxFuture<'a, Result<(), Unsent>>;
+
+    /// Looks whether the other side, which failed like this last, is there again and knows us.
+    /// Changes nothing there.
+    fn look<'a>(&'a self, last: &'a Failure) -> BoxFuture<'a, Result<(), Failure>>;
 }
 
 /// What of a request was not delivered.
@@ -134,6 +141,8 @@ pub(crate) struct Delivery {
     circuit: Circuit,
     trouble: Mutex<Trouble>,
     connector: Option<Arc<dyn Connector>>,
+    /// How the last request failed, if it did.
+    down: Mutex<Option<Failure>>,
     /// Time of requests that the meter was not yet told, less than a second.
     untold: Mutex<Duration>,
 }
@@ -241,6 +250,7 @@ impl Delivery {
             circuit: Circuit::default(),
             trouble: Mutex::new(trouble),
             connector: None,
+            down: Mutex::default(),
             untold: Mutex::new(Duration::ZERO),
         }
     }
@@ -264,8 +274,22 @@ impl Delivery {
                     None => ended = true,
                 },
                 Some(()) = under_way.next(), if !under_way.is_empty() => {}
+                () = self.look(), if under_way.is_empty() => {}
             }
         }
+    }
+
+    /// Looks after a while whether the other side is there again, if the last request failed.
+    async fn look(&self) {
+        let last = locked(&self.down).clone();
+        let Some(last) = last.filter(|_| self.connector.is_some()) else {
+            return std::future::pending().await;
+        };
+        let pause = self.options.pause_longest.max(LOOK_PAUSE_MIN);
+        sleep(pause.max(last.retry_after.unwrap_or_default())).await;
+        let looked = timeout(self.options.timeout, self.outlet.look(&last)).await;
+        let looked = looked.unwrap_or_else(|_| Err(self.late())).map_err(Unsent::All);
+        self.note(b"", &looked);
     }
 
     /// Delivers all records of a group, or sets them aside, and confirms its batches.
@@ -381,13 +405,26 @@ impl Delivery {
         self.meter.took(untold.as_secs());
         *untold = Duration::from_nanos(u64::from(untold.subsec_nanos()));
         drop(untold);
-        let sent = sent.unwrap_or_else(|_| {
-            let message = format!("no answer within {:?}", self.options.timeout);
-            let kind = FailureKind::Timeout;
-            Err(Failure { kind, message, response_code: None, retry_after: None }.into())
-        });
-        self.report(records, &sent);
+        let sent = sent.unwrap_or_else(|_| Err(self.late().into()));
+        self.note(records, &sent);
         sent
+    }
+
+    fn late(&self) -> Failure {
+        let message = format!("no answer within {:?}", self.options.timeout);
+        let kind = FailureKind::Timeout;
+        Failure { kind, message, response_code: None, retry_after: None }
+    }
+
+    /// Notes how a request went.
+    fn note(&self, records: &[u8], sent: &Result<(), Unsent>) {
+        *locked(&self.down) = match sent {
+            Err(Unsent::All(failure)) if failure.kind != FailureKind::Refused => {
+                Some(failure.clone())
+            }
+            Ok(()) | Err(_) => None,
+        };
+        self.report(records, sent);
     }
 
     /// Says how a request went. That a record was refused says that the other side is there.

@@ -59,6 +59,10 @@ impl Scripted {
 }
 
 impl Outlet for Arc<Scripted> {
+    fn look<'a>(&'a self, last: &'a Failure) -> BoxFuture<'a, Result<(), Failure>> {
+        async { Err(last.clone()) }.boxed()
+    }
+
     fn send<'a>(&'a self, records: &'a [u8]) -> BoxFuture<'a, Result<(), Unsent>> {
         async move {
             let text = std::str::from_utf8(records).unwrap();

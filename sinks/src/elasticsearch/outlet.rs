@@ -107,17 +107,13 @@ impl BulkOutlet {
         let count = records.iter().filter(|byte| **byte == b'\n').count();
         let answer = self.send(request).await?;
         let wait = answer.retry_after();
+        let own = self.settings.headers.confidential();
+        crate::headers::told(own, &*self.secrets, answer.status.as_u16());
         if answer.status.is_success() {
             return understand(&answer.body, count, wait);
         }
         let code = answer.status.as_u16();
-        let kind = match code {
-            413 => FailureKind::Refused,
-            429 | 503 => FailureKind::Throttled,
-            408 | 425 | 500.. => FailureKind::Status,
-            // What is wrong with a record is said of it alone: this is said of us.
-            _ => FailureKind::Rejected,
-        };
+        let kind = kind(code);
         if kind == FailureKind::Rejected {
             self.refused();
         }
@@ -149,6 +145,21 @@ impl BulkOutlet {
             self.turn.fetch_add(1, Ordering::Relaxed);
         }
         answer
+    }
+
+    /// Asks the server for what anybody may ask. Who may only write is denied that, and is known.
+    async fn knock(&self, last: &Failure) -> Result<(), Failure> {
+        let answer = self.send(self.request(Method::GET, "")).await?;
+        let code = answer.status.as_u16();
+        match code {
+            200..=299 => Ok(()),
+            403 if last.kind != FailureKind::Rejected => Ok(()),
+            403 => Err(last.clone()),
+            _ => {
+                let message = answer.failure(self.http.hush()).message;
+                Err(failure(kind(code), message, Some(code), answer.retry_after()))
+            }
+        }
     }
 
     fn refused(&self) {
@@ -189,6 +200,10 @@ impl Outlet for BulkOutlet {
     fn send<'a>(&'a self, records: &'a [u8]) -> BoxFuture<'a, Result<(), Unsent>> {
         self.post(records).boxed()
     }
+
+    fn look<'a>(&'a self, last: &'a Failure) -> BoxFuture<'a, Result<(), Failure>> {
+        self.knock(last).boxed()
+    }
 }
 
 /// Asks each server who it is.
@@ -223,6 +238,17 @@ impl Probe for Greeting {
             steps
         }
         .boxed()
+    }
+}
+
+/// Says whose a failure of a whole request is.
+fn kind(code: u16) -> FailureKind {
+    match code {
+        413 => FailureKind::Refused,
+        429 | 503 => FailureKind::Throttled,
+        408 | 425 | 500.. => FailureKind::Status,
+        // What is wrong with a record is said of it alone: this is said of us.
+        _ => FailureKind::Rejected,
     }
 }
 

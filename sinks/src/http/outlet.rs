@@ -224,12 +224,40 @@ impl HttpOutlet {
         all.extend(headers);
         let request = self.client.request(method.clone(), uri).headers(all).body(body);
         let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
         let understood = self.understand(response).await;
         if let Err(Failure { kind: FailureKind::Rejected, .. }) = understood {
             // Perhaps a secret was replaced: also one in the address, whose old one is not found.
             self.request.confidential().for_each(|text| text.refused(&*self.secrets));
         }
+        let secrets = &*self.secrets;
+        crate::headers::told(self.request.confidential(), secrets, status.as_u16());
         understood
+    }
+
+    /// Asks for nothing (`HEAD`), as whoever sends. A server that does not know this method, or has
+    /// nothing to show here, is there all the same; but who was rejected before wants a success.
+    async fn head(&self, last: &Failure) -> Result<(), Failure> {
+        let (uri, headers) = self.request.fill(&*self.secrets).await?;
+        let request = self.client.request(Method::HEAD, uri).headers(headers);
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let secrets = &*self.secrets;
+        crate::headers::told(self.request.confidential(), secrets, status.as_u16());
+        let Err(failure) = self.understand(response).await else { return Ok(()) };
+        let denied = matches!(status.as_u16(), 401 | 403 | 407);
+        match failure.kind {
+            FailureKind::Rejected if denied => {
+                // Perhaps a secret was replaced.
+                self.request.confidential().for_each(|text| text.refused(secrets));
+                Err(failure)
+            }
+            FailureKind::Rejected | FailureKind::Refused => match last.kind {
+                FailureKind::Rejected => Err(last.clone()),
+                _ => Ok(()),
+            },
+            _ => Err(failure),
+        }
     }
 
     /// Compresses on a thread that may take its time: ten megabytes hold up everybody else.
@@ -272,6 +300,10 @@ impl HttpOutlet {
 impl Outlet for HttpOutlet {
     fn send<'a>(&'a self, records: &'a [u8]) -> BoxFuture<'a, Result<(), Unsent>> {
         self.post(records).map(|sent| sent.map_err(Unsent::All)).boxed()
+    }
+
+    fn look<'a>(&'a self, last: &'a Failure) -> BoxFuture<'a, Result<(), Failure>> {
+        self.head(last).boxed()
     }
 }
 

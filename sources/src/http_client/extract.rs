@@ -1,6 +1,7 @@
 //! Records out of the body of an answer: each a line, as it will stand in a block.
 
 use super::zip;
+use crate::limits::{ANSWER_ARRAYS_MAX, ANSWER_GROWTH_MAX, ANSWER_PACKED_MAX, ANSWER_RECORDS_MAX};
 use azud_client::header::CONTENT_TYPE;
 use azud_client::{Answer, Failure, gunzip};
 use azud_plan::component::Cause;
@@ -46,6 +47,33 @@ pub(super) struct Extracted {
     pub(super) lines: Vec<Vec<u8>>,
     /// The body, where it is JSON and somebody wants it.
     pub(super) body: Option<Value>,
+    /// How large the lines are together, in bytes.
+    bytes: usize,
+}
+
+impl Extracted {
+    /// Takes a record, within what those of an answer may be together.
+    fn take(&mut self, line: Vec<u8>, bytes_max: usize) -> Result<(), Failure> {
+        self.bytes = self.bytes.saturating_add(line.len());
+        let most = bytes_max.saturating_mul(ANSWER_GROWTH_MAX);
+        if self.bytes > most {
+            return Err(too_much(&format!("is as records larger than the limit of {most} bytes")));
+        }
+        if self.lines.len() >= ANSWER_RECORDS_MAX {
+            return Err(too_much(&format!("has more than {ANSWER_RECORDS_MAX} records")));
+        }
+        self.lines.push(line);
+        Ok(())
+    }
+}
+
+/// What is left to be unpacked of an answer.
+#[derive(Clone, Copy)]
+struct Packed {
+    /// How many times over.
+    times: usize,
+    /// How many bytes.
+    bytes: usize,
 }
 
 impl Extract {
@@ -58,19 +86,22 @@ impl Extract {
         if kind.contains("html") && self.content != Content::Text {
             return Err(wrong("is a page of HTML, and no data"));
         }
-        self.document(&answer.body, &kind, reads)
+        let mut out = Extracted::default();
+        let mut packed = Packed { times: ANSWER_PACKED_MAX, bytes: self.bytes_max };
+        self.document(&answer.body, &kind, reads, &mut packed, &mut out)?;
+        Ok(out)
     }
 
-    fn document(&self, body: &[u8], kind: &str, reads: bool) -> Result<Extracted, Failure> {
-        if body.starts_with(&[0x1f, 0x8b]) {
-            return self.document(&gunzip(body, self.bytes_max)?, kind, reads);
-        }
-        if body.starts_with(b"PK\x03\x04") {
-            let mut all = Extracted::default();
-            for file in zip::files(body, self.bytes_max)? {
-                all.lines.extend(self.document(&file.bytes, &file.kind(), false)?.lines);
-            }
-            return Ok(all);
+    fn document(
+        &self,
+        body: &[u8],
+        kind: &str,
+        reads: bool,
+        packed: &mut Packed,
+        out: &mut Extracted,
+    ) -> Result<(), Failure> {
+        if body.starts_with(&[0x1f, 0x8b]) || body.starts_with(b"PK\x03\x04") {
+            return self.unpack(body, kind, reads, packed, out);
         }
         let text = String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
         let content = match self.content {
@@ -78,13 +109,12 @@ impl Extract {
             content => content,
         };
         match content {
-            Content::Json | Content::Auto => self.json(&text, reads),
+            Content::Json | Content::Auto => self.json(&text, reads, out),
             Content::Ndjson | Content::Text => {
-                let lines = text.lines().filter(|line| !line.trim().is_empty());
-                let lines = lines.map(|line| line.as_bytes().to_vec()).collect();
-                Ok(Extracted { lines, body: None })
+                let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+                lines.try_for_each(|line| out.take(line.as_bytes().to_vec(), self.bytes_max))
             }
-            Content::Csv => self.csv(&text),
+            Content::Csv => self.csv(&text, out),
             Content::Xml => {
                 let options =
                     roxmltree::ParsingOptions { nodes_limit: 2_000_000, ..Default::default() };
@@ -93,14 +123,48 @@ impl Extract {
                 let root = document.root_element();
                 let name = root.tag_name().name().to_owned();
                 let value = Value::Object(Map::from_iter([(name, xml(root, 0)?)]));
-                self.json(&value.to_string(), reads)
+                self.json(&value.to_string(), reads, out)
             }
         }
     }
 
+    /// Unpacks gzip or ZIP, within what is left to all that an answer holds.
+    fn unpack(
+        &self,
+        body: &[u8],
+        kind: &str,
+        reads: bool,
+        packed: &mut Packed,
+        out: &mut Extracted,
+    ) -> Result<(), Failure> {
+        let Some(times) = packed.times.checked_sub(1) else {
+            return Err(too_much(&format!("is packed more than {ANSWER_PACKED_MAX} times")));
+        };
+        let in_all = |failure: Failure| match failure.cause {
+            Cause::Bound if packed.bytes < self.bytes_max => {
+                let most = self.bytes_max;
+                too_much(&format!("is unpacked larger than the limit of {most} bytes"))
+            }
+            _ => failure,
+        };
+        let (files, reads) = match body.starts_with(b"PK") {
+            true => (zip::files(body, packed.bytes).map_err(in_all)?, false),
+            false => {
+                let bytes = gunzip(body, packed.bytes).map_err(in_all)?;
+                (vec![zip::File::of_type(kind, bytes)], reads)
+            }
+        };
+        let unpacked: usize = files.iter().map(|file| file.bytes.len()).sum();
+        let mut within = Packed { times, bytes: packed.bytes.saturating_sub(unpacked) };
+        for file in files {
+            self.document(&file.bytes, &file.kind, reads, &mut within, out)?;
+        }
+        packed.bytes = within.bytes;
+        Ok(())
+    }
+
     /// Takes the documents of a text, of which most have one.
-    fn json(&self, text: &str, reads: bool) -> Result<Extracted, Failure> {
-        let mut out = Extracted::default();
+    fn json(&self, text: &str, reads: bool, out: &mut Extracted) -> Result<(), Failure> {
         let documents = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
         for (index, document) in documents.enumerate() {
             let document = document.map_err(|error| wrong(&format!("is no JSON: {error}")))?;
@@ -109,14 +173,14 @@ impl Extract {
             }
             let path = self.records.as_ref().map_or(&[][..], |path| &path.segments);
             let mut around = Vec::new();
-            let found = self.gather(document, path, &mut around, &mut out.lines)?;
+            let found = self.gather(document, path, 0, &mut around, out)?;
             let may_lack = self.optional && document.get().starts_with('{');
             if !found && index == 0 && !may_lack {
                 let place = self.records.as_ref().map(ToString::to_string).unwrap_or_default();
                 return Err(wrong(&format!("has no records at `{place}`")));
             }
         }
-        Ok(out)
+        Ok(())
     }
 
     /// Gathers the records below a value; `false` when the place is not there. An array on the way
@@ -125,8 +189,9 @@ impl Extract {
         &self,
         value: &'a RawValue,
         path: &[OwnedSegment],
+        arrays: usize,
         around: &mut Vec<HashMap<String, &'a RawValue>>,
-        lines: &mut Vec<Vec<u8>>,
+        out: &mut Extracted,
     ) -> Result<bool, Failure> {
         let first = value.get().as_bytes().first();
         match (path.split_first(), first) {
@@ -134,16 +199,19 @@ impl Extract {
             (Some((OwnedSegment::Index(index), rest)), Some(b'[')) => {
                 let items: Vec<&RawValue> = parse(value)?;
                 let item = usize::try_from(*index).ok().and_then(|index| items.get(index));
-                item.map_or(Ok(false), |item| self.gather(item, rest, around, lines))
+                item.map_or(Ok(false), |item| self.gather(item, rest, arrays, around, out))
+            }
+            (Some(_), Some(b'[')) if arrays >= ANSWER_ARRAYS_MAX => {
+                Err(too_much(&format!("has arrays more than {ANSWER_ARRAYS_MAX} deep")))
             }
             (_, Some(b'[')) => {
                 let items: Vec<&RawValue> = parse(value)?;
                 for item in items {
                     match path.is_empty() {
-                        true => lines.push(self.line(item, around)?),
+                        true => out.take(self.line(item, around)?, self.bytes_max)?,
                         // What has no such place has no records.
                         false => {
-                            self.gather(item, path, around, lines)?;
+                            self.gather(item, path, arrays + 1, around, out)?;
                         }
                     }
                 }
@@ -153,13 +221,13 @@ impl Extract {
                 let members: HashMap<String, &RawValue> = parse(value)?;
                 let Some(inner) = members.get(name.as_str()).copied() else { return Ok(false) };
                 around.push(members);
-                let found = self.gather(inner, rest, around, lines);
+                let found = self.gather(inner, rest, arrays, around, out);
                 around.pop();
                 found
             }
             (Some(_), _) => Ok(false),
             (None, _) => {
-                lines.push(self.line(value, around)?);
+                out.take(self.line(value, around)?, self.bytes_max)?;
                 Ok(true)
             }
         }
@@ -189,7 +257,7 @@ impl Extract {
         Ok(line)
     }
 
-    fn csv(&self, text: &str) -> Result<Extracted, Failure> {
+    fn csv(&self, text: &str, out: &mut Extracted) -> Result<(), Failure> {
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(self.delimiter)
             .comment(Some(b'#'))
@@ -201,16 +269,15 @@ impl Extract {
             true => reader.headers().map_err(wrong_csv)?.iter().map(str::to_owned).collect(),
             false => self.columns.clone(),
         };
-        let mut lines = Vec::new();
         for row in reader.records() {
             let row = row.map_err(wrong_csv)?;
             let mut record = Map::new();
             for (column, value) in columns.iter().zip(row.iter()) {
                 record.insert(column.trim().to_owned(), value.into());
             }
-            lines.push(Value::Object(record).to_string().into_bytes());
+            out.take(Value::Object(record).to_string().into_bytes(), self.bytes_max)?;
         }
-        Ok(Extracted { lines, body: None })
+        Ok(())
     }
 }
 
@@ -229,6 +296,11 @@ pub(super) fn add(line: &mut Vec<u8>, name: &str, value: &str) {
 
 fn parse<'a, T: serde::Deserialize<'a>>(value: &'a RawValue) -> Result<T, Failure> {
     serde_json::from_str(value.get()).map_err(|error| wrong(&format!("is no JSON: {error}")))
+}
+
+fn too_much(what: &str) -> Failure {
+    let message = format!("the answer {what}; ask for less at once");
+    Failure::new(Cause::Bound, message)
 }
 
 fn wrong(what: &str) -> Failure {
@@ -290,6 +362,7 @@ fn xml(element: roxmltree::Node<'_, '_>, depth: usize) -> Result<Value, Failure>
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::packing::{gzip, zip};
     use super::*;
     use azud_client::header::{HeaderMap, HeaderValue};
     use azud_client::{StatusCode, Url};
@@ -400,6 +473,71 @@ mod tests {
         assert!(of(&plain, "text/xml", b"<a><b></a>").is_err());
         let deep = "[".repeat(100_000);
         assert!(of(&plain, JSON, deep.as_bytes()).is_err());
+    }
+
+    /// Packs a text so many times.
+    fn packed(text: &[u8], times: usize) -> Vec<u8> {
+        (0..times).fold(text.to_vec(), |bytes, _| gzip(&bytes))
+    }
+
+    #[test]
+    fn what_is_packed_again_and_again_is_refused() {
+        let plain = extract(None, &[]);
+        assert_eq!(of(&plain, JSON, &packed(b"[1,2]", 2)).unwrap(), ["1", "2"]);
+        let error = of(&plain, JSON, &packed(b"[1,2]", 50)).unwrap_err();
+        assert!(error.contains("is packed more than 3 times"), "{error}");
+    }
+
+    #[test]
+    fn what_is_unpacked_is_bounded_in_all() {
+        // Each file is within the bound, and all together are not.
+        let text = format!("[\"{}\"]", "x".repeat(100_000));
+        let files: Vec<(String, Vec<u8>)> =
+            (0..20).map(|n| (format!("{n}.json.gz"), packed(text.as_bytes(), 1))).collect();
+        let archive = zip(&files);
+        let plain = Extract { bytes_max: 3 << 20, ..extract(None, &[]) };
+        assert!(archive.len() < plain.bytes_max);
+        let error = of(&plain, "application/zip", &archive).unwrap_err();
+        assert!(error.contains("3145728"), "{error}");
+        let enough = Extract { bytes_max: 5 << 20, ..plain };
+        assert_eq!(of(&enough, "application/zip", &archive).unwrap().len(), 20);
+    }
+
+    #[test]
+    fn what_each_record_is_given_is_bounded_in_all() {
+        let plain = Extract { bytes_max: 1 << 16, ..extract(Some(".items"), &["tenant"]) };
+        let tenant = "t".repeat(20_000);
+        let body = format!("{{\"tenant\":\"{tenant}\",\"items\":[{}{{}}]}}", "{},".repeat(9_000));
+        let error = of(&plain, JSON, body.as_bytes()).unwrap_err();
+        assert!(error.contains("as records larger than the limit"), "{error}");
+        let csv = format!("{tenant}\n{}", "1\n".repeat(9_000));
+        let error = of(&plain, "text/csv", csv.as_bytes()).unwrap_err();
+        assert!(error.contains("as records larger than the limit"), "{error}");
+    }
+
+    #[test]
+    fn records_are_counted() {
+        let plain = Extract { bytes_max: 1 << 24, ..extract(None, &[]) };
+        let many = "1\n".repeat(ANSWER_RECORDS_MAX);
+        assert_eq!(of(&plain, "x/ndjson", many.as_bytes()).unwrap().len(), ANSWER_RECORDS_MAX);
+        let more = format!("{many}1\n");
+        for (kind, body) in
+            [("x/ndjson", more.clone()), (JSON, format!("[{}1]", "1,".repeat(ANSWER_RECORDS_MAX)))]
+        {
+            let error = of(&plain, kind, body.as_bytes()).unwrap_err();
+            assert!(error.contains("has more than 1000000 records"), "{kind}: {error}");
+        }
+    }
+
+    #[test]
+    fn arrays_within_arrays_are_gone_through_so_deep() {
+        let nested = |depth: usize| "[".repeat(depth) + "{\"a\":1}" + &"]".repeat(depth);
+        let place = extract(Some(".a"), &[]);
+        assert_eq!(of(&place, JSON, nested(50).as_bytes()).unwrap(), ["1"]);
+        let error = of(&place, JSON, nested(20_000).as_bytes()).unwrap_err();
+        assert!(error.contains("has arrays more than 100 deep"), "{error}");
+        let deep = format!("{}{}", "<a>".repeat(50_000), "</a>".repeat(50_000));
+        assert!(of(&place, "text/xml", deep.as_bytes()).is_err());
     }
 
     proptest! {

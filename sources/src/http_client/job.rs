@@ -41,16 +41,26 @@ impl Poller {
             self.state.walk = None;
             self.dirty = true;
         }
-        walk.downloads = done?;
-        match walk.downloads.len() {
-            0 => Err(Failure::new(Cause::Response, "the job is done and has no result")),
-            1..=DOWNLOADS_MAX => Ok(()),
-            more => {
-                let message =
-                    format!("the job has {more} results, above the limit of {DOWNLOADS_MAX}");
-                Err(Failure::new(Cause::Bound, message))
-            }
+        let mut found = done?;
+        if found.len() > DOWNLOADS_MAX {
+            let more = found.len();
+            let message = format!("the job has {more} results, above the limit of {DOWNLOADS_MAX}");
+            return Err(Failure::new(Cause::Bound, message));
         }
+        let had = usize::try_from(walk.downloaded).unwrap_or(usize::MAX).min(found.len());
+        walk.downloads = found.split_off(had);
+        match walk.downloads.is_empty() {
+            true => Err(Failure::new(Cause::Response, "the job is done and has no result")),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes that an address of a result is not good any more. They are asked for again; where that
+    /// does not help, the next poll makes another job.
+    pub(super) fn give_up_downloads(&mut self, mut walk: Walk) {
+        walk.downloads.clear();
+        self.state.walk = (!walk.was_refused).then_some(Walk { was_refused: true, ..walk });
+        self.dirty = true;
     }
 
     /// Waits until the job is done; gives the addresses of its result.

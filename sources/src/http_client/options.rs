@@ -62,6 +62,12 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "Headers of the request. One that names no secret may have values in it.",
     ),
     JOB,
+    option(
+        "max_lag",
+        OptionKind::Duration,
+        "How old the newest record may be, by its event time, before the connector is in `warning`. \
+         For what always has something new; it wants `event_time`.",
+    ),
     MAX_RESPONSE,
     with("method", METHODS, "\"get\"", "The method of the request."),
     PAGINATION,

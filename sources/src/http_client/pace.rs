@@ -54,7 +54,7 @@ impl Pace {
     pub(super) async fn turn(&mut self) -> Result<(), Failure> {
         let now = self.clock.now();
         let ahead = self.not_before.map_or(Duration::ZERO, |until| until.since(now));
-        let own = self.take();
+        let (own, bucket) = self.own();
         let wait = ahead.max(own);
         if wait > WAIT_MAX {
             let message = format!("the limit of requests is used up for {} s", wait.as_secs());
@@ -62,24 +62,27 @@ impl Pace {
             (failure.limited, failure.retry_after) = (true, Some(wait));
             return Err(failure);
         }
+        // Only now: a request that is not made uses nothing up.
+        self.bucket = bucket;
         if wait > Duration::ZERO {
             tokio::time::sleep(wait).await;
         }
         Ok(())
     }
 
-    /// Takes a request out of the author's own limit; gives how long it has to wait for it.
-    fn take(&mut self) -> Duration {
-        let Some((requests, per)) = self.limit.own else { return Duration::ZERO };
+    /// Gives how long a request has to wait by the author's own limit, and what is left of that
+    /// behind it.
+    fn own(&self) -> (Duration, Option<(f64, Duration)>) {
+        let Some((requests, per)) = self.limit.own else { return (Duration::ZERO, None) };
         let now = self.clock.monotonic();
         let rate = requests / per.as_secs_f64();
         let (left, at) = self.bucket.unwrap_or((requests, now));
         let left = (left + now.saturating_sub(at).as_secs_f64() * rate).min(requests) - 1.0;
-        self.bucket = Some((left, now));
-        match left < 0.0 {
+        let wait = match left < 0.0 {
             true => Duration::from_secs_f64(-left / rate),
             false => Duration::ZERO,
-        }
+        };
+        (wait, Some((left, now)))
     }
 
     /// Reads what an answer says of limits.
@@ -171,6 +174,13 @@ mod tests {
         wait(&pace)
     }
 
+    /// Makes a request as far as the author's own limit goes; gives how long it waits.
+    fn take(pace: &mut Pace) -> Duration {
+        let (wait, left) = pace.own();
+        pace.bucket = left;
+        wait
+    }
+
     #[test]
     fn a_reserve_is_left_to_others() {
         assert_eq!(noted(0.1, "50", "120"), None);
@@ -206,10 +216,31 @@ mod tests {
     fn the_authors_own_limit_fills_again() {
         let mut pace = pace(0.0);
         pace.limit.own = Some((2.0, Duration::from_secs(10)));
-        assert_eq!((pace.take(), pace.take()), (Duration::ZERO, Duration::ZERO));
-        assert_eq!(pace.take(), Duration::from_secs(5));
+        assert_eq!((take(&mut pace), take(&mut pace)), (Duration::ZERO, Duration::ZERO));
+        assert_eq!(take(&mut pace), Duration::from_secs(5));
         pace.clock.advance(Duration::from_secs(3600));
-        assert_eq!((pace.take(), pace.take()), (Duration::ZERO, Duration::ZERO), "two, not 720");
-        assert_eq!(pace.take(), Duration::from_secs(5));
+        assert_eq!(
+            (take(&mut pace), take(&mut pace)),
+            (Duration::ZERO, Duration::ZERO),
+            "two, not 720"
+        );
+        assert_eq!(take(&mut pace), Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_not_made_uses_nothing_up() {
+        let clock = Clock::manual(NOW);
+        let own = Some((10.0, Duration::from_secs(3600)));
+        let mut pace = Pace::new(RateLimit { own, ..RateLimit::default() }, clock);
+        for _ in 0..10 {
+            pace.turn().await.unwrap();
+        }
+        let refused = pace.turn().await.unwrap_err();
+        assert!(refused.limited && refused.retry_after > Some(Duration::from_secs(300)));
+        for _ in 0..3 {
+            pace.clock.advance(refused.retry_after.unwrap());
+            pace.turn().await.unwrap();
+            assert!(pace.turn().await.is_err());
+        }
     }
 }

@@ -6,16 +6,17 @@ use super::request::Requests;
 use super::seen::Seen;
 use super::settings::Settings;
 use super::spool::{Page, Spool};
-use super::state::{State, Stream, Walk};
+use super::state::{Claim, State, Stream, Walk};
 use super::template::Values;
+use crate::limits::PROGRESS_EVERY;
 use azud_client::header::{HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
-use azud_client::{Answer, Auth, Backoff, Failure, Http, Request, Url};
+use azud_client::{Answer, Auth, Backoff, Failure, Http, Request};
 use azud_event::block::{Block, Layout, Peer};
 use azud_event::clock::Clock;
 use azud_event::id::StreamId;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Acknowledged, Cause, Connector, ConnectorError, Secrets, SourceContext,
+    Acknowledged, Attempt, Cause, Connector, ConnectorError, Outcome, Secrets, SourceContext,
 };
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -31,15 +32,13 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// From so many failed polls in a row on a request is made once.
 pub(super) const BROKEN_AFTER: u32 = 5;
 
-/// How many pages of parents are asked for.
-const PARENT_PAGES_MAX: usize = 1_000;
-
 /// What a poll did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) requests: u64,
     pub(super) records: u64,
     pub(super) bytes: u64,
+    pub(super) pages: u64,
 }
 
 /// Up to where each stream of a source is in the log, or delivered.
@@ -99,8 +98,17 @@ pub(super) struct Poller {
     pub(super) state: State,
     /// Whether the state is further than what is saved of it.
     pub(super) dirty: bool,
+    /// Whether somebody set the cursor since it was read.
+    pub(super) is_overtaken: bool,
+    /// The page that is claimed and was handed over without the lease.
+    pub(super) given: Option<String>,
     /// Pages whose files are of no use once the state is saved.
     pub(super) done: Vec<String>,
+    /// When it was last told how it goes, by the monotonic clock.
+    pub(super) told_at: Duration,
+    /// Whether the walk that is under way was begun here: of one that another process began, it is
+    /// not known here what it gave.
+    pub(super) begun_here: bool,
 }
 
 impl Poller {
@@ -112,6 +120,25 @@ impl Poller {
         &self.context
     }
 
+    /// Tells how a poll, or a part of it, went.
+    pub(super) fn tell(&mut self, outcome: Outcome, tally: Tally) {
+        let Tally { requests, records, bytes, pages: _ } = tally;
+        self.told_at = self.clock().monotonic();
+        let at = self.clock().now();
+        self.connector.report(Attempt { at, outcome, requests, records, bytes });
+    }
+
+    /// Tells now and then of a poll of many pages that it works: its end may be hours away.
+    pub(super) fn progress(&mut self, tally: &mut Tally) {
+        let since = self.clock().monotonic().saturating_sub(self.told_at);
+        if since >= PROGRESS_EVERY {
+            self.backoff.reset();
+            let pages = tally.pages;
+            self.tell(Outcome::Succeeded, std::mem::take(tally));
+            tally.pages = pages;
+        }
+    }
+
     /// Whether when it polled last must be known after a restart.
     pub(super) fn keeps_polled_at(&self) -> bool {
         matches!(self.settings.schedule, super::schedule::Schedule::Calendar(_))
@@ -121,6 +148,8 @@ impl Poller {
     pub(super) async fn reload(&mut self) -> Result<(), Failure> {
         self.state = self.stored().await?;
         self.dirty = false;
+        self.is_overtaken = false;
+        self.begun_here = false;
         self.done.clear();
         if let Some(claim) = self.state.claim.clone() {
             match self.get(&claim.page).await? {
@@ -130,8 +159,15 @@ impl Poller {
                     self.done.push(claim.page);
                 }
                 // Its records are lost: it is asked for again.
-                None if self.spool.was_damaged(&claim.page) => self.state.claim = None,
-                None => self.state = self.state.passing(&claim),
+                None if claim.folder == self.spool.id() => {
+                    tracing::warn!(
+                        connector = self.connector.name(),
+                        page = claim.page,
+                        "a page that was polled is gone from the data folder; it is polled again"
+                    );
+                    self.state.claim = None;
+                }
+                None => self.pass_over(&claim),
             }
             self.dirty = true;
             self.settle_up().await?;
@@ -148,7 +184,17 @@ impl Poller {
         };
         for name in self.names().await? {
             let claimed = state.claim.as_ref().is_some_and(|claim| claim.page == name);
-            if state.passed.contains(&name) || (claimed && !holds_lease) {
+            if claimed && !holds_lease {
+                // It stays: that a page of this folder is gone would mean that nobody has it.
+                if self.given.as_ref() != Some(&name)
+                    && let Some(page) = self.get(&name).await?
+                {
+                    self.hand_over(&page).await?;
+                    self.given = Some(name);
+                }
+                continue;
+            }
+            if state.passed.contains(&name) {
                 if let Some(page) = self.get(&name).await? {
                     self.hand_over(&page).await?;
                 }
@@ -160,6 +206,18 @@ impl Poller {
             self.remove(vec![name]).await?;
         }
         Ok(())
+    }
+
+    /// Goes on behind a page that another process claimed, which has it on its disk.
+    fn pass_over(&mut self, claim: &Claim) {
+        tracing::warn!(
+            connector = self.connector.name(),
+            page = claim.page,
+            "another process polled this page and has not handed it over yet; it does when it \
+             runs again with its data folder, and until then its records are missing here"
+        );
+        self.context.meter.error("page_elsewhere");
+        self.state = self.state.passing(claim);
     }
 
     async fn stored(&self) -> Result<State, Failure> {
@@ -195,7 +253,8 @@ impl Poller {
         let page = Arc::new(page);
         let put = Arc::clone(&page);
         blocking(move || spool.put(&at, &put)).await?;
-        self.save(&self.state.claiming(&name, &after)).await?;
+        let claimed = self.state.claiming(&name, self.spool.id(), &after);
+        self.save(&claimed).await?;
         let done = std::mem::take(&mut self.done);
         self.remove(done).await?;
         self.hand_over(&page).await?;
@@ -233,18 +292,24 @@ impl Poller {
         let last = self.state.last_event_time.map(EventTime::from_nanoseconds);
         let happens_when_received =
             self.settings.event_time.is_none() && self.settings.decoding != Decoding::Syslog;
+        let onward = self.settings.goes_onward();
         let to = match &self.state.walk {
             _ if happens_when_received => Some(began),
             None if self.settings.slices.is_some() => {
                 self.state.sliced_to.map(EventTime::from_nanoseconds)
             }
-            // What happened just before may not be there yet on the other side.
-            None => last.max(Some(began.saturating_sub(self.settings.max_hold))),
-            Some(_) if self.settings.parents.is_some() => None,
+            None => {
+                // A later page, or another parent, may show what is newer than what the other side
+                // had for those that were asked before.
+                let last = if onward { last } else { last.min(Some(began)) };
+                // What happened just before may not be there yet on the other side.
+                last.max(Some(began.saturating_sub(self.settings.max_hold)))
+            }
             // Pages in order are as good as a connection. If not, older records may follow.
-            Some(walk) if walk.unordered => None,
-            Some(walk) => walk.shown.map(EventTime::from_nanoseconds),
+            Some(walk) if onward && !walk.unordered => walk.shown.map(EventTime::from_nanoseconds),
+            Some(_) => None,
         };
+        let to = to.map(|to| to.min(self.clock().now()));
         self.say(self.complete(to.unwrap_or(EventTime::MIN))).await;
     }
 
@@ -298,8 +363,10 @@ impl Poller {
         self.remove(done).await
     }
 
-    async fn save(&self, state: &State) -> Result<(), Failure> {
-        self.connector.save("", &state.write()).await.map_err(local)
+    async fn save(&mut self, state: &State) -> Result<(), Failure> {
+        let saved = self.connector.save("", &state.write()).await;
+        self.is_overtaken |= saved == Err(ConnectorError::Changed);
+        saved.map_err(local)
     }
 
     async fn get(&self, name: &str) -> Result<Option<Page>, Failure> {
@@ -365,8 +432,7 @@ impl Poller {
     ) -> Result<Answer, Failure> {
         let broken = self.backoff.attempts() >= BROKEN_AFTER;
         let attempts = if broken { 1 } else { self.settings.retry.attempts };
-        let (min, max) = (self.settings.retry.min, self.settings.retry.max);
-        let mut pauses = Backoff::new(&self.source, min, max);
+        let mut pauses = self.backoff.fork();
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -384,6 +450,7 @@ impl Poller {
                 Ok(answer) => {
                     tally.bytes += answer.body.len() as u64;
                     self.pace.note(&answer);
+                    self.requests().told(&answer);
                     match answer.status.as_u16() {
                         408 | 425 | 429 | 500.. => answer.failure(self.http.hush()),
                         _ => return Ok(answer),
@@ -401,47 +468,6 @@ impl Poller {
             }
             tokio::time::sleep(pause).await;
         }
-    }
-
-    /// Gives the list of parents, where there is one.
-    pub(super) async fn parents(
-        &mut self,
-        began: EventTime,
-        tally: &mut Tally,
-    ) -> Result<Option<Vec<Value>>, Failure> {
-        let settings = Arc::clone(&self.settings);
-        let Some(parents) = &settings.parents else { return Ok(None) };
-        let walk = Walk { begun: began.nanoseconds(), ..Walk::default() };
-        let values = self.values(&self.state, &walk, None);
-        let address = parents.endpoint.render_address(&values).unwrap_or_default();
-        let no_address = |_| Failure::new(Cause::Configuration, "`parents.endpoint` is no address");
-        let mut request = Request::get(Url::parse(&address).map_err(no_address)?);
-        request.headers = self.requests().headers(&values).await?;
-        let extract = super::extract::Extract {
-            content: super::extract::Content::Json,
-            records: parents.records.clone(),
-            keep: Vec::new(),
-            ..settings.extract.clone()
-        };
-        let paging = super::paging::Paging {
-            kind: super::paging::Kind::LinkHeader { rel: "next".to_owned() },
-            ..super::paging::Paging::none()
-        };
-        let mut found = Vec::new();
-        for _ in 0..PARENT_PAGES_MAX {
-            let answer = self.fetch(&request, tally).await?.succeeded(self.http.hush());
-            let answer = answer.map_err(|failure| failure.during("the list of parents"))?;
-            let lines = extract.records(&answer, false)?.lines;
-            let count = lines.len() as u64;
-            found.extend(lines.iter().filter_map(|line| serde_json::from_slice(line).ok()));
-            let had =
-                super::paging::Had { answer: &answer, body: None, records: count, last: None };
-            match paging.turn(&had, None)?.next {
-                Some(next) if count > 0 => paging.apply(&mut request, Some(&next), &values)?,
-                _ => return Ok(Some(found)),
-            }
-        }
-        Err(Failure::new(Cause::Bound, "the list of parents has no end"))
     }
 
     /// Gives the labels of a row that runs a definition it shares, as they stand in records.

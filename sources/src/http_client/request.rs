@@ -5,9 +5,9 @@ use super::state::{State, Walk};
 use super::template::Values;
 use super::value::parse_time;
 use azud_client::header::{HeaderMap, HeaderName, HeaderValue};
-use azud_client::{Failure, Http, Request, Url, url};
+use azud_client::{Answer, Failure, Http, Request, Url, url};
 use azud_event::time::EventTime;
-use azud_plan::component::{Cause, Connector, Secret, Secrets};
+use azud_plan::component::{Cause, Connector, Secret, SecretUse, Secrets};
 use serde_json::Value;
 
 /// What requests are made of.
@@ -94,6 +94,22 @@ impl Requests<'_> {
             }
         }
         Ok(headers)
+    }
+
+    /// Tells of the secrets in headers what came of a request.
+    pub(super) fn told(&self, answer: &Answer) {
+        for (_, value) in &self.settings.headers {
+            let Header::Secret(secret) = value else { continue };
+            match answer.status.as_u16() {
+                200..=299 | 304 => secret.used(self.secrets, SecretUse::Taken),
+                401 | 403 => {
+                    secret.refused(self.secrets);
+                    let why = answer.failure(self.http.hush()).message;
+                    secret.used(self.secrets, SecretUse::Refused(&why));
+                }
+                _ => {}
+            }
+        }
     }
 
     fn add_query(&self, request: &mut Request, state: &State, values: &Values) {

@@ -3,7 +3,8 @@
 //!
 //! An id leaves when a walk that began `window` after it was last given has come to its end without
 //! it. So time counts only while there are answers: after a weekend without power, or without the
-//! other side, what an overlap brings again is still known.
+//! other side, what an overlap brings again is still known. A walk that another process began does
+//! not count either: what it was given there is not known here.
 
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};

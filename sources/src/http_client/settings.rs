@@ -50,6 +50,8 @@ pub(super) struct Settings {
     pub(super) max_hold: Duration,
     /// Whether windows wait for the next poll: not where their author says how long they wait.
     pub(super) is_awaited: bool,
+    /// How old the newest record may be before that is a warning.
+    pub(super) max_lag: Option<Duration>,
 }
 
 /// The value of a header.
@@ -184,7 +186,13 @@ fn report(options: &Options<'_>, name: &str, title: String, help: &str, checker:
     checker.report(if help.is_empty() { found } else { found.help(help) });
 }
 
-fn contradicts(options: &Options<'_>, name: &str, title: &str, help: &str, checker: &mut Checker) {
+pub(super) fn contradicts(
+    options: &Options<'_>,
+    name: &str,
+    title: &str,
+    help: &str,
+    checker: &mut Checker,
+) {
     let place = options.span(name);
     let found = Diagnostic::error(codes::CONTRADICTION, place, title.to_owned(), "");
     checker.report(found.help(help));
@@ -237,13 +245,14 @@ impl Settings {
             lateness: options.duration("lateness").unwrap_or_default(),
             max_hold: options.duration("max_hold").unwrap_or(super::MAX_HOLD),
             is_awaited: !options.has("max_hold"),
+            max_lag: options.duration("max_lag"),
         };
         settings.last = settings.texts().flat_map(Text::of_last).cloned().collect();
         settings.agrees(options, checker).then_some(settings)
     }
 
     /// Lists the texts of the first request.
-    fn texts(&self) -> impl Iterator<Item = &Text> {
+    pub(super) fn texts(&self) -> impl Iterator<Item = &Text> {
         let headers = self.headers.iter().filter_map(|(_, value)| match value {
             Header::Text(text) => Some(text),
             Header::Secret(_) => None,
@@ -253,53 +262,15 @@ impl Settings {
         query.chain(headers).chain(&self.body).chain([&self.endpoint]).chain(first)
     }
 
-    /// Reports what contradicts each other.
-    fn agrees(&self, options: &Options<'_>, checker: &mut Checker) -> bool {
+    /// Whether each walk goes on where the last one ended, from what is older to what is newer:
+    /// what was not given yet is newer than what was.
+    pub(super) fn goes_onward(&self) -> bool {
         let value = self.cursor.as_ref().map(|cursor| &cursor.value);
-        let linked = matches!(self.paging.kind, Kind::LinkHeader { .. } | Kind::NextUrl { .. });
-        let tokens = matches!(self.paging.kind, Kind::Token { .. });
-        let mut sound = true;
-        let mut refuse = |name: &str, title: &str, help: &str| {
-            contradicts(options, name, title, help, checker);
-            sound = false;
-        };
-        if value == Some(&CursorValue::NextLink) && !linked {
-            let help = "let `pagination.type` be `link_header` or `next_url`";
-            refuse("cursor", "there are no links that could be kept", help);
-        }
-        if value == Some(&CursorValue::Token) && !tokens {
-            let help = "let `pagination.type` be `token`";
-            refuse("cursor", "there are no tokens that could be kept", help);
-        }
-        if value == Some(&CursorValue::LastEventTime) && self.event_time.is_none() {
-            let help = "name it in `event_time`";
-            refuse("cursor", "it is not said which field is the event time", help);
-        }
-        if let Some(cursor) = &self.cursor
-            && cursor.value != CursorValue::NextLink
-            && cursor.param.is_none()
-            && !self.texts().any(|text| text.uses("cursor"))
-        {
-            let help = "name a parameter in `cursor.param`, or write `{{ cursor }}` into a text";
-            refuse("cursor", "it stands nowhere in a request", help);
-        }
-        if self.slices.is_some() && self.cursor.is_some() {
-            let help = "remove one of them";
-            refuse("cursor", "slices of time are a cursor of their own", help);
-        }
-        if self.conditional && !matches!(self.paging.kind, Kind::None) {
-            let help = "remove one of them";
-            refuse("conditional", "an answer in pages cannot be asked for its changes", help);
-        }
-        if self.conditional && (self.job.is_some() || self.parents.is_some()) {
-            let help = "remove one of them";
-            refuse("conditional", "only a single request can be asked for its changes", help);
-        }
-        if options.one_of("when_full") == Some("drop_newest") {
-            let help = "let it be `block`: the other side keeps what is not polled";
-            refuse("when_full", "what is polled is not let go", help);
-        }
-        sound
+        let onward = matches!(
+            value,
+            Some(CursorValue::NextLink | CursorValue::Token | CursorValue::Last(_))
+        );
+        onward && self.parents.is_none()
     }
 }
 

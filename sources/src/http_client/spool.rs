@@ -164,7 +164,11 @@ fn sum(bytes: &[u8]) -> String {
 #[derive(Clone, Debug)]
 pub(super) struct Spool {
     folder: PathBuf,
+    id: String,
 }
+
+/// The file with what a folder is known by.
+const ID: &str = "id";
 
 impl Spool {
     /// Makes the folder.
@@ -173,7 +177,29 @@ impl Spool {
     /// When the system refuses.
     pub(super) fn open(folder: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        Ok(Spool { folder })
+        let path = folder.join(ID);
+        let id = match fs::read_to_string(&path) {
+            Ok(id) if !id.is_empty() => id,
+            Ok(_) => Self::name_folder(&folder, &path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Self::name_folder(&folder, &path)?
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Spool { folder, id })
+    }
+
+    fn name_folder(folder: &Path, path: &Path) -> io::Result<String> {
+        let id = azud_client::sign::nonce(16);
+        fs::write(path, &id)?;
+        File::open(path)?.sync_all()?;
+        File::open(folder)?.sync_all()?;
+        Ok(id)
+    }
+
+    /// Gives what the folder is known by: no other has it, nor one in its place later.
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 
     /// Gives its folder.
@@ -215,11 +241,6 @@ impl Spool {
                 put aside; it is polled again where that is possible");
         }
         Ok(page)
-    }
-
-    /// Whether a page was put aside because it was damaged.
-    pub(super) fn was_damaged(&self, name: &str) -> bool {
-        self.path(name).with_extension("damaged").exists()
     }
 
     /// Lists the names of the pages that are there.

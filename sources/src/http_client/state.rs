@@ -11,8 +11,10 @@
 //! Killed before 2, the file is not claimed: it is removed, and the page is asked for again. Killed
 //! behind 2, the file is handed over again, at the same positions of the same stream; what is in
 //! the log already is dropped at the door. So each record of a page is taken once, wherever the
-//! kill comes. A process that takes over finds the claim and goes on behind it: the records are on
-//! the disk of the other, which hands them over when it is back (`passed` says so to it).
+//! kill comes. A process that takes over finds the claim and goes on behind it, and says so: the
+//! records are on the disk of the other, most likely in its log, and it hands them over when it is
+//! back (`passed` says so to it). Asked for again they would come twice. Only where the claim is of
+//! this folder, and the file is gone from it, the page is asked for again.
 
 use super::paging::Next;
 use azud_event::id::StreamId;
@@ -41,6 +43,10 @@ pub(super) struct State {
     /// Members of the record that was given last, which requests name, by their places.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) last: BTreeMap<String, serde_json::Value>,
+    /// Records whose time is in the future, by their hashes: the cursor does not reach them, so
+    /// they come again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) ahead: Vec<u64>,
     /// Where to begin in place of where the first poll began, in nanoseconds: the other side did
     /// not know the cursor any more.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,10 +90,16 @@ pub(super) struct Walk {
     pub(super) reached: Option<String>,
     /// The end of the slice of time that it goes through, in nanoseconds.
     pub(super) slice_end: Option<i64>,
-    /// Which parent it is at.
+    /// Which parent it is at, or behind (see `parents`).
     pub(super) parent: u64,
-    /// The answer that made its job, and the addresses that are still to be had.
+    /// The answer that made its job, and how many of its addresses were had.
     pub(super) job: Option<serde_json::Value>,
+    pub(super) downloaded: u64,
+    /// Whether an address was refused: they are asked for again, once.
+    pub(super) was_refused: bool,
+    /// The addresses that are still to be had. Not kept: they are good for a while only, so after a
+    /// restart they are asked for again.
+    #[serde(skip)]
     pub(super) downloads: Vec<String>,
     /// The greatest event time of its records, in nanoseconds.
     pub(super) shown: Option<i64>,
@@ -125,6 +137,9 @@ impl Stream {
 pub(super) struct Claim {
     /// The name of its file.
     pub(super) page: String,
+    /// The folder that it is in: another process has another.
+    #[serde(default)]
+    pub(super) folder: String,
     pub(super) after: State,
 }
 
@@ -169,8 +184,9 @@ impl State {
     }
 
     /// Gives the state with a page claimed.
-    pub(super) fn claiming(&self, page: &str, after: &State) -> State {
-        let claim = Box::new(Claim { page: page.to_owned(), after: after.clone() });
+    pub(super) fn claiming(&self, page: &str, folder: &str, after: &State) -> State {
+        let (page, folder) = (page.to_owned(), folder.to_owned());
+        let claim = Box::new(Claim { page, folder, after: after.clone() });
         State { claim: Some(claim), ..self.clone() }
     }
 
@@ -196,7 +212,7 @@ mod tests {
             stream: Some(Stream { generation: u64::MAX, position: 5 }),
             ..State::default()
         };
-        let claimed = state.claiming("p1", &State { sequence: 3, ..state.clone() });
+        let claimed = state.claiming("p1", "f", &State { sequence: 3, ..state.clone() });
         assert_eq!(State::read(&claimed.write()).unwrap(), claimed);
         let written = |text: &str| {
             State::read(&Cursor { state: text.into(), format: 1, ..State::default().write() })
@@ -212,7 +228,7 @@ mod tests {
         for page in 0..40 {
             let after =
                 State { sequence: page + 1, passed: state.passed.clone(), ..State::default() };
-            let claimed = state.claiming(&format!("p{page}"), &after);
+            let claimed = state.claiming(&format!("p{page}"), "f", &after);
             state = claimed.passing(claimed.claim.as_ref().unwrap());
         }
         assert_eq!((state.sequence, state.passed.len()), (40, PASSED_MAX));

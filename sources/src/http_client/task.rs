@@ -6,20 +6,20 @@
 //!    └── renewed meanwhile      └─┴── asked for: now, reread, stop
 //! ```
 
+use super::late;
 use super::poller::{Acks, BROKEN_AFTER, Poller, Tally};
 use super::schedule::Schedule;
 use azud_client::Failure;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Asked, Attempt, Cause, Connector, Connectors, Lease, Outcome, RunError, SourceContext,
+    Asked, Cause, Connector, Connectors, Lease, Outcome, RunError, SourceContext,
 };
-use futures_util::StreamExt;
-use futures_util::future::{BoxFuture, Either, select};
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, pin_mut};
+use futures_util::future::{Either, select};
+use futures_util::pin_mut;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// How long a lease is taken for; it is renewed three times as often. A takeover takes as long.
 const LEASE: Duration = Duration::from_secs(20);
@@ -89,7 +89,9 @@ async fn match_up(
     context: &SourceContext,
     acks: &Arc<Acks>,
 ) -> Result<(), RunError> {
-    let mut running = FuturesUnordered::<BoxFuture<'_, String>>::new();
+    // Each in a task of its own, so that one that reads a large answer does not hold up the others;
+    // they end with this future.
+    let mut running = JoinSet::<String>::new();
     let mut names = HashSet::<String>::new();
     loop {
         // Asked for first, so that no change is missed.
@@ -102,15 +104,14 @@ async fn match_up(
                         continue;
                     }
                     match make(connector, context.clone(), Arc::clone(acks)) {
-                        Ok(poller) => running.push(
-                            async move {
+                        Ok(poller) => {
+                            running.spawn(async move {
                                 let mut runner = Runner::new(poller);
                                 runner.run().await;
                                 runner.poller.say_ended().await;
                                 name
-                            }
-                            .boxed(),
-                        ),
+                            });
+                        }
                         Err(error) => {
                             tracing::error!(connector = %name, error, "a connector is not polled");
                         }
@@ -125,9 +126,17 @@ async fn match_up(
             tokio::select! {
                 () = &mut changed => break,
                 () = &mut pause => break,
-                Some(name) = running.next(), if !running.is_empty() => {
-                    names.remove(&name);
-                }
+                Some(ended) = running.join_next() => match ended {
+                    Ok(name) => {
+                        names.remove(&name);
+                    }
+                    Err(error) => {
+                        // A bug of ours: as everywhere else, it does not go on unseen.
+                        if let Ok(panic) = error.try_into_panic() {
+                            std::panic::resume_unwind(panic);
+                        }
+                    }
+                },
             }
         }
     }
@@ -159,18 +168,20 @@ struct Runner {
     /// When the next poll is due, by the monotonic clock.
     due: Duration,
     first: bool,
-    limits: u32,
+    /// When it began.
+    since: EventTime,
 }
 
 impl Runner {
     fn new(poller: Poller) -> Self {
-        let due = Duration::ZERO;
-        Runner { poller, lease: None, stale: true, due, first: true, limits: 0 }
+        let (due, since) = (Duration::ZERO, poller.clock().now());
+        Runner { poller, lease: None, stale: true, due, first: true, since }
     }
 
     /// Runs until the connector is disabled. What is begun then is begun anew.
     async fn run(&mut self) {
         self.stale = true;
+        self.since = self.poller.clock().now();
         loop {
             if !self.hold_lease().await {
                 if self.rest().await {
@@ -294,7 +305,8 @@ impl Runner {
     /// Polls, and sets when the next poll is due; `true` when the connector was disabled meanwhile.
     async fn poll(&mut self) -> bool {
         let Some(lease) = self.lease else { return false };
-        let begun = self.poller.clock().monotonic();
+        let (begun, now) = (self.poller.clock().monotonic(), self.poller.clock().now());
+        let allowed = late::allowance(&self.poller.settings.schedule, now);
         let connector = Arc::clone(&self.poller.connector);
         let clock = self.poller.clock().clone();
         let mut tally = Tally::default();
@@ -311,9 +323,16 @@ impl Runner {
                 self.stale = true;
                 return !reread;
             }
+            () = watch(&*connector, &clock, allowed) => return false,
             polled = self.poller.poll(&mut tally) => polled,
         };
-        let pause = self.conclude(&polled, tally);
+        if polled.is_err() && self.poller.is_overtaken {
+            // Nothing went wrong: it begins again where somebody has set it.
+            self.stale = true;
+            return false;
+        }
+        let took = self.poller.clock().monotonic().saturating_sub(begun);
+        let pause = self.conclude(&polled, tally, (took, allowed));
         let after = match pause {
             Some(pause) => self.poller.clock().monotonic() + pause,
             None => self.next_due(begun),
@@ -323,16 +342,30 @@ impl Runner {
     }
 
     /// Reports a poll; gives the pause that a failed one asks for.
-    fn conclude(&mut self, polled: &Result<(), Failure>, tally: Tally) -> Option<Duration> {
+    fn conclude(
+        &mut self,
+        polled: &Result<(), Failure>,
+        tally: Tally,
+        spans: (Duration, Duration),
+    ) -> Option<Duration> {
         match polled {
             Ok(()) => {
                 self.poller.backoff.reset();
-                self.limits = 0;
-                self.tell(Outcome::Succeeded, tally);
+                self.poller.context.meter.polled(tally.pages);
+                self.poller.tell(Outcome::Succeeded, tally);
+                let (now, max_lag) = (self.poller.clock().now(), self.poller.settings.max_lag);
+                let behind = late::ended(spans, (&self.poller.state, now), max_lag, self.since);
+                self.poller.connector.behind(now, behind);
                 // A walk that is not at its end goes on at once.
                 self.poller.state.walk.is_some().then_some(Duration::ZERO)
             }
             Err(failure) => {
+                let mut tally = tally;
+                if failure.limited && tally.records > 0 {
+                    // Up to the limit it worked, and the next poll goes on from there.
+                    self.poller.backoff.reset();
+                    self.poller.tell(Outcome::Succeeded, std::mem::take(&mut tally));
+                }
                 // What the database has may be further, or less far, than what is known here.
                 self.stale |= failure.cause == Cause::Local;
                 let pause = self.poller.backoff.next_pause();
@@ -367,22 +400,26 @@ impl Runner {
         let meter = &self.poller.context.meter;
         if failure.limited {
             meter.error("limited");
-            self.limits += 1;
             let now = self.poller.clock().now();
             let until = failure.retry_after.map(|wait| now.saturating_add(wait));
-            return self.tell(Outcome::Limited { until }, tally);
+            return self.poller.tell(Outcome::Limited { until }, tally);
         }
         meter.error(failure.cause.name());
         tracing::warn!(connector = self.poller.connector.name(), cause = failure.cause.name(),
             error = %failure, "a poll failed");
-        self.tell(Outcome::Failed(failure.failed()), tally);
+        self.poller.tell(Outcome::Failed(failure.failed()), tally);
     }
+}
 
-    fn tell(&self, outcome: Outcome, tally: Tally) {
-        let Tally { requests, records, bytes } = tally;
-        let at = self.poller.clock().now();
-        self.poller.connector.report(Attempt { at, outcome, requests, records, bytes });
+/// Says of a poll that is under way, again and again, that it takes too long. Never resolves.
+async fn watch(connector: &dyn Connector, clock: &azud_event::clock::Clock, allowed: Duration) {
+    let begun = clock.monotonic();
+    for told in 0.. {
+        tokio::time::sleep(late::under_way(allowed, told)).await;
+        let took = clock.monotonic().saturating_sub(begun);
+        connector.behind(clock.now(), Some(late::still(took, allowed)));
     }
+    std::future::pending().await
 }
 
 /// Resolves when a running poll must be broken off: `true` when its cursor was set, `false` when it

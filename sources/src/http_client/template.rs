@@ -14,6 +14,7 @@ use azud_plan::component::{parse_duration, parse_field};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::format::{Item, StrftimeItems};
+use chrono::{NaiveDate, NaiveDateTime};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -114,6 +115,27 @@ impl Form {
         }
     }
 
+    /// Gives the time that [`Form::time`] writes of a time, which may be less: a form may know only
+    /// seconds, or days.
+    pub(super) fn meant(&self, time: EventTime) -> EventTime {
+        let cut = |unit: i64| {
+            let behind = time.nanoseconds().rem_euclid(unit).unsigned_abs();
+            time.saturating_sub(Duration::from_nanos(behind))
+        };
+        match self {
+            Form::Unix => cut(1_000_000_000),
+            Form::UnixMilliseconds => cut(1_000_000),
+            Form::Time(form) => {
+                let text = self.time(time);
+                let day = || NaiveDate::parse_from_str(&text, form).map(NaiveDateTime::from);
+                let read = NaiveDateTime::parse_from_str(&text, form).or_else(|_| day());
+                // One that cannot be read back is taken for exact.
+                read.map_or(time, |read| EventTime::from_chrono(read.and_utc()).min(time))
+            }
+            Form::Json | Form::Base64 | Form::Plain => time,
+        }
+    }
+
     fn text(&self, text: String) -> Option<String> {
         match self {
             Form::Plain => Some(text),
@@ -156,6 +178,14 @@ impl Text {
         self.0.iter().filter_map(|part| match part {
             Part::Value { name, path, .. } if name == "last" => path.as_ref(),
             _ => None,
+        })
+    }
+
+    /// Lists the values that it names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Value { name, .. } => Some(name.as_str()),
+            Part::Literal(_) => None,
         })
     }
 
@@ -282,6 +312,30 @@ mod tests {
             last: BTreeMap::from([("seen.at".to_owned(), 1_772_359_200.into())]),
             ..Values::default()
         }
+    }
+
+    #[test]
+    fn a_time_is_what_is_written_of_it() {
+        let time = EventTime::from_rfc3339("2026-03-01T10:05:07.123456789Z").unwrap();
+        for (form, meant) in [
+            ("rfc3339", "2026-03-01T10:05:07.123456789Z"),
+            ("unix", "2026-03-01T10:05:07Z"),
+            ("unix_ms", "2026-03-01T10:05:07.123Z"),
+            ("date", "2026-03-01T00:00:00Z"),
+            ("%Y-%m-%dT%H:%M:%SZ", "2026-03-01T10:05:07Z"),
+            ("%Y-%m-%d %H:%M", "2026-03-01T10:05:00Z"),
+            ("%H:%M", "2026-03-01T10:05:07.123456789Z"),
+        ] {
+            let form = Form::parse(form).unwrap();
+            let meant = EventTime::from_rfc3339(meant).unwrap();
+            assert_eq!(form.meant(time), meant, "{form:?}");
+            if form != Form::Time("%H:%M".to_owned()) {
+                assert_eq!(form.time(meant), form.time(time));
+            }
+        }
+        let before = EventTime::from_rfc3339("1969-12-31T23:59:59.5Z").unwrap();
+        assert_eq!(Form::Unix.meant(before).nanoseconds(), -1_000_000_000);
+        assert_eq!(Form::Unix.meant(EventTime::MIN), EventTime::MIN);
     }
 
     fn rendered(text: &str) -> Option<String> {

@@ -1,42 +1,22 @@
 //! Polls against a server that does what it likes, by processes that are killed wherever it hurts.
 
+mod faults;
+mod model;
+pub(super) mod packing;
+mod reach;
 mod server;
 mod words;
 mod world;
 
 use crate::testing::{check, spec};
-use azud_plan::component::{Asked, Cause, Outcome};
+use azud_plan::component::{Asked, Cause, Late, Outcome};
 use azud_plan::diagnostic::codes;
-use flate2_gzip::gzip;
+use packing::gzip;
 use server::{Seen, answer, json, with};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use world::World;
-
-/// gzip of a text, as a server would send it.
-mod flate2_gzip {
-    /// `[]` repeated is not needed: a stored block does, and is whole gzip.
-    pub(super) fn gzip(text: &[u8]) -> Vec<u8> {
-        let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
-        let length = u16::try_from(text.len()).unwrap();
-        out.extend(length.to_le_bytes());
-        out.extend((!length).to_le_bytes());
-        out.extend(text);
-        out.extend(crc(text).to_le_bytes());
-        out.extend(u32::from(length).to_le_bytes());
-        out
-    }
-
-    fn crc(bytes: &[u8]) -> u32 {
-        let step = |crc: u32, byte: &u8| {
-            (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-                if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
-            })
-        };
-        !bytes.iter().fold(u32::MAX, step)
-    }
-}
 
 const OKTA: &str = "\
 scrape_interval_secs = 0.1
@@ -591,6 +571,26 @@ fn contradictions_are_told() {
         ("cursor = { value = \"next_link\" }", codes::CONTRADICTION),
         ("cursor = { value = \"last_event_time\" }", codes::CONTRADICTION),
         ("cursor = { value = \"max\" }", codes::CONTRADICTION),
+        (
+            "auth = { strategy = \"bearer\", token = \"SECRET[azud.{{ connector }}]\" }",
+            codes::CONTRADICTION,
+        ),
+        (
+            "connector = \"a-*\"\n\
+             auth = { strategy = \"bearer\", token = \"SECRET[azud.{{ cursor }}]\" }",
+            codes::TEMPLATE,
+        ),
+        ("rate_limit = { reserve = 0.1 }", codes::CONTRADICTION),
+        (
+            "parents.endpoint = \"https://a.example/p\"\n\
+             cursor = { value = \"max\", field = \".id\", param = \"after\" }",
+            codes::CONTRADICTION,
+        ),
+        (
+            "parents.endpoint = \"https://a.example/p\"\nevent_time = \".t\"\n\
+             cursor = { value = \"last_event_time\", param = \"since\" }",
+            codes::CONTRADICTION,
+        ),
         ("cursor = { value = \"max\", field = \".id\" }", codes::CONTRADICTION),
         ("cursor = { value = \"now\", format = \"stardate\" }", codes::MALFORMED_VALUE),
         ("pagination = { type = \"token\", field = \".next\" }", codes::CONTRADICTION),
@@ -598,6 +598,16 @@ fn contradictions_are_told() {
         ("pagination = { type = \"offset\" }", codes::MISSING_OPTION),
         ("pagination = { type = \"link_header\", param = \"x\" }", codes::CONTRADICTION),
         ("conditional = true\npagination = { type = \"link_header\" }", codes::CONTRADICTION),
+        (
+            "parents = { endpoint = \"https://api.example/orgs\" }\npagination = { type = \
+             \"link_header\" }\ncursor = { value = \"next_link\" }",
+            codes::CONTRADICTION,
+        ),
+        (
+            "parents = { endpoint = \"https://api.example/orgs\" }\ncursor = { value = \"max\", \
+             field = \".id\", param = \"after\" }",
+            codes::CONTRADICTION,
+        ),
         ("schedule = \"* * * *\"", codes::MALFORMED_VALUE),
         ("schedule = \"* * * * *\"\nscrape_interval_secs = 5", codes::CONTRADICTION),
         ("scrape_interval_secs = 0", codes::MALFORMED_VALUE),
@@ -677,4 +687,22 @@ query = { t = \"{{ last.at.t }}\", id = \"{{ last.id }}\" }";
     let records = world.records();
     let ids = records.iter().map(|record| record.split([':', ',']).nth(1).unwrap());
     assert!(ids.eq(["0", "1", "2", "3", "4", "5", "6", "7"]), "{records:?}");
+}
+
+#[tokio::test]
+async fn records_that_are_too_old_are_told_where_the_author_wants_that() {
+    for (max_lag, expected) in [("", None), ("max_lag = \"1h\"\n", Some(Late::Lagging))] {
+        let world = World::start(&format!("{max_lag}{OKTA}"), linked(3)).await;
+        let running = world.run();
+        world.until_records_and_saved(3).await;
+        world.until_polled().await;
+        running.stop().await;
+        let told = world.db.behind("in");
+        let told: Vec<_> = told.into_iter().map(|told| told.map(|behind| behind.what)).collect();
+        assert!(told.iter().all(|what| *what == expected), "{told:?}");
+        assert!(!told.is_empty());
+    }
+    let refused = check(&super::HTTP_CLIENT, "endpoint = \"https://x\"\nmax_lag = \"1h\"");
+    let refused = refused.err().unwrap();
+    assert_eq!(refused[0].code, codes::CONTRADICTION, "{refused:?}");
 }

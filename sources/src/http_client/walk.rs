@@ -3,12 +3,14 @@
 
 use super::extract::add;
 use super::paging::{Had, Kind, Next, Turn};
+use super::parents::Parents;
 use super::poller::{Poller, Tally};
 use super::seen::Seen;
 use super::settings::{CursorValue, RestartFrom};
 use super::state::{State, Walk};
 use super::value::{compare, parse_time, render_time};
-use azud_client::{Answer, Failure, Request, StatusCode, json};
+use crate::limits::RECORD_AHEAD_MAX;
+use azud_client::{Answer, Failure, Request, StatusCode, http_date, json};
 use azud_event::id::StreamId;
 use azud_event::time::EventTime;
 use azud_plan::component::Cause;
@@ -16,10 +18,19 @@ use serde_json::Value;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use vrl::path::OwnedValuePath;
 
 /// How many pages of a walk are remembered, to know a circle by.
 const HAD_MAX: usize = 2_000;
+
+/// How many records of the future are known by heart.
+const AHEAD_MAX: usize = 256;
+
+/// From how many bytes on a body is read apart from what else runs.
+const BUSY_BYTES: usize = 64 * 1024;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// What is known of the records of a page.
 #[derive(Default)]
@@ -48,6 +59,7 @@ impl Poller {
     pub(super) async fn poll(&mut self, tally: &mut Tally) -> Result<(), Failure> {
         // Some APIs refuse times with more digits.
         let began = self.clock().now().aligned_to(Duration::from_millis(1));
+        self.told_at = self.clock().monotonic();
         let polled = self.walk(began, tally).await;
         if polled.is_ok() && self.state.walk.is_none() {
             self.state.polled_at = Some(began.nanoseconds());
@@ -60,26 +72,32 @@ impl Poller {
     async fn walk(&mut self, began: EventTime, tally: &mut Tally) -> Result<(), Failure> {
         let parents = self.parents(began, tally).await?;
         let (mut restarted, mut answered) = (false, false);
-        for _ in 0..self.settings.paging.max_pages {
+        // Each parent has pages of its own.
+        let count = parents.as_ref().map_or(1, |parents| parents.count().max(1));
+        for _ in 0..self.settings.paging.max_pages.saturating_mul(count) {
             let mut state = self.state.clone();
             let fresh = || Walk { begun: began.nanoseconds(), ..Walk::default() };
+            self.begun_here |= state.walk.is_none();
             let mut walk = state.walk.take().unwrap_or_else(fresh);
             let begun = EventTime::from_nanoseconds(walk.begun);
             if !self.slice(&state, &mut walk) {
                 return self.end(begun, answered).await;
             }
             let parent = match &parents {
-                Some(parents) => match usize::try_from(walk.parent) {
-                    Ok(at) if at < parents.len() => Some(parents[at].clone()),
-                    _ => return self.over(state, walk, answered).await,
+                Some(parents) => match parents.at(&mut walk) {
+                    Some(parent) => Some(&parent.value),
+                    None => return self.over(state, walk, answered).await,
                 },
                 None => None,
             };
             if self.settings.job.is_some() {
                 self.job(&state, &mut walk, tally).await?;
             }
-            let (request, answer) = self.ask(&state, &walk, parent.as_ref(), tally).await?;
-            match self.understand(&mut state, &mut walk, &request, answer)? {
+            let (request, answer) = self.ask(&state, &walk, parent, tally).await?;
+            let understood = busy(&answer.body.clone(), || {
+                self.understand(&mut state, &mut walk, &request, answer)
+            });
+            match understood? {
                 Asked::Unchanged => return self.over(state, walk, false).await,
                 Asked::Rejected(failure) if restarted => return Err(failure),
                 Asked::Rejected(failure) => {
@@ -90,8 +108,9 @@ impl Poller {
                     let (page, turn) = *page;
                     answered = true;
                     self.context().meter.paged();
+                    tally.pages += 1;
                     tally.records += page.lines.len() as u64;
-                    let more = self.turn(&mut state, walk, &turn, parents.as_ref().map(Vec::len));
+                    let more = self.turn(&mut state, walk, &turn, parents.as_ref());
                     // Before new ones are noted: of too many the oldest leave.
                     self.renew(&page.again)?;
                     self.commit(page.lines, page.seen, state).await?;
@@ -99,6 +118,7 @@ impl Poller {
                         return self.end(begun, answered).await;
                     }
                     self.say_complete(begun).await;
+                    self.progress(tally);
                 }
             }
         }
@@ -142,6 +162,10 @@ impl Poller {
         }
         if !answer.status.is_success() {
             let failure = answer.failure(self.http.hush());
+            if !walk.downloads.is_empty() && matches!(answer.status.as_u16(), 400..=499) {
+                self.give_up_downloads(walk.clone());
+                return Err(failure.during("the result of the job"));
+            }
             let stale = matches!(answer.status.as_u16(), 400 | 404 | 410 | 422);
             let has_cursor = walk.next.is_some() || state.cursor.is_some();
             let policy = self.settings.cursor.as_ref().and_then(|cursor| cursor.on_rejected);
@@ -152,7 +176,7 @@ impl Poller {
         }
         let reads = self.settings.paging.reads_body() || self.reads_answer();
         let extracted = self.settings.extract.records(&answer, reads)?;
-        let page = self.page(extracted.lines, state, walk)?;
+        let page = self.page(extracted.lines, self.latest(&answer), state, walk)?;
         let body = extracted.body.as_ref();
         let had = Had { answer: &answer, body, records: page.given, last: page.last.as_ref() };
         let mut turn = match walk.downloads.is_empty() {
@@ -207,52 +231,51 @@ impl Poller {
     fn page(
         &self,
         lines: Vec<Vec<u8>>,
+        latest: EventTime,
         state: &mut State,
         walk: &mut Walk,
     ) -> Result<Page, Failure> {
-        let cursor = self.settings.cursor.as_ref().map(|cursor| &cursor.value);
-        let field = match cursor {
-            Some(
-                CursorValue::First(field) | CursorValue::Last(field) | CursorValue::Max(field),
-            ) => Some(field),
-            _ => None,
-        };
         let keyset = matches!(self.settings.paging.kind, Kind::Keyset { .. });
-        let dedupe = self.settings.dedupe.as_ref();
-        let event_time = self.settings.event_time.as_ref();
         let named = !self.settings.last.is_empty();
-        let looks = field.is_some() || keyset || dedupe.is_some() || event_time.is_some() || named;
+        let looks = self.cursor_field().is_some()
+            || self.settings.dedupe.is_some()
+            || self.settings.event_time.is_some()
+            || keyset
+            || named;
         let labels = self.labels_json();
+        let mut ahead = 0;
+        let (lag, now) = (self.context().meter.lag(), self.clock().now());
         let mut page = Page { given: lines.len() as u64, ..Page::default() };
         let mut here = HashSet::new();
         for mut line in lines {
             let value: Option<Value> = looks.then(|| serde_json::from_slice(&line).ok()).flatten();
-            if let Some(value) = &value {
-                let time = event_time.and_then(|path| parse_time(json::at(value, path)?));
-                let time = time.map(EventTime::nanoseconds);
-                state.last_event_time = state.last_event_time.max(time);
-                self.note_order(walk, time);
-                reach(walk, cursor, field.and_then(|field| json::text_at(value, field)));
-                let id = dedupe.and_then(|dedupe| json::at(value, &dedupe.id)).map(Seen::hash);
-                if let Some(id) = id {
-                    let taken = self.seen.as_ref().is_some_and(|seen| seen.has(id));
-                    if taken {
-                        page.again.push(id);
-                    }
-                    if taken || !here.insert(id) {
-                        page.last = Some(value.clone());
-                        continue;
-                    }
-                    page.seen.push(id);
-                }
+            let is_new = value.as_ref().is_none_or(|value| {
+                self.follow(state, walk, (value, &line), (latest, &mut ahead))
+                    && self.is_unseen(value, &mut page, &mut here)
+            });
+            let event_time = self.settings.event_time.as_ref().zip(value.as_ref());
+            let happened = event_time.and_then(|(path, value)| parse_time(json::at(value, path)?));
+            page.last = value.or(page.last);
+            if !is_new {
+                continue;
             }
             if let Some(labels) = &labels
                 && !has_member(&line, "labels")
             {
                 add(&mut line, "labels", labels);
             }
+            if let Some(time) = happened {
+                lag.record(now.since(time));
+            }
             page.lines.push(line);
-            page.last = value.or(page.last);
+        }
+        if ahead > 0 {
+            self.context().meter.error("ahead");
+            tracing::warn!(
+                connector = self.connector.name(),
+                records = ahead,
+                "records say that they happen in the future; the cursor does not follow them"
+            );
         }
         if let Some(last) = &page.last {
             let member =
@@ -260,6 +283,73 @@ impl Poller {
             state.last = self.settings.last.iter().filter_map(member).collect();
         }
         Ok(page)
+    }
+
+    fn cursor_value(&self) -> Option<&CursorValue> {
+        self.settings.cursor.as_ref().map(|cursor| &cursor.value)
+    }
+
+    /// Gives the member of records that the cursor is made of.
+    fn cursor_field(&self) -> Option<&OwnedValuePath> {
+        match self.cursor_value() {
+            Some(
+                CursorValue::First(field) | CursorValue::Last(field) | CursorValue::Max(field),
+            ) => Some(field),
+            _ => None,
+        }
+    }
+
+    /// Notes how far a record reaches; `false` of one of the future that came before.
+    fn follow(
+        &self,
+        state: &mut State,
+        walk: &mut Walk,
+        (value, line): (&Value, &[u8]),
+        (latest, ahead): (EventTime, &mut u64),
+    ) -> bool {
+        let event_time = self.settings.event_time.as_ref();
+        let time = event_time.and_then(|path| parse_time(json::at(value, path)?));
+        let is_ahead = time.is_some_and(|time| time > latest);
+        let field = self.cursor_field();
+        let by_time = field.map_or_else(
+            || matches!(self.cursor_value(), Some(CursorValue::LastEventTime)),
+            |field| Some(field) == event_time,
+        );
+        if !(is_ahead && by_time) {
+            let found = field.and_then(|field| json::text_at(value, field));
+            reach(walk, self.cursor_value(), found);
+        }
+        if is_ahead {
+            *ahead += 1;
+            return !by_time || note_ahead(state, line);
+        }
+        let time = time.map(EventTime::nanoseconds);
+        state.last_event_time = state.last_event_time.max(time);
+        self.note_order(walk, time);
+        true
+    }
+
+    /// Whether a record was not taken before, as far as its id tells.
+    fn is_unseen(&self, value: &Value, page: &mut Page, here: &mut HashSet<u64>) -> bool {
+        let dedupe = self.settings.dedupe.as_ref();
+        let id = dedupe.and_then(|dedupe| json::at(value, &dedupe.id)).map(Seen::hash);
+        let Some(id) = id else { return true };
+        if self.seen.as_ref().is_some_and(|seen| seen.has(id)) {
+            page.again.push(id);
+            return false;
+        }
+        let is_new = here.insert(id);
+        if is_new {
+            page.seen.push(id);
+        }
+        is_new
+    }
+
+    /// Gives up to when times of records are believed, by the clocks of both sides.
+    fn latest(&self, answer: &Answer) -> EventTime {
+        let there = answer.header("date").and_then(http_date);
+        let now = self.clock().now();
+        there.map_or(now, |there| there.max(now)).saturating_add(RECORD_AHEAD_MAX)
     }
 
     /// Notes whether records come in their order.
@@ -272,9 +362,16 @@ impl Poller {
     }
 
     /// Moves a walk on; tells whether there is more of it.
-    fn turn(&self, state: &mut State, mut walk: Walk, turn: &Turn, parents: Option<usize>) -> bool {
+    fn turn(
+        &self,
+        state: &mut State,
+        mut walk: Walk,
+        turn: &Turn,
+        parents: Option<&Parents>,
+    ) -> bool {
         if !walk.downloads.is_empty() {
             walk.downloads.remove(0);
+            walk.downloaded += 1;
         }
         if !turn.ends {
             walk.next = turn.next.clone().or(walk.next);
@@ -284,8 +381,8 @@ impl Poller {
         walk.next = None;
         walk.had.clear();
         walk.job = None;
-        walk.parent += 1;
-        if parents.is_some_and(|parents| walk.parent < parents as u64) {
+        walk.downloaded = 0;
+        if parents.is_some_and(|parents| parents.pass(&mut walk)) {
             state.walk = Some(walk);
             return true;
         }
@@ -303,7 +400,10 @@ impl Poller {
 
     /// Notes that there is nothing more for now; `answered` with pages.
     async fn end(&mut self, begun: EventTime, answered: bool) -> Result<(), Failure> {
-        if answered && let Some(seen) = &mut self.seen {
+        if answered
+            && self.begun_here
+            && let Some(seen) = &mut self.seen
+        {
             seen.forget(begun.nanoseconds());
         }
         self.say_complete(begun).await;
@@ -317,7 +417,15 @@ impl Poller {
         let Some(cursor) = &self.settings.cursor else { return };
         let time = |nanoseconds: i64| render_time(EventTime::from_nanoseconds(nanoseconds));
         let moved = match &cursor.value {
-            CursorValue::LastEventTime => state.last_event_time.map(time),
+            CursorValue::LastEventTime => {
+                // What came late, or to a parent that was asked before, while others were asked for
+                // is older than the newest; it is no older than when the walk began.
+                let again = self.settings.dedupe.is_some()
+                    || !cursor.overlap.is_zero()
+                    || self.settings.parents.is_some();
+                let most = if again { walk.begun } else { i64::MAX };
+                state.last_event_time.map(|last| time(last.min(most)))
+            }
             CursorValue::Now => Some(time(walk.begun)),
             CursorValue::NextLink | CursorValue::Token => None,
             CursorValue::Max(_) => match (&walk.reached, &state.cursor) {
@@ -340,7 +448,13 @@ impl Poller {
         }
         let now = EventTime::from_nanoseconds(walk.begun);
         let Some(start) = self.slice_start(state, now) else { return false };
-        let end = start.saturating_add(slices.step).min(now.saturating_sub(slices.lag));
+        // What is not asked for, because the form has no signs for it, was not given.
+        let meant = |time: EventTime| slices.format.meant(time);
+        let start = meant(start);
+        let steps = [slices.step, MINUTE, 60 * MINUTE, 24 * 60 * MINUTE];
+        let mut ends = steps.into_iter().map(|step| meant(start.saturating_add(step)));
+        let end = ends.find(|end| *end > start).unwrap_or(start);
+        let end = end.min(meant(now.saturating_sub(slices.lag)));
         walk.slice_end = Some(end.nanoseconds());
         end > start
     }
@@ -370,13 +484,11 @@ impl Poller {
     }
 
     fn keeps_next(&self) -> bool {
-        let value = self.settings.cursor.as_ref().map(|cursor| &cursor.value);
-        matches!(value, Some(CursorValue::NextLink | CursorValue::Token))
+        matches!(self.cursor_value(), Some(CursorValue::NextLink | CursorValue::Token))
     }
 
     fn reads_answer(&self) -> bool {
-        let value = self.settings.cursor.as_ref().map(|cursor| &cursor.value);
-        matches!(value, Some(CursorValue::Response(_)))
+        matches!(self.cursor_value(), Some(CursorValue::Response(_)))
     }
 
     fn note_answer(
@@ -390,13 +502,34 @@ impl Poller {
             state.etag = answer.header("etag").map(str::to_owned);
             state.modified = answer.header("last-modified").map(str::to_owned);
         }
-        let value = self.settings.cursor.as_ref().map(|cursor| &cursor.value);
-        if let (Some(CursorValue::Response(path)), Some(body)) = (value, body)
+        if let (Some(CursorValue::Response(path)), Some(body)) = (self.cursor_value(), body)
             && let Some(found) = json::text_at(body, path)
         {
             walk.reached = Some(found);
         }
     }
+}
+
+/// Does what takes long with a large body without holding up what else runs on this thread.
+fn busy<T>(body: &[u8], work: impl FnOnce() -> T) -> T {
+    let is_shared = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    match is_shared && body.len() > BUSY_BYTES {
+        true => tokio::task::block_in_place(work),
+        false => work(),
+    }
+}
+
+/// Notes a record that says it happens in the future; `false` when it came before. A cursor that is
+/// a time does not follow it, so that it is given again and again.
+fn note_ahead(state: &mut State, line: &[u8]) -> bool {
+    let hash = StreamId::named(line).0;
+    if state.ahead.contains(&hash) {
+        return false;
+    }
+    state.ahead.push(hash);
+    let surplus = state.ahead.len().saturating_sub(AHEAD_MAX);
+    state.ahead.drain(..surplus);
+    true
 }
 
 /// Notes how far a record reaches.

@@ -7,17 +7,22 @@ use azud_plan::component::Cause;
 /// How many files an archive may have.
 const FILES_MAX: usize = 10_000;
 
-/// A file of an archive.
+/// A file of an archive, or what else was packed.
 pub(super) struct File {
-    name: String,
+    /// The type of its content, as a `Content-Type` or the end of its name says.
+    pub(super) kind: String,
     pub(super) bytes: Vec<u8>,
 }
 
 impl File {
-    /// Gives the type of the content by the name's end, as a `Content-Type` would.
-    pub(super) fn kind(&self) -> String {
-        let end = self.name.trim_end_matches(".gz").rsplit('.').next().unwrap_or_default();
-        end.to_ascii_lowercase()
+    /// Makes a file of a type.
+    pub(super) fn of_type(kind: &str, bytes: Vec<u8>) -> File {
+        File { kind: kind.to_owned(), bytes }
+    }
+
+    fn named(name: &str, bytes: Vec<u8>) -> File {
+        let end = name.trim_end_matches(".gz").rsplit('.').next().unwrap_or_default();
+        File { kind: end.to_ascii_lowercase(), bytes }
     }
 }
 
@@ -67,7 +72,7 @@ pub(super) fn files(archive: &[u8], bytes_max: usize) -> Result<Vec<File>, Failu
             _ => return Err(broken(&format!("is packed by method {method}"))),
         };
         left -= bytes.len();
-        files.push(File { name, bytes });
+        files.push(File::named(&name, bytes));
     }
     Ok(files)
 }
@@ -80,43 +85,21 @@ fn number(bytes: &[u8], from: usize, length: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::packing::zip;
     use super::*;
     use proptest::prelude::*;
 
     /// `a.json` stored as `{"a":1}`, and an empty folder `d/`.
     fn archive() -> Vec<u8> {
-        let data = b"{\"a\":1}";
-        let entry = |name: &str, length: u32| {
-            let mut head = vec![20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-            head.extend(length.to_le_bytes());
-            head.extend(length.to_le_bytes());
-            head.extend((name.len() as u16).to_le_bytes());
-            head
-        };
-        let mut out = b"PK\x03\x04".to_vec();
-        out.extend(entry("a.json", 7));
-        out.extend([0, 0]);
-        out.extend(b"a.json");
-        out.extend(data);
-        let list = out.len() as u32;
-        for (name, length) in [("a.json", 7), ("d/", 0)] {
-            out.extend(b"PK\x01\x02\x14\x00");
-            out.extend(entry(name, length));
-            out.extend([0; 12]);
-            out.extend([0; 4]);
-            out.extend(name.as_bytes());
-        }
-        out.extend(b"PK\x05\x06\0\0\0\0\x02\0\x02\0\0\0\0\0");
-        out.extend(list.to_le_bytes());
-        out.extend([0, 0]);
-        out
+        let files = [("a.json", &b"{\"a\":1}"[..]), ("d/", b"")];
+        zip(&files.map(|(name, bytes)| (name.to_owned(), bytes.to_vec())))
     }
 
     #[test]
     fn files_are_found_and_folders_are_none() {
         let files = files(&archive(), 1 << 20).unwrap();
         assert_eq!(files.len(), 1);
-        assert_eq!((files[0].kind().as_str(), &files[0].bytes[..]), ("json", &b"{\"a\":1}"[..]));
+        assert_eq!((files[0].kind.as_str(), &files[0].bytes[..]), ("json", &b"{\"a\":1}"[..]));
         assert!(super::files(&archive(), 6).is_err(), "too large");
     }
 

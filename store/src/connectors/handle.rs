@@ -8,9 +8,10 @@ use crate::credentials;
 use crate::keys::Keyring;
 use crate::seal::Place;
 use crate::statements::{self, CursorChange, SealedCursor, row_name};
+use crate::uses::Uses;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Asked, Attempt, Connector, ConnectorError, Cursor, Lease, Outcome, Secret,
+    Asked, Attempt, Behind, Connector, ConnectorError, Cursor, Lease, Outcome, Secret,
 };
 use azud_plan::telemetry::ConnectorMeter;
 use futures_util::FutureExt;
@@ -18,7 +19,7 @@ use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 /// How many changes of status are kept while the database is down; of more the latest are.
@@ -38,6 +39,10 @@ pub(super) struct Shared {
     pub requests: mpsc::Sender<Request>,
     /// Wakes that task: a status has changed.
     pub urgent: Notify,
+    /// Counts when changes of status may have been written.
+    pub told: watch::Sender<u64>,
+    /// What is told of credentials.
+    pub uses: Uses,
 }
 
 /// One connector.
@@ -55,6 +60,8 @@ struct State {
     labels: BTreeMap<String, String>,
     /// The versions of the row, as they were last seen.
     seen: (u64, u64),
+    /// How often cursors had been set from outside when they were read.
+    read: Option<u64>,
     asked: VecDeque<Asked>,
     lease: Option<Lease>,
     last_attempt: Option<EventTime>,
@@ -89,6 +96,7 @@ impl Handle {
             machine,
             labels: row.labels.clone(),
             seen: (row.version, row.cursor_version),
+            read: None,
             asked: VecDeque::new(),
             lease: None,
             last_attempt: row.last_attempt_at,
@@ -158,16 +166,19 @@ impl Handle {
     pub fn tick(&self, now: EventTime) {
         let mut state = self.state();
         let changed = state.machine.tick(now);
-        if let Some(change) = &changed {
-            state.meter.status(change.to.name());
-            state.changes.push_back(change.clone());
-            state.bound_changes();
-            state.is_dirty = true;
-        }
+        self.changed(state, changed);
+    }
+
+    /// Takes in a change of the status, if there is one, and has it written at once.
+    fn changed(&self, mut state: MutexGuard<'_, State>, changed: Option<Transition>) {
+        let Some(change) = changed else { return };
+        state.meter.status(change.to.name());
+        state.changes.push_back(change.clone());
+        state.bound_changes();
+        state.is_dirty = true;
         drop(state);
-        if let Some(change) = changed {
-            self.tell(&change);
-        }
+        self.tell(&change);
+        self.shared.urgent.notify_one();
     }
 
     /// Takes what there is to write, if there is something.
@@ -274,16 +285,15 @@ impl Connector for Handle {
             state.last_error_at = Some(attempt.at);
         }
         let changed = state.machine.attempt(&attempt);
-        if let Some(change) = &changed {
-            state.meter.status(change.to.name());
-            state.changes.push_back(change.clone());
-            state.bound_changes();
-        }
-        drop(state);
-        if let Some(change) = changed {
-            self.tell(&change);
-            self.shared.urgent.notify_one();
-        }
+        self.changed(state, changed);
+    }
+
+    fn behind(&self, at: EventTime, behind: Option<Behind>) {
+        let mut state = self.state();
+        let before = state.machine.message.clone();
+        let changed = state.machine.behind(at, behind);
+        state.is_dirty |= state.machine.message != before;
+        self.changed(state, changed);
     }
 
     fn next_attempt(&self, at: EventTime) {
@@ -295,8 +305,14 @@ impl Connector for Handle {
     fn cursors(&self) -> BoxFuture<'_, Result<BTreeMap<String, Cursor>, ConnectorError>> {
         let Shared { store, keyring, .. } = &*self.shared;
         async move {
-            let rows = statements::cursors(&store.readers, self.id).await;
-            let rows = rows.map_err(|error| ConnectorError::Unavailable(error.to_string()))?;
+            // A save whose caller was broken off may still be on its way.
+            let (reply, done) = oneshot::channel();
+            let sent = self.shared.requests.send(Request::Flush { reply }).await;
+            sent.map_err(|_| unavailable())?;
+            done.await.map_err(|_| unavailable())?;
+            let read = statements::cursors_and_version(&store.readers, self.id).await;
+            let (rows, version) =
+                read.map_err(|error| ConnectorError::Unavailable(error.to_string()))?;
             let mut cursors = BTreeMap::new();
             for row in rows {
                 let name = row_name(self.id, Some(&row.partition));
@@ -313,6 +329,7 @@ impl Connector for Handle {
                     Cursor { state: state.to_vec(), format: row.format, summary, event_time };
                 cursors.insert(row.partition, cursor);
             }
+            self.state().read = Some(version);
             Ok(cursors)
         }
         .boxed()
@@ -334,15 +351,16 @@ impl Connector for Handle {
                 format: cursor.format,
             };
             let (partition, term) = (partition.to_owned(), self.term());
-            let change = CursorChange { id: self.id, partition, cursor: Some(cursor), term };
-            self.change_cursor(change).await
+            let (id, version, cursor) = (self.id, self.state().read, Some(cursor));
+            self.change_cursor(CursorChange { id, partition, cursor, term, version }).await
         }
         .boxed()
     }
 
     fn forget<'a>(&'a self, partition: &'a str) -> BoxFuture<'a, Result<(), ConnectorError>> {
         let (partition, term) = (partition.to_owned(), self.term());
-        self.change_cursor(CursorChange { id: self.id, partition, cursor: None, term }).boxed()
+        let (id, version) = (self.id, self.state().read);
+        self.change_cursor(CursorChange { id, partition, cursor: None, term, version }).boxed()
     }
 
     fn token<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, ConnectorError>> {

@@ -7,11 +7,13 @@ use super::{ConnectorFilter, ConnectorRow, Declared, Status};
 use crate::keys::Keyring;
 use crate::seal::Place;
 use crate::statements::{self, Declaration, Known};
+use crate::uses::Uses;
 use crate::{Store, StoreError, new_uuid};
 use azud_event::id::Id;
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Asked, Attempt, Connector, ConnectorError, Connectors, Cursor, Lease, Secret,
+    Asked, Attempt, Behind, Connector, ConnectorError, Connectors, Cursor, Lease, Secret,
+    SecretUse, StatusChange, StatusHistory, matches,
 };
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
@@ -29,13 +31,15 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// The bounds of a connector that no component declares.
 const BOUNDS: Bounds = Bounds { unreachable_after: Duration::from_secs(300), limits_max: 10 };
 
-/// The service [`Connectors`] of an instance, over its store. [`Registry::close`] writes what was
-/// told last.
+/// The services [`Connectors`] and [`StatusHistory`] of an instance, over its store.
+/// [`Registry::close`] writes what was told last.
 pub struct Registry {
     shared: Arc<Shared>,
     handles: Arc<RwLock<Vec<Arc<Handle>>>>,
     bounds: HashMap<String, Bounds>,
     changed: watch::Sender<u64>,
+    /// The number that the newest change of status had before there was anything of this process.
+    beginning: u64,
     watching: Mutex<Option<JoinHandle<()>>>,
     writing: Mutex<Option<JoinHandle<()>>>,
 }
@@ -50,9 +54,12 @@ impl Registry {
         keyring: Arc<Keyring>,
         declared: &[Declared],
     ) -> Result<Arc<Self>, StoreError> {
+        let beginning = statements::newest_change(&store.readers).await?;
         declare(&store, &keyring, declared).await?;
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
-        let shared = Arc::new(Shared { store, keyring, requests, urgent: Notify::new() });
+        let (urgent, told) = (Notify::new(), watch::channel(0).0);
+        let uses = Uses::default();
+        let shared = Arc::new(Shared { store, keyring, requests, urgent, told, uses });
         let bounds = declared.iter().map(|one| {
             let Declared { new, endpoint } = one;
             let unreachable_after = endpoint.unreachable_after;
@@ -63,6 +70,7 @@ impl Registry {
             handles: Arc::default(),
             bounds: bounds.collect(),
             changed: watch::channel(0).0,
+            beginning,
             watching: Mutex::new(None),
             writing: Mutex::new(None),
         });
@@ -103,6 +111,13 @@ impl Registry {
         found.inspect(|handle| handle.ask(asked)).is_some()
     }
 
+    /// Notes what came of the use of a credential that the database keeps. Never waits: it is
+    /// written within seconds, with what is told of connectors.
+    pub fn note_use(&self, credential: &str, how: SecretUse<'_>) {
+        let Shared { uses, store, .. } = &*self.shared;
+        uses.note(credential, how, store.clock.now());
+    }
+
     /// Says of each connector that does not work why, a sentence each.
     pub fn troubles(&self) -> Vec<String> {
         let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
@@ -130,8 +145,14 @@ impl Registry {
     /// What the database answers.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         self.follow().await?;
-        self.changed.send_modify(|count| *count += 1);
+        self.note_change();
         Ok(())
+    }
+
+    /// Tells who waits that rows have changed, and so perhaps statuses.
+    fn note_change(&self) {
+        self.changed.send_modify(|count| *count += 1);
+        self.shared.told.send_modify(|count| *count += 1);
     }
 
     fn find(&self, name: &str) -> Option<Arc<Handle>> {
@@ -268,7 +289,7 @@ async fn watch_rows(registry: Weak<Registry>, mut seen: Id) {
         }
         if let Ok(version) = registry.follow().await {
             seen = version;
-            registry.changed.send_modify(|count| *count += 1);
+            registry.note_change();
         }
     }
 }
@@ -314,30 +335,45 @@ impl Connectors for Registry {
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {
-        let mut changes = self.changed.subscribe();
-        async move {
-            if changes.changed().await.is_err() {
-                pending::<()>().await;
-            }
-        }
-        .boxed()
+        next(self.changed.subscribe())
     }
 }
 
-/// Whether a name matches a pattern, in which `*` stands for any signs.
-pub fn matches(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
+impl StatusHistory for Registry {
+    fn database(&self) -> String {
+        let writer = self.shared.store.writer();
+        writer.map_or_else(|_| String::new(), |writer| writer.instance.to_string())
+    }
+
+    fn beginning(&self) -> u64 {
+        self.beginning
+    }
+
+    fn behind(
+        &self,
+        number: u64,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<StatusChange>, ConnectorError>> {
+        async move {
+            let changes = statements::changes(&self.shared.store.readers, number, limit).await;
+            changes.map_err(|error| ConnectorError::Unavailable(error.to_string()))
+        }
+        .boxed()
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        next(self.shared.told.subscribe())
+    }
+}
+
+/// Resolves when a count moves on.
+fn next(mut counts: watch::Receiver<u64>) -> BoxFuture<'static, ()> {
+    async move {
+        if counts.changed().await.is_err() {
+            pending::<()>().await;
         }
     }
-    rest.ends_with(last)
+    .boxed()
 }
 
 /// A connector without a row: what is told of it goes nowhere, and nothing is kept.
@@ -361,6 +397,8 @@ impl Connector for Detached {
     }
 
     fn report(&self, _: Attempt) {}
+
+    fn behind(&self, _: EventTime, _: Option<Behind>) {}
 
     fn next_attempt(&self, _: EventTime) {}
 
@@ -394,24 +432,5 @@ impl Connector for Detached {
 
     fn asked(&self) -> BoxFuture<'_, Asked> {
         pending().boxed()
-    }
-}
-
-#[cfg(test)]
-#[test]
-fn a_star_stands_for_any_signs() {
-    for (pattern, name, is) in [
-        ("okta-*", "okta-prod", true),
-        ("okta-*", "okta-", true),
-        ("okta-*", "my-okta-prod", false),
-        ("okta", "okta", true),
-        ("okta", "okta-prod", false),
-        ("*", "", true),
-        ("*a*b", "xaab", true),
-        ("*a*b", "xb", false),
-        ("a*a", "a", false),
-        ("a*bc*d", "abcbd", true),
-    ] {
-        assert_eq!(matches(pattern, name), is, "{pattern} {name}");
     }
 }

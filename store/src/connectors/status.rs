@@ -20,9 +20,13 @@
 //!
 //! A limit of rate is neither a success nor a failure: it shows that the other side is there. So it
 //! ends a row of failures that are not lasting, and holds up no recovery.
+//!
+//! What works may be *behind*: its attempts take too long, or what they give is old. That is a
+//! warning from the second time in a row on, and one that has been behind recovers, once it is not,
+//! under the same hold.
 
 use azud_event::time::EventTime;
-use azud_plan::component::{Attempt, Failed, Outcome};
+use azud_plan::component::{Attempt, Behind, Failed, Outcome};
 use std::time::Duration;
 
 /// How many failures in a row are no accident.
@@ -34,6 +38,9 @@ const RECENT_FAILURES: u32 = 3;
 
 /// How many failures in a row an error needs beside the time: an attempt an hour says little.
 const ERROR_FAILURES: u32 = 3;
+
+/// How often in a row what it gives must be late: one poll that catches up is in order.
+const BEHIND_IN_ROW: u32 = 2;
 
 /// The hold of the first relapse, and the longest.
 const HOLD_MIN: Duration = Duration::from_secs(30);
@@ -129,6 +136,12 @@ pub(crate) struct Machine {
     /// How often it fell again after it had recovered.
     relapses: u32,
     last_failure: Option<EventTime>,
+    /// What is late, once it was often enough.
+    behind: Option<Behind>,
+    behind_in_row: u32,
+    last_behind: Option<EventTime>,
+    /// Whether it is a warning only because it is late: to fall from there is a relapse too.
+    works_late: bool,
 }
 
 impl Machine {
@@ -147,6 +160,10 @@ impl Machine {
             recent_count: 0,
             relapses: 0,
             last_failure: None,
+            behind: None,
+            behind_in_row: 0,
+            last_behind: None,
+            works_late: false,
         }
     }
 
@@ -160,6 +177,34 @@ impl Machine {
             Outcome::Limited { until } => self.limited(attempt.at, *until),
             Outcome::Failed(failed) => self.failed(attempt.at, failed),
         }
+    }
+
+    /// Takes in whether what it gives is late; gives the change that this makes, if it makes one.
+    pub fn behind(&mut self, at: EventTime, behind: Option<Behind>) -> Option<Transition> {
+        let Some(behind) = behind else {
+            (self.behind, self.behind_in_row) = (None, 0);
+            return self.tick(at);
+        };
+        self.behind_in_row = self.behind_in_row.saturating_add(1);
+        if self.behind_in_row < BEHIND_IN_ROW || self.status == Status::Disabled {
+            return None;
+        }
+        self.last_behind = Some(at);
+        self.behind = Some(behind);
+        match self.status {
+            Status::Active | Status::Starting => self.be_late(at),
+            // What does not work at all is worse than what is late.
+            Status::Warning if self.failures_in_row == 0 => self.be_late(at),
+            Status::Warning | Status::Error | Status::Disabled => None,
+        }
+    }
+
+    /// Goes to where what is late stands, and says why.
+    fn be_late(&mut self, at: EventTime) -> Option<Transition> {
+        let Behind { what, message } = self.behind.clone()?;
+        let told = self.fall(at, Status::Warning, what.name(), bounded(&message), None);
+        self.works_late = true;
+        told
     }
 
     /// Switches it off; the reason is `removed` or `disabled`.
@@ -201,6 +246,12 @@ impl Machine {
     /// Goes up, if it did not fail for the hold.
     fn recover(&mut self, at: EventTime) -> Option<Transition> {
         if self.last_failure.is_some_and(|last| at.since(last) < self.hold()) {
+            return None;
+        }
+        if self.behind.is_some() {
+            return self.be_late(at);
+        }
+        if self.last_behind.is_some_and(|last| at.since(last) < self.hold()) {
             return None;
         }
         (self.recent, self.recent_count) = (0, 0);
@@ -270,7 +321,8 @@ impl Machine {
         message: String,
         http_status: Option<u16>,
     ) -> Option<Transition> {
-        if self.status == Status::Active {
+        let worked = std::mem::take(&mut self.works_late) && to == Status::Error;
+        if self.status == Status::Active || worked {
             self.relapses = match at.since(self.since) >= FORGIVEN_AFTER {
                 true => 0,
                 false => self.relapses.saturating_add(1),

@@ -1,5 +1,5 @@
 use super::*;
-use azud_plan::component::Cause;
+use azud_plan::component::{Cause, Late};
 use proptest::prelude::*;
 
 const BOUNDS: Bounds = Bounds { unreachable_after: Duration::from_secs(300), limits_max: 3 };
@@ -126,6 +126,60 @@ fn limits_of_rate_are_in_order_until_there_are_too_many() {
     assert_eq!(told, ["11 active succeeded: it works"]);
 }
 
+fn late(what: Late) -> Option<Behind> {
+    Some(Behind { what, message: format!("{} for 3 min", what.name()) })
+}
+
+/// Feeds polls that succeed, a second and what is late each; gives the changes in short.
+fn tell_polls(machine: &mut Machine, polls: &[(u64, Option<Behind>)]) -> Vec<String> {
+    let told = polls.iter().flat_map(|(at, behind)| {
+        let first = machine.attempt(&attempt(*at, Outcome::Succeeded));
+        [first, machine.behind(second(*at), behind.clone())]
+    });
+    let told = told.flatten();
+    let words = |told: Transition| format!("{} {}: {}", told.to.name(), told.reason, told.message);
+    told.map(words).collect()
+}
+
+#[test]
+fn what_is_late_twice_in_a_row_is_a_warning_until_it_is_not() {
+    let mut machine = machine();
+    let overdue = || late(Late::Overdue);
+    assert_eq!(tell_polls(&mut machine, &[(0, None)]), ["active succeeded: it works"]);
+    // A poll that catches up is in order.
+    let polls = [(60, overdue()), (120, None), (180, overdue()), (240, None)];
+    assert_eq!(tell_polls(&mut machine, &polls), [""; 0]);
+    let told = tell_polls(&mut machine, &[(300, overdue()), (360, overdue())]);
+    assert_eq!(told, ["warning overdue: overdue for 3 min"]);
+    // As long as it is late, success does not help; and the words are those of the last time.
+    assert_eq!(tell_polls(&mut machine, &[(420, late(Late::Lagging))]), [""; 0]);
+    assert_eq!(machine.reason.as_deref(), Some("lagging"));
+    assert_eq!(tell_polls(&mut machine, &[(480, None)]), ["active succeeded: it works"]);
+    // The second fall within the hour has it hold for half a minute.
+    let polls = [(481, overdue()), (482, overdue()), (483, None), (511, None), (512, None)];
+    let told = tell_polls(&mut machine, &polls);
+    assert_eq!(told, ["warning overdue: overdue for 3 min", "active succeeded: it works"]);
+    assert_eq!(machine.since, second(512));
+}
+
+#[test]
+fn what_fails_is_worse_than_what_is_late() {
+    let mut machine = machine();
+    let lagging = || late(Late::Lagging);
+    let polls = [(0, None), (1, lagging()), (2, lagging())];
+    assert_eq!(tell_polls(&mut machine, &polls).len(), 2);
+    let told = tell(&mut machine, &[(3, failed(Cause::Authentication))]);
+    assert_eq!(told, ["3 error authentication: no"]);
+    assert_eq!(machine.behind(second(4), lagging()), None);
+    assert_eq!(machine.status, Status::Error);
+    // What works again is still late; that it fell from there counts as a relapse, the second.
+    let told = tell(&mut machine, &[(5, Outcome::Succeeded), (33, Outcome::Succeeded)]);
+    assert_eq!(told, ["33 warning lagging: lagging for 3 min"]);
+    assert_eq!(tell_polls(&mut machine, &[(34, None)]), ["active succeeded: it works"]);
+    machine.disable(second(35), "disabled", "off");
+    assert_eq!(tell_polls(&mut machine, &[(36, lagging()), (37, lagging())]), [""; 0]);
+}
+
 #[test]
 fn what_is_switched_off_says_nothing_until_it_is_switched_on() {
     let mut machine = machine();
@@ -163,15 +217,19 @@ proptest! {
     // Whatever the other side does: the changes hang together, are few, and say what is.
     #[test]
     fn it_never_flaps(
-        attempts in prop::collection::vec((0u64..40, outcomes()), 0..1500), begin in 0u64..50,
+        attempts in prop::collection::vec((0u64..40, outcomes(), 0u8..5), 0..1500),
+        begin in 0u64..50,
     ) {
         let mut machine = Machine::new(BOUNDS, second(begin), None);
         let (mut at, mut status, mut told) = (begin, Status::Starting, Vec::new());
-        for (pause, outcome) in attempts {
+        for (pause, outcome, late_by) in attempts {
             at += pause;
             let lasting = matches!(&outcome, Outcome::Failed(failed) if failed.cause.is_lasting());
             let told_now = machine.tick(second(at.saturating_sub(pause / 2)));
             let told_now = told_now.into_iter().chain(machine.attempt(&attempt(at, outcome)));
+            let told_now: Vec<_> = told_now.collect();
+            let behind = if late_by < 2 { late(Late::Overdue) } else { None };
+            let told_now = told_now.into_iter().chain(machine.behind(second(at), behind));
             for change in told_now.collect::<Vec<_>>() {
                 prop_assert_eq!(change.from, status);
                 prop_assert_ne!(change.to, status);
@@ -190,6 +248,7 @@ proptest! {
         for _ in 0..12 {
             at += 60;
             machine.attempt(&attempt(at, Outcome::Succeeded));
+            machine.behind(second(at), None);
         }
         prop_assert_eq!(machine.status, Status::Active);
     }

@@ -6,7 +6,7 @@ use crate::testing::{Place, execute, number, on_both};
 use crate::{Retained, Store, StoreError};
 use azud_event::clock::Clock;
 use azud_plan::component::{
-    Asked, Attempt, Cause, ConnectorError, Connectors, Cursor, Failed, Outcome,
+    Asked, Attempt, Cause, ConnectorError, Connectors, Cursor, Failed, Outcome, StatusHistory,
 };
 use futures_util::FutureExt;
 use std::path::Path;
@@ -18,7 +18,9 @@ on_both! {
     what_documents_declare_has_rows_and_what_left_them_is_disabled
     what_is_told_is_written_with_its_history
     changes_without_end_become_one_row
+    who_reads_changes_on_misses_none
     cursors_are_sealed_and_come_back
+    what_somebody_set_is_not_overwritten_by_who_has_not_read_it
     what_is_copied_to_another_place_does_not_open
     a_wrong_or_lost_master_key_is_an_error_and_changes_nothing
     keys_are_rotated_while_others_work
@@ -170,7 +172,7 @@ async fn what_is_told_is_written_with_its_history(place: &Place) {
 
 async fn changes_without_end_become_one_row(place: &Place) {
     let store = Arc::new(place.open().await);
-    registry(&store, &["okta"]).await;
+    let registry = registry(&store, &["okta"]).await;
     for number in 0..100 {
         let okta = row(&store, "okta").await;
         assert!(store.enable_connector(&okta, number % 2 == 1, "by a script").await.unwrap());
@@ -182,6 +184,11 @@ async fn changes_without_end_become_one_row(place: &Place) {
     assert_eq!(rows.len(), limit);
     assert_eq!((rows[0].flaps, rows[1].flaps), (100 - limit as u64, 0));
     assert_eq!((rows[0].to.as_str(), okta.status), ("starting", Status::Starting));
+    // Each had a number of its own, so who had read the ones before reads the last as well.
+    let newest = registry.behind(99, 10).await.unwrap();
+    let newest: Vec<_> =
+        newest.iter().map(|one| (one.number, one.to.as_str(), one.flaps)).collect();
+    assert_eq!(newest, [(100, "starting", 100 - limit as u64)]);
     let table = Retained::ConnectorStatusHistory;
     assert_eq!(store.retire(table, EventTime::EPOCH).await.unwrap(), 0);
     let later = EventTime::EPOCH.saturating_add(Duration::from_secs(1));
@@ -189,6 +196,43 @@ async fn changes_without_end_become_one_row(place: &Place) {
     let stale = ConnectorRow { version: okta.version - 1, ..okta };
     let refused = store.enable_connector(&stale, false, "late").await;
     assert!(matches!(refused, Err(StoreError::Changed)), "{refused:?}");
+}
+
+/// Several write at once, and somebody reads on behind what was read last.
+async fn who_reads_changes_on_misses_none(place: &Place) {
+    let store = Arc::new(place.open().await);
+    let names = ["a", "b", "c", "d"];
+    let registry = registry(&store, &names).await;
+    let location = place.location();
+    let switching = names.map(async |name| {
+        let store = Store::administer(&location).await.unwrap();
+        for number in 0..50 {
+            let row = row(&store, name).await;
+            store.enable_connector(&row, number % 2 == 1, "by a script").await.unwrap();
+        }
+    });
+    let writing = futures_util::future::join_all(switching);
+    tokio::pin!(writing);
+    let (mut read, mut last, mut written) = (Vec::new(), 0, false);
+    loop {
+        let found = registry.behind(last, 7).await.unwrap();
+        if let Some(newest) = found.last() {
+            last = newest.number;
+        } else if written {
+            break;
+        }
+        read.extend(found.into_iter().map(|one| one.number));
+        if !written {
+            written = tokio::select! {
+                biased;
+                done = &mut writing => done.len() == names.len(),
+                () = tokio::task::yield_now() => false,
+            };
+        }
+    }
+    let all = registry.behind(0, 1_000).await.unwrap();
+    let all: Vec<_> = all.into_iter().map(|one| one.number).collect();
+    assert_eq!((read.len(), read), (200, all));
 }
 
 async fn cursors_are_sealed_and_come_back(place: &Place) {
@@ -212,6 +256,29 @@ async fn cursors_are_sealed_and_come_back(place: &Place) {
         okta.cursors().await.unwrap().into_iter().collect::<Vec<_>>(),
         [(String::new(), cursor(SECRET))]
     );
+}
+
+async fn what_somebody_set_is_not_overwritten_by_who_has_not_read_it(place: &Place) {
+    let store = Arc::new(place.open().await);
+    let registry = registry(&store, &["okta"]).await;
+    let connector = registry.of("okta");
+    assert!(connector.lease(Duration::from_secs(20)).await.unwrap().is_some());
+    connector.save("", &cursor("before")).await.unwrap();
+    assert_eq!(connector.cursors().await.unwrap().len(), 1);
+    connector.save("", &cursor("page 1")).await.unwrap();
+    let (keys, row) = (keyring(&store).await, row(&store, "okta").await);
+    store.set_cursor(&keys, &row, "", &cursor("set")).await.unwrap();
+    assert_eq!(connector.save("", &cursor("page 2")).await, Err(ConnectorError::Changed));
+    assert_eq!(connector.cursors().await.unwrap()[""].state, b"set");
+    connector.save("", &cursor("page 3")).await.unwrap();
+    // One that is broken off is done all the same, before anything is read.
+    let broken_off = cursor("page 4");
+    let mut save = connector.save("", &broken_off);
+    assert!(futures_util::poll!(&mut save).is_pending());
+    drop(save);
+    assert_eq!(connector.cursors().await.unwrap()[""].state, b"page 4");
+    drop(connector);
+    end(registry, store).await;
 }
 
 async fn what_is_copied_to_another_place_does_not_open(place: &Place) {
@@ -368,7 +435,7 @@ async fn what_people_switch_is_followed(place: &Place) {
     let registry = registry(&store, &["okta"]).await;
     let okta = registry.of("okta");
     assert!(okta.asked().now_or_never().is_none());
-    let changed = registry.changed();
+    let changed = Connectors::changed(&*registry);
     store.enable_connector(&row(&store, "okta").await, false, "by ana").await.unwrap();
     registry.refresh().await.unwrap();
     changed.await;

@@ -7,7 +7,7 @@
 
 use super::handle::{Handle, Shared};
 use crate::StoreError;
-use crate::statements::{self, CursorChange};
+use crate::statements::{self, CursorChange, CursorChanged};
 use azud_plan::component::ConnectorError;
 use std::sync::{Arc, RwLock, Weak};
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub(super) enum Request {
         length: Duration,
         reply: oneshot::Sender<Result<Option<u64>, ConnectorError>>,
     },
+    /// What was asked for before this was done: also where nobody waits for it any more.
+    Flush { reply: oneshot::Sender<()> },
     /// All is written that was told until now.
     Report { reply: oneshot::Sender<()> },
     /// Nothing any more.
@@ -85,7 +87,7 @@ async fn serve(
 ) {
     let (mut changes, mut saved) = (Vec::new(), Vec::new());
     let (mut wanted, mut leased) = (Vec::new(), Vec::new());
-    let mut reported = Vec::new();
+    let (mut reported, mut flushed) = (Vec::new(), Vec::new());
     for request in waiting.drain(..) {
         match request {
             Request::Cursor { change, reply } => {
@@ -97,6 +99,7 @@ async fn serve(
                 leased.push(reply);
             }
             Request::Report { reply } => reported.push(reply),
+            Request::Flush { reply } => flushed.push(reply),
             Request::End => {}
         }
     }
@@ -106,7 +109,11 @@ async fn serve(
             Ok(writer) => statements::change_cursors(writer, &changes, now).await,
             Err(error) => Err(error),
         };
-        answer(saved, done, |may| if may { Ok(()) } else { Err(ConnectorError::Lost) });
+        answer(saved, done, |changed| match changed {
+            CursorChanged::Done => Ok(()),
+            CursorChanged::Lost => Err(ConnectorError::Lost),
+            CursorChanged::Overtaken => Err(ConnectorError::Changed),
+        });
     }
     if !wanted.is_empty() {
         let done = match shared.store.writer() {
@@ -114,6 +121,10 @@ async fn serve(
             Err(error) => Err(error),
         };
         answer(leased, done, Ok);
+    }
+    for reply in flushed {
+        // As below.
+        let _ = reply.send(());
     }
     if !reported.is_empty() {
         report(shared, handles, down).await;
@@ -145,8 +156,25 @@ fn answer<T, A>(
     }
 }
 
-/// Writes how connectors are; what cannot be written is put back.
+/// Writes what came of the use of credentials; what cannot be written is put back.
+async fn report_uses(shared: &Shared) {
+    let notes = shared.uses.take();
+    if notes.is_empty() {
+        return;
+    }
+    let written = match shared.store.writer() {
+        Ok(writer) => statements::note_credentials(writer, &notes).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = written {
+        tracing::debug!(%error, "how credentials are cannot be written; it is kept in memory");
+        shared.uses.put_back(notes);
+    }
+}
+
+/// Writes how connectors and credentials are; what cannot be written is put back.
 async fn report(shared: &Arc<Shared>, handles: &Handles, down: &mut bool) {
+    report_uses(shared).await;
     let Some(handles) = handles.upgrade() else { return };
     let handles = handles.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     let now = shared.store.clock.now();
@@ -165,6 +193,9 @@ async fn report(shared: &Arc<Shared>, handles: &Handles, down: &mut bool) {
         }
         Err(error) => Err(error),
     };
+    if written.is_ok() && progress.iter().any(|one| !one.changes.is_empty()) {
+        shared.told.send_modify(|count| *count += 1);
+    }
     if let Err(error) = &written {
         taken.into_iter().for_each(|(handle, progress)| handle.put_back(progress));
         if !*down {

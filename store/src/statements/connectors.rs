@@ -1,9 +1,9 @@
-//! Statements on `connectors`, `connector_cursors` and `connector_status_history`.
+//! Statements on `connectors` and `connector_cursors`.
 
+use super::history::{note, note_alone};
 use super::instances::present;
 use crate::connectors::{
-    ConnectorFilter, ConnectorRow, CursorRow, HistoryRow, NewConnector, Progress, Status,
-    Transition,
+    ConnectorFilter, ConnectorRow, CursorRow, NewConnector, Progress, Status, Transition,
 };
 use crate::sql::{Connection, Pool, Row, Transaction, Value, within};
 use crate::{StoreError, Writer};
@@ -15,9 +15,6 @@ use uuid::Uuid;
 
 /// How long what no document has any more is remembered.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
-
-/// How many changes an hour of one connector have a row each.
-pub(crate) const CHANGES_AN_HOUR: i64 = 60;
 
 /// Writes a query of whole rows.
 macro_rules! select {
@@ -94,6 +91,7 @@ async fn declare_all(
 ) -> Result<(), StoreError> {
     let mut transaction = connection.begin().await?;
     present(&mut transaction, writer, now).await?;
+    note_alone(&mut transaction).await?;
     for one in declared {
         match &one.known {
             None => insert(&mut transaction, one.id, one.new, one.configuration, now).await?,
@@ -249,6 +247,7 @@ pub(crate) async fn enable_connector(
     let mut connection = writer.pool.acquire().await?;
     let enabling = async {
         let mut transaction = connection.begin().await?;
+        note_alone(&mut transaction).await?;
         let id = Uuid::parse_str(&row.id).expect("it was written from a UUID");
         let values = [
             id.into(),
@@ -271,48 +270,6 @@ pub(crate) async fn enable_connector(
     let enabled = within(writer.pool.patience(), enabling).await;
     connection.release(&enabled);
     enabled.map(|()| true)
-}
-
-/// Notes a change of status. Of more than sixty an hour the last row is set instead.
-async fn note(
-    transaction: &mut Transaction<'_>,
-    writer: &Writer,
-    id: Uuid,
-    change: &Transition,
-    flaps: u64,
-) -> Result<(), StoreError> {
-    const RECENT: &str = "SELECT count(*) AS changes, max(id) AS last
-                          FROM connector_status_history WHERE connector_id = $1 AND at > $2";
-    const SET: &str = "
-        UPDATE connector_status_history SET at = $2, to_status = $3, reason = $4, message = $5,
-          http_status = $6, instance_id = $7, flaps = flaps + $8
-        WHERE id = $1";
-    const ADD: &str = "
-        INSERT INTO connector_status_history (connector_id, at, from_status, to_status, reason,
-          message, http_status, instance_id, flaps)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    let hour = change.at.saturating_sub(Duration::from_secs(3_600));
-    let recent = transaction.rows(RECENT, &[id.into(), hour.into()]).await?;
-    let recent = recent.first();
-    let many = recent.map_or(Ok(0), |row| row.integer("changes"))? >= CHANGES_AN_HOUR;
-    let last = recent.map_or(Ok(None), |row| row.optional_integer("last"))?;
-    let http_status = Value::Integer(change.http_status.map(i64::from));
-    let (at, to) = (change.at.into(), change.to.name().into());
-    let (reason, message) = ((&change.reason).into(), (&change.message).into());
-    let instance = writer.instance.into();
-    match last.filter(|_| many) {
-        Some(last) => {
-            let flaps = (flaps + 1).into();
-            let values = [last.into(), at, to, reason, message, http_status, instance, flaps];
-            transaction.execute(SET, &values).await?;
-        }
-        None => {
-            let (from, flaps) = (change.from.name().into(), flaps.into());
-            let values = [id.into(), at, from, to, reason, message, http_status, instance, flaps];
-            transaction.execute(ADD, &values).await?;
-        }
-    }
-    Ok(())
 }
 
 const PROGRESS: &str = "
@@ -344,6 +301,9 @@ async fn report_all(
 ) -> Result<(), StoreError> {
     let mut transaction = connection.begin().await?;
     present(&mut transaction, writer, now).await?;
+    if progress.iter().any(|one| !one.changes.is_empty()) {
+        note_alone(&mut transaction).await?;
+    }
     for one in progress {
         let values = [
             one.id.into(),
@@ -463,39 +423,22 @@ fn read(row: &Row) -> Result<ConnectorRow, StoreError> {
     })
 }
 
-/// Lists changes of status, the latest first, behind that of an id.
-pub(crate) async fn connector_history(
-    pool: &Pool,
-    id: Uuid,
-    before: Option<i64>,
-    limit: u32,
-) -> Result<Vec<HistoryRow>, StoreError> {
-    const HISTORY: &str = "
-        SELECT id, at, from_status, to_status, reason, message, http_status, instance_id, flaps
-        FROM connector_status_history
-        WHERE connector_id = $1 AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3";
-    let read = |row: &Row| {
-        Ok(HistoryRow {
-            id: row.integer("id")?,
-            at: row.time("at")?,
-            from: row.text("from_status")?,
-            to: row.text("to_status")?,
-            reason: row.text("reason")?,
-            message: row.optional_text("message")?,
-            http_status: row.optional_integer("http_status")?,
-            instance: row.uuid("instance_id")?.to_string(),
-            flaps: row.count("flaps")?,
-        })
-    };
-    let values = [id.into(), Value::Integer(before), i64::from(limit).into()];
-    pool.rows(HISTORY, &values).await?.iter().map(read).collect()
-}
-
 /// Lists the cursors of a connector by partition, sealed.
 pub(crate) async fn cursors(pool: &Pool, id: Uuid) -> Result<Vec<CursorRow>, StoreError> {
+    Ok(cursors_and_version(pool, id).await?.0)
+}
+
+/// As [`cursors`], with how often they were set from outside.
+pub(crate) async fn cursors_and_version(
+    pool: &Pool,
+    id: Uuid,
+) -> Result<(Vec<CursorRow>, u64), StoreError> {
+    // One statement, so that both are of one moment.
     const CURSORS: &str = "
-        SELECT partition, cursor, summary, event_time, format, updated_at FROM connector_cursors
-        WHERE connector_id = $1 ORDER BY partition";
+        SELECT connectors.cursor_version, partition, cursor, connector_cursors.summary, event_time,
+          format, connector_cursors.updated_at
+        FROM connectors LEFT JOIN connector_cursors ON connector_id = connectors.id
+        WHERE connectors.id = $1 ORDER BY partition";
     let read = |row: &Row| {
         Ok(CursorRow {
             partition: row.text("partition")?,
@@ -506,7 +449,16 @@ pub(crate) async fn cursors(pool: &Pool, id: Uuid) -> Result<Vec<CursorRow>, Sto
             updated_at: row.time("updated_at")?,
         })
     };
-    pool.rows(CURSORS, &[id.into()]).await?.iter().map(read).collect()
+    let rows = pool.rows(CURSORS, &[id.into()]).await?;
+    let version = rows.first().map_or(Ok(0), |row| row.count("cursor_version"))?;
+    let mut cursors = Vec::new();
+    for row in &rows {
+        // A connector without a cursor has a row without one.
+        if row.optional_text("partition")?.is_some() {
+            cursors.push(read(row)?);
+        }
+    }
+    Ok((cursors, version))
 }
 
 /// A change of a cursor; without `cursor` it is given up.
@@ -517,6 +469,18 @@ pub(crate) struct CursorChange {
     pub cursor: Option<SealedCursor>,
     /// The term of the lease that the caller holds; `None` where none is needed.
     pub term: Option<u64>,
+    /// How often it had been set from outside when the caller read it; `None` from outside.
+    pub version: Option<u64>,
+}
+
+/// What became of a change of a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CursorChanged {
+    Done,
+    /// Another process holds the lease.
+    Lost,
+    /// Somebody set it meanwhile.
+    Overtaken,
 }
 
 /// A cursor, sealed for its row.
@@ -533,7 +497,7 @@ pub(crate) async fn change_cursors(
     writer: &Writer,
     changes: &[CursorChange],
     now: EventTime,
-) -> Result<Vec<bool>, StoreError> {
+) -> Result<Vec<CursorChanged>, StoreError> {
     let mut connection = writer.pool.acquire().await?;
     let changing = async {
         let mut transaction = connection.begin().await?;
@@ -555,18 +519,23 @@ async fn change_cursor(
     writer: &Writer,
     change: &CursorChange,
     now: EventTime,
-) -> Result<bool, StoreError> {
-    // The row stays ours until the transaction ends, so nobody takes the lease in its middle.
+) -> Result<CursorChanged, StoreError> {
+    // The row stays ours until the transaction ends, so nobody takes the lease in its middle, nor
+    // sets the cursor.
     const MINE: &str = "
         UPDATE connectors SET lease_term = lease_term
-        WHERE id = $1 AND ($3 IS NULL OR owner_instance = $2 AND lease_term = $3)";
+        WHERE id = $1 AND ($3 IS NULL OR owner_instance = $2 AND lease_term = $3)
+        RETURNING cursor_version";
     let term = change.term.map_or(Value::Integer(None), Value::from);
     let mine = [change.id.into(), writer.instance.into(), term];
-    if transaction.execute(MINE, &mine).await? == 0 {
-        return Ok(false);
+    let rows = transaction.rows(MINE, &mine).await?;
+    let Some(row) = rows.first() else { return Ok(CursorChanged::Lost) };
+    let version = row.count("cursor_version")?;
+    if change.version.is_some_and(|seen| seen != version) {
+        return Ok(CursorChanged::Overtaken);
     }
     put_cursor(transaction, writer, change, now).await?;
-    Ok(true)
+    Ok(CursorChanged::Done)
 }
 
 async fn put_cursor(

@@ -2,6 +2,7 @@
 
 use crate::credentials::{CredentialRow, NewCredential, SealedCredential};
 use crate::sql::{Pool, Row, Transaction, Value, within};
+use crate::uses::CredentialNote;
 use crate::{StoreError, Writer, new_uuid};
 use azud_event::time::EventTime;
 use uuid::Uuid;
@@ -173,22 +174,31 @@ async fn replace(
     Ok(())
 }
 
-/// Notes that a credential was refused, or not any more.
-pub(crate) async fn note_credential(
+/// Notes what came of the use of credentials. One that ends soon, or was revoked, stays so.
+pub(crate) async fn note_credentials(
     writer: &Writer,
-    name: &str,
-    refused: Option<&str>,
-    now: EventTime,
+    notes: &[CredentialNote],
 ) -> Result<(), StoreError> {
     const NOTE: &str = "
         UPDATE credentials SET
-          state = CASE WHEN $2 IS NULL THEN 'active' ELSE 'refused' END,
-          last_error = coalesce($2, last_error),
-          last_used_at = $3
+          state = CASE WHEN $2 = 'refused' THEN 'refused'
+                       WHEN $2 = 'active' AND state = 'refused' THEN 'active'
+                       ELSE state END,
+          last_error = coalesce($3, last_error), last_used_at = $4,
+          last_refreshed_at = coalesce($5, last_refreshed_at)
         WHERE name = $1 AND state <> 'revoked'";
     in_transaction!(writer, |transaction| {
-        let values = [name.into(), Value::Text(refused), now.into()];
-        transaction.execute(NOTE, &values).await?;
+        for note in notes {
+            let (state, error) = match &note.taken {
+                Some(Ok(())) => ("active", None),
+                Some(Err(why)) => ("refused", Some(why.as_str())),
+                None => ("", None),
+            };
+            let refreshed = note.refreshed.then_some(note.at);
+            let (name, at) = ((&note.name).into(), note.at.into());
+            let values = [name, state.into(), Value::Text(error), at, refreshed.into()];
+            transaction.execute(NOTE, &values).await?;
+        }
     })
 }
 

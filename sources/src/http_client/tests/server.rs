@@ -23,7 +23,8 @@ impl Seen {
     }
 }
 
-/// The server. After each answer it ends the connection, but for one with the header `x-hang`.
+/// The server. After each answer it ends the connection, but for one with the header `x-hang`; one
+/// with `x-slow` comes in two parts.
 pub(super) struct Server {
     pub(super) origin: String,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -44,7 +45,14 @@ impl Server {
                     let Some(request) = read(&mut stream).await else { return };
                     noted.lock().unwrap().push(request.clone());
                     let bytes = answer(&request);
-                    let _ = stream.write_all(&bytes).await;
+                    // In two parts, with a pause of the other tasks' lengths between them.
+                    let slow = bytes.windows(6).any(|six| six == b"x-slow");
+                    let (first, rest) = bytes.split_at(if slow { bytes.len() / 2 } else { 0 });
+                    let _ = stream.write_all(first).await;
+                    for _ in 0..if slow { 50 } else { 0 } {
+                        tokio::task::yield_now().await;
+                    }
+                    let _ = stream.write_all(rest).await;
                     let hangs = bytes.windows(6).any(|six| six == b"x-hang");
                     // Until the other side gives up.
                     while hangs && stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}

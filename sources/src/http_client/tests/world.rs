@@ -9,14 +9,15 @@ use azud_event::codec::framing::frames;
 use azud_event::id::{SourceIndex, StreamId};
 use azud_event::time::EventTime;
 use azud_plan::component::{
-    Acknowledged, Asked, Attempt, BuildContext, Connector, ConnectorError, Connectors, Cursor,
-    Failed, Intake, Lease, Outcome, Secret, Services, Shutdown, SourceContext,
+    Acknowledged, Asked, Attempt, Behind, BuildContext, Connector, ConnectorError, Connectors,
+    Cursor, Failed, Intake, Lease, Outcome, Secret, SecretError, SecretName, SecretService,
+    Secrets, Services, Shutdown, SourceContext,
 };
 use azud_plan::telemetry::{SourceMeter, component_labels};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -48,7 +49,8 @@ impl Steps {
         }
     }
 
-    fn hold_at(&self, step: usize) {
+    /// Has it held at this step from now on.
+    pub(super) fn hold_at(&self, step: usize) {
         *self.counted.lock().unwrap() = (0, step);
     }
 
@@ -74,6 +76,7 @@ struct Row {
     labels: BTreeMap<String, String>,
     cursor: Option<Cursor>,
     attempts: Vec<Attempt>,
+    behind: Vec<Option<Behind>>,
     asked: VecDeque<Asked>,
     disabled: bool,
 }
@@ -102,9 +105,20 @@ impl Db {
         self.with(name, |row| row.attempts.clone())
     }
 
+    pub(super) fn behind(&self, name: &str) -> Vec<Option<Behind>> {
+        self.with(name, |row| row.behind.clone())
+    }
+
     pub(super) fn ask(&self, name: &str, asked: Asked) {
         self.with(name, |row| row.asked.push_back(asked));
         self.asked.notify_waiters();
+    }
+
+    /// As [`Db::ask`] for a poll now, unless something is asked already.
+    pub(super) fn nudge(&self, name: &str) {
+        if self.with(name, |row| row.asked.is_empty()) {
+            self.ask(name, Asked::Now);
+        }
     }
 
     /// Disables a connector, or enables it again.
@@ -140,6 +154,7 @@ impl Db {
 struct FakeConnectors {
     db: Arc<Db>,
     steps: Arc<Steps>,
+    clock: Clock,
     process: usize,
 }
 
@@ -147,13 +162,15 @@ struct FakeConnector {
     name: String,
     db: Arc<Db>,
     steps: Arc<Steps>,
+    clock: Clock,
     process: usize,
 }
 
 impl Connectors for FakeConnectors {
     fn of(&self, component: &str) -> Arc<dyn Connector> {
         let (db, steps) = (Arc::clone(&self.db), Arc::clone(&self.steps));
-        Arc::new(FakeConnector { name: component.to_owned(), db, steps, process: self.process })
+        let (name, clock) = (component.to_owned(), self.clock.clone());
+        Arc::new(FakeConnector { name, db, steps, clock, process: self.process })
     }
 
     fn matching<'a>(
@@ -192,6 +209,10 @@ impl Connector for FakeConnector {
 
     fn report(&self, attempt: Attempt) {
         self.db.with(&self.name, |row| row.attempts.push(attempt));
+    }
+
+    fn behind(&self, _: EventTime, behind: Option<Behind>) {
+        self.db.with(&self.name, |row| row.behind.push(behind));
     }
 
     fn next_attempt(&self, _: EventTime) {}
@@ -233,7 +254,7 @@ impl Connector for FakeConnector {
     }
 
     fn lease(&self, length: Duration) -> BoxFuture<'_, Result<Option<Lease>, ConnectorError>> {
-        let now = Clock::system().monotonic();
+        let now = self.clock.monotonic();
         let mut lease = self.db.lease.lock().unwrap();
         let until = now + length;
         let taken = match *lease {
@@ -275,13 +296,29 @@ impl Connector for FakeConnector {
     }
 }
 
+/// Every secret is its name.
+struct Names;
+
+impl Secrets for Names {
+    fn get<'a>(&'a self, name: &'a SecretName) -> BoxFuture<'a, Result<Secret, SecretError>> {
+        async move { Ok(Secret::new(format!("value-of-{name}"))) }.boxed()
+    }
+
+    fn refused(&self, _: &SecretName) {}
+}
+
 /// The log of a process: what it has of a stream already is dropped at its door.
 #[derive(Default)]
 struct Log {
     taken: Mutex<(HashMap<StreamId, u64>, Vec<String>)>,
     /// What was said, with how many records were there before.
     words: Mutex<Vec<(usize, Layout)>>,
+    /// Who looks at each word when it is said.
+    listener: Mutex<Option<Listener>>,
 }
+
+/// Looks at a word when it is said.
+type Listener = Arc<dyn Fn(&Layout) + Send + Sync>;
 
 struct Door {
     log: Arc<Log>,
@@ -296,6 +333,8 @@ impl Intake for Door {
             if block.layout.is_word() {
                 let count = self.log.taken.lock().unwrap().1.len();
                 self.log.words.lock().unwrap().push((count, block.layout.clone()));
+                let listener = self.log.listener.lock().unwrap().clone();
+                listener.inspect(|listener| listener(&block.layout));
             } else {
                 let mut taken = self.log.taken.lock().unwrap();
                 let mark = taken.0.entry(block.stream).or_insert(0);
@@ -326,8 +365,39 @@ pub(super) struct World {
     pub(super) db: Arc<Db>,
     pub(super) steps: Arc<Steps>,
     log: Arc<Log>,
+    clock: Clock,
     folder: tempfile::TempDir,
     process: usize,
+}
+
+/// What a process has of records.
+pub(super) struct Held {
+    log: Arc<Log>,
+    folder: PathBuf,
+}
+
+impl Held {
+    /// Whether a record is in its log.
+    pub(super) fn took(&self, record: &str) -> bool {
+        self.log.taken.lock().unwrap().1.iter().any(|taken| taken == record)
+    }
+
+    /// Whether a record is in a page on its disk.
+    pub(super) fn keeps(&self, record: &str) -> bool {
+        let has = |file: Vec<u8>| String::from_utf8_lossy(&file).contains(record);
+        pages(&self.folder).iter().any(|page| std::fs::read(page).is_ok_and(has))
+    }
+}
+
+/// Lists the files of pages below a folder.
+fn pages(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let found = |path: PathBuf| match path.is_dir() {
+        true => pages(&path),
+        false if path.extension().is_some_and(|end| end == "page") => vec![path],
+        false => Vec::new(),
+    };
+    entries.flat_map(found).collect()
 }
 
 impl World {
@@ -336,26 +406,44 @@ impl World {
         toml: &str,
         answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static,
     ) -> World {
+        World::start_at(toml, Clock::system(), answer).await
+    }
+
+    /// As [`World::start`], by another clock. Only waiting is by that of the machine.
+    pub(super) async fn start_at(
+        toml: &str,
+        clock: Clock,
+        answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static,
+    ) -> World {
         let server = Arc::new(Server::start(answer).await);
         let mut toml = toml.replace("ORIGIN", &server.origin);
         if !toml.lines().any(|line| line.starts_with("endpoint")) {
             toml = format!("endpoint = \"{}/logs\"\n{toml}", server.origin);
         }
-        World::over(toml, server, Arc::default(), 1)
+        World::over(toml, server, Arc::default(), clock, 1)
     }
 
-    fn over(toml: String, server: Arc<Server>, db: Arc<Db>, process: usize) -> World {
+    fn over(toml: String, server: Arc<Server>, db: Arc<Db>, clock: Clock, process: usize) -> World {
         let folder = tempfile::tempdir().unwrap();
         let (steps, log) = (Arc::default(), Arc::default());
         let db: Arc<Db> = db;
         db.with("in", |_| ());
-        World { toml, server, db, steps, log, folder, process }
+        World { toml, server, db, steps, log, clock, folder, process }
     }
 
     /// Gives another process over the same database, with a disk of its own.
     pub(super) fn beside(&self) -> World {
         let (server, db) = (Arc::clone(&self.server), Arc::clone(&self.db));
-        World::over(self.toml.clone(), server, db, self.process + 1)
+        World::over(self.toml.clone(), server, db, self.clock.clone(), self.process + 1)
+    }
+
+    /// Has somebody look at each word when it is said.
+    pub(super) fn on_word(&self, listener: impl Fn(&Layout) + Send + Sync + 'static) {
+        *self.log.listener.lock().unwrap() = Some(Arc::new(listener));
+    }
+
+    pub(super) fn held(&self) -> Held {
+        Held { log: Arc::clone(&self.log), folder: self.folder.path().to_owned() }
     }
 
     pub(super) fn run(&self) -> Running {
@@ -369,14 +457,16 @@ impl World {
         let connectors: Arc<dyn Connectors> = Arc::new(FakeConnectors {
             db: Arc::clone(&self.db),
             steps: Arc::clone(&self.steps),
+            clock: self.clock.clone(),
             process: self.process,
         });
         services.add(Arc::new(connectors));
+        services.add(Arc::new(SecretService(Arc::new(Names))));
         let context = BuildContext {
             id: "in".to_owned(),
             pipeline: String::new(),
             data_dir: self.folder.path().to_owned(),
-            clock: Clock::system(),
+            clock: self.clock.clone(),
             services: Arc::new(services),
         };
         let task = spec(&super::super::HTTP_CLIENT, &self.toml).build(&context).unwrap();
@@ -394,7 +484,7 @@ impl World {
             intake: Arc::new(door),
             acknowledged,
             shutdown,
-            clock: Clock::system(),
+            clock: self.clock.clone(),
             meter: Arc::new(SourceMeter::new(labels)),
         };
         Running { stop, task: tokio::spawn(task.run(context)) }
@@ -416,11 +506,15 @@ impl World {
     }
 
     pub(super) fn failures(&self) -> Vec<Failed> {
+        self.failures_of("in")
+    }
+
+    pub(super) fn failures_of(&self, name: &str) -> Vec<Failed> {
         let failed = |attempt: Attempt| match attempt.outcome {
             Outcome::Failed(failed) => Some(failed),
             _ => None,
         };
-        self.db.attempts("in").into_iter().filter_map(failed).collect()
+        self.db.attempts(name).into_iter().filter_map(failed).collect()
     }
 
     pub(super) fn assert_each_once(&self, count: usize) {
@@ -432,17 +526,25 @@ impl World {
         }
     }
 
+    /// Removes the pages on disk; gives how many.
+    pub(super) fn remove_pages(&self) -> usize {
+        let pages = self.pages();
+        pages.iter().for_each(|page| std::fs::remove_file(page).unwrap());
+        pages.len()
+    }
+
     /// Counts the pages on disk.
     pub(super) fn pages_left(&self) -> usize {
-        fn pages(folder: &Path) -> usize {
-            let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-            let count = |path: std::path::PathBuf| match path.is_dir() {
-                true => pages(&path),
-                false => usize::from(path.extension().is_some_and(|end| end == "page")),
-            };
-            entries.map(count).sum()
-        }
+        self.pages().len()
+    }
+
+    fn pages(&self) -> Vec<PathBuf> {
         pages(self.folder.path())
+    }
+
+    /// Whether it may poll.
+    pub(super) fn has_lease(&self) -> bool {
+        self.db.lease.lock().unwrap().is_some_and(|(owner, ..)| owner == self.process)
     }
 
     async fn until(&self, what: &str, condition: impl Fn(&World) -> bool) {
@@ -489,7 +591,17 @@ impl World {
     }
 
     pub(super) async fn until_attempts(&self, count: usize) {
-        self.until("attempts", |world| world.db.attempts("in").len() >= count).await;
+        self.until_attempts_of("in", count).await;
+    }
+
+    pub(super) async fn until_attempts_of(&self, name: &str, count: usize) {
+        self.until("attempts", |world| world.db.attempts(name).len() >= count).await;
+    }
+
+    pub(super) async fn until_asked_by(&self, authorization: &str) {
+        let is_it =
+            |seen: &Seen| seen.header("authorization").is_some_and(|it| it == authorization);
+        self.until("a request", |world| world.server.seen().iter().any(&is_it)).await;
     }
 
     pub(super) async fn until_requests(&self, count: usize) {
@@ -519,6 +631,14 @@ impl Running {
         let _ = self.stop.send(());
         let ended = tokio::time::timeout(DEADLINE, self.task).await;
         ended.expect("the source ends in time").unwrap().unwrap();
+    }
+
+    /// Tells it to stop, and ends it where it stands if it does not at once.
+    pub(super) async fn kill_or_stop(self) {
+        let _ = self.stop.send(());
+        tokio::task::yield_now().await;
+        self.task.abort();
+        let _ = self.task.await;
     }
 
     /// Ends it where it stands.
