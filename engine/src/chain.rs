@@ -26,7 +26,7 @@ use azud_event::codec::Decoder;
 use azud_event::codec::framing::frames;
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::id::{Partitioner, source_key};
-use azud_event::record::{Path, Record};
+use azud_event::record::{Path, Record, Wanted};
 use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{Next, RowContext, Running, Taken, Transform, TransformSpec};
@@ -123,6 +123,11 @@ impl Chain {
             // Where somebody waits for event time, every record shows it, kept or not.
             let looks = source.timing.event_time.is_some() || sight.is_some();
             let prefilter = chain.prefilter(&readers, &*decoder).filter(|_| !looks);
+            let mut paths: Vec<_> = source.timing.event_time.clone().into_iter().collect();
+            paths.extend(sight.iter().flat_map(Sight::reads));
+            let ways = readers.iter().chain(future.iter());
+            let few = ways.copied().all(|reader| chain.reads(reader, &mut paths));
+            let wanted = few.then(|| Wanted::of(&paths)).flatten();
             let way = entry::Way {
                 id: source.id.as_str().into(),
                 key: source_key(&source.id),
@@ -135,7 +140,8 @@ impl Chain {
                 sight,
             };
             let spec = Arc::clone(&source.spec);
-            let entry = SourceEntry { decoder, prefilter, spec, way };
+            let mut entry = SourceEntry { decoder, prefilter, spec, wanted, way };
+            entry.renew();
             chain.sources.insert(input.source.0, entry);
         }
         chain
@@ -230,6 +236,23 @@ impl Chain {
                 }
             }
         }
+    }
+
+    /// Adds the fields that a reader, and whoever reads what it sends on, looks at; `false` when
+    /// that may be all.
+    fn reads(&self, reader: Reader, paths: &mut Vec<OwnedValuePath>) -> bool {
+        let Reader::Transform(index) = reader else { return false };
+        let (spec, readers) = match (&self.steps[index], &self.keyed[index]) {
+            (Some(step), _) => (&step.spec, all(&step.outputs).collect()),
+            (None, Some(keyed)) => {
+                let late = keyed.late.iter().flat_map(|(_, readers)| readers.iter().copied());
+                (&keyed.spec, late.collect::<Vec<_>>())
+            }
+            (None, None) => return false,
+        };
+        let Some(own) = spec.reads() else { return false };
+        paths.extend(own);
+        readers.into_iter().all(|reader| self.reads(reader, paths))
     }
 
     /// Gives the prefilter of a source: its one reader must look for a text in a field that stands
@@ -452,7 +475,7 @@ impl Chain {
     /// Runs a block that panicked once more, each record under its own guard.
     fn frame_by_frame(&mut self, block: &Block, record: &mut Record, source: &mut SourceEntry) {
         self.rebuild();
-        source.decoder = source.spec.decoder();
+        source.renew();
         for (number, frame) in (0..).zip(frames(block)) {
             let counted = source.way.meter.pending();
             let run = |chain: &mut Chain| chain.frames(block, Some(number), record, source);
@@ -462,7 +485,7 @@ impl Chain {
                 continue;
             }
             self.rebuild();
-            source.decoder = source.spec.decoder();
+            source.renew();
             source.way.meter.rewind(counted);
             let fault = Fault::new(Reason::Panic, "a component panicked on this record");
             source.way.received();
