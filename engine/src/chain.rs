@@ -20,7 +20,7 @@ use crate::dead_letter;
 use crate::egress::Encoded;
 use crate::event_clock::Observation;
 use crate::limits::{BATCH_BYTES, PARTITIONS_OPEN_MAX};
-use crate::telemetry::{ComponentMeter, count_alert};
+use crate::telemetry::{ComponentMeter, Pending, count_alert};
 use azud_event::block::{Block, Frame, Layout};
 use azud_event::codec::Decoder;
 use azud_event::codec::framing::frames;
@@ -61,6 +61,8 @@ pub struct Chain {
     observed: Vec<Observation>,
     /// Where a case looks at what transforms give.
     taps: Option<Taps>,
+    /// Used again for each block and each result.
+    marks: Marks,
 }
 
 /// Who reads a port. Shared, so that the walk can hold it while the chain is borrowed.
@@ -88,11 +90,12 @@ fn path_of(path: OwnedValuePath) -> Path {
     OwnedTargetPath { prefix: PathPrefix::Event, path }.into()
 }
 
-/// Where the chain stood before a block.
+/// Where the chain stood before a block, or before a result.
 #[derive(Default)]
 struct Marks {
     buffers: Vec<Vec<(usize, usize)>>,
     rows: Vec<usize>,
+    counted: Vec<Pending>,
 }
 
 impl Chain {
@@ -201,6 +204,7 @@ impl Chain {
             results_of: None,
             observed: Vec::new(),
             taps: None,
+            marks: Marks::default(),
         }
     }
 
@@ -386,24 +390,29 @@ impl Chain {
     /// Runs `work`; if it panics, cuts buffers, rows and counts back to where they were and says
     /// so.
     fn guarded(&mut self, work: impl FnOnce(&mut Chain)) -> Result<(), ()> {
-        let marks = self.mark();
-        let counted: Vec<_> = self.meters().map(|meter| meter.pending()).collect();
+        let mut marks = std::mem::take(&mut self.marks);
+        self.mark(&mut marks);
         let guard = crate::supervise::UserCode::enter();
         let outcome = catch_unwind(AssertUnwindSafe(|| work(self)));
         drop(guard);
-        outcome.map_err(|_| {
-            self.cut_back(&marks);
-            self.meters().zip(counted).for_each(|(meter, counted)| meter.rewind(counted));
-        })
+        if outcome.is_err() {
+            self.cut_back(&mut marks);
+        }
+        self.marks = marks;
+        outcome.map_err(drop)
     }
 
-    fn mark(&self) -> Marks {
-        let buffers = self.sinks.iter().map(SinkEnd::mark).collect();
-        let rows = self.keyed.iter().map(|keyed| keyed.as_ref().map_or(0, |k| k.rows.len()));
-        Marks { buffers, rows: rows.collect() }
+    fn mark(&mut self, marks: &mut Marks) {
+        let Marks { buffers, rows, counted } = marks;
+        buffers.resize_with(self.sinks.len(), Vec::new);
+        buffers.iter_mut().zip(&self.sinks).for_each(|(marks, sink)| sink.mark(marks));
+        rows.clear();
+        rows.extend(self.keyed.iter().map(|keyed| keyed.as_ref().map_or(0, |it| it.rows.len())));
+        counted.clear();
+        counted.extend(self.meters().map(|meter| meter.pending()));
     }
 
-    fn cut_back(&mut self, marks: &Marks) {
+    fn cut_back(&mut self, marks: &mut Marks) {
         for (sink, marks) in self.sinks.iter_mut().zip(&marks.buffers) {
             sink.cut_back(marks);
         }
@@ -412,6 +421,9 @@ impl Chain {
                 keyed.rows.truncate(*rows);
             }
         }
+        self.meters().zip(marks.counted.drain(..)).for_each(|(meter, counted)| {
+            meter.rewind(counted);
+        });
     }
 
     /// Runs every frame of a block, or only the one of this index.
