@@ -115,6 +115,7 @@ impl RowMaker for Gathers {
     fn take(&mut self, record: &Record, context: &RowContext) -> Result<Taken, Fault> {
         let (key, payload) = (b"all".to_vec(), record.raw().to_vec());
         let group = context.partitioner.group(&key);
+        let (key, payload) = (key.into(), payload.into());
         self.0.push(Row { group, place: record.place(), key, payload });
         Ok(Taken::Counted)
     }

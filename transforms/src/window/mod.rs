@@ -38,7 +38,6 @@ mod early;
 mod gathered;
 mod grid;
 mod held;
-mod key_bytes;
 mod members;
 mod panes;
 mod parts;
