@@ -40,6 +40,7 @@ mod grid;
 mod held;
 mod members;
 mod panes;
+mod partials;
 mod parts;
 mod sessions;
 mod sorted;

@@ -484,7 +484,9 @@ impl KeyPanes {
     pub fn hold_bound(&mut self) -> bool {
         let members = |key: &Self| key.members.as_ref().map_or(0, |members| members.len());
         let mut cut = false;
-        while self.panes.count(self.next..) > PANES_PER_KEY_MAX
+        // Few have so many that they must be counted.
+        while (self.panes.len() > PANES_PER_KEY_MAX
+            && self.panes.count(self.next..) > PANES_PER_KEY_MAX)
             || members(self) > MEMBERS_PER_KEY_MAX
         {
             cut |= self.shrink();
