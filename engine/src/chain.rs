@@ -20,13 +20,13 @@ use crate::dead_letter;
 use crate::egress::Encoded;
 use crate::event_clock::Observation;
 use crate::limits::{BATCH_BYTES, PARTITIONS_OPEN_MAX};
-use crate::telemetry::{ComponentMeter, count_alert};
+use crate::telemetry::{ComponentMeter, Pending, count_alert};
 use azud_event::block::{Block, Frame, Layout};
 use azud_event::codec::Decoder;
 use azud_event::codec::framing::frames;
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::id::{Partitioner, source_key};
-use azud_event::record::{Path, Record};
+use azud_event::record::{Path, Record, Wanted};
 use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{Next, RowContext, Running, Taken, Transform, TransformSpec};
@@ -61,6 +61,8 @@ pub struct Chain {
     observed: Vec<Observation>,
     /// Where a case looks at what transforms give.
     taps: Option<Taps>,
+    /// Used again for each block and each result.
+    marks: Marks,
 }
 
 /// Who reads a port. Shared, so that the walk can hold it while the chain is borrowed.
@@ -88,11 +90,12 @@ fn path_of(path: OwnedValuePath) -> Path {
     OwnedTargetPath { prefix: PathPrefix::Event, path }.into()
 }
 
-/// Where the chain stood before a block.
+/// Where the chain stood before a block, or before a result.
 #[derive(Default)]
 struct Marks {
     buffers: Vec<Vec<(usize, usize)>>,
     rows: Vec<usize>,
+    counted: Vec<Pending>,
 }
 
 impl Chain {
@@ -123,6 +126,11 @@ impl Chain {
             // Where somebody waits for event time, every record shows it, kept or not.
             let looks = source.timing.event_time.is_some() || sight.is_some();
             let prefilter = chain.prefilter(&readers, &*decoder).filter(|_| !looks);
+            let mut paths: Vec<_> = source.timing.event_time.clone().into_iter().collect();
+            paths.extend(sight.iter().flat_map(Sight::reads));
+            let ways = readers.iter().chain(future.iter());
+            let few = ways.copied().all(|reader| chain.reads(reader, &mut paths));
+            let wanted = few.then(|| Wanted::of(&paths)).flatten();
             let way = entry::Way {
                 id: source.id.as_str().into(),
                 key: source_key(&source.id),
@@ -135,7 +143,8 @@ impl Chain {
                 sight,
             };
             let spec = Arc::clone(&source.spec);
-            let entry = SourceEntry { decoder, prefilter, spec, way };
+            let mut entry = SourceEntry { decoder, prefilter, spec, wanted, way };
+            entry.renew();
             chain.sources.insert(input.source.0, entry);
         }
         chain
@@ -195,6 +204,7 @@ impl Chain {
             results_of: None,
             observed: Vec::new(),
             taps: None,
+            marks: Marks::default(),
         }
     }
 
@@ -230,6 +240,23 @@ impl Chain {
                 }
             }
         }
+    }
+
+    /// Adds the fields that a reader, and whoever reads what it sends on, looks at; `false` when
+    /// that may be all.
+    fn reads(&self, reader: Reader, paths: &mut Vec<OwnedValuePath>) -> bool {
+        let Reader::Transform(index) = reader else { return false };
+        let (spec, readers) = match (&self.steps[index], &self.keyed[index]) {
+            (Some(step), _) => (&step.spec, all(&step.outputs).collect()),
+            (None, Some(keyed)) => {
+                let late = keyed.late.iter().flat_map(|(_, readers)| readers.iter().copied());
+                (&keyed.spec, late.collect::<Vec<_>>())
+            }
+            (None, None) => return false,
+        };
+        let Some(own) = spec.reads() else { return false };
+        paths.extend(own);
+        readers.into_iter().all(|reader| self.reads(reader, paths))
     }
 
     /// Gives the prefilter of a source: its one reader must look for a text in a field that stands
@@ -363,24 +390,29 @@ impl Chain {
     /// Runs `work`; if it panics, cuts buffers, rows and counts back to where they were and says
     /// so.
     fn guarded(&mut self, work: impl FnOnce(&mut Chain)) -> Result<(), ()> {
-        let marks = self.mark();
-        let counted: Vec<_> = self.meters().map(|meter| meter.pending()).collect();
+        let mut marks = std::mem::take(&mut self.marks);
+        self.mark(&mut marks);
         let guard = crate::supervise::UserCode::enter();
         let outcome = catch_unwind(AssertUnwindSafe(|| work(self)));
         drop(guard);
-        outcome.map_err(|_| {
-            self.cut_back(&marks);
-            self.meters().zip(counted).for_each(|(meter, counted)| meter.rewind(counted));
-        })
+        if outcome.is_err() {
+            self.cut_back(&mut marks);
+        }
+        self.marks = marks;
+        outcome.map_err(drop)
     }
 
-    fn mark(&self) -> Marks {
-        let buffers = self.sinks.iter().map(SinkEnd::mark).collect();
-        let rows = self.keyed.iter().map(|keyed| keyed.as_ref().map_or(0, |k| k.rows.len()));
-        Marks { buffers, rows: rows.collect() }
+    fn mark(&mut self, marks: &mut Marks) {
+        let Marks { buffers, rows, counted } = marks;
+        buffers.resize_with(self.sinks.len(), Vec::new);
+        buffers.iter_mut().zip(&self.sinks).for_each(|(marks, sink)| sink.mark(marks));
+        rows.clear();
+        rows.extend(self.keyed.iter().map(|keyed| keyed.as_ref().map_or(0, |it| it.rows.len())));
+        counted.clear();
+        counted.extend(self.meters().map(|meter| meter.pending()));
     }
 
-    fn cut_back(&mut self, marks: &Marks) {
+    fn cut_back(&mut self, marks: &mut Marks) {
         for (sink, marks) in self.sinks.iter_mut().zip(&marks.buffers) {
             sink.cut_back(marks);
         }
@@ -389,6 +421,9 @@ impl Chain {
                 keyed.rows.truncate(*rows);
             }
         }
+        self.meters().zip(marks.counted.drain(..)).for_each(|(meter, counted)| {
+            meter.rewind(counted);
+        });
     }
 
     /// Runs every frame of a block, or only the one of this index.
@@ -452,7 +487,7 @@ impl Chain {
     /// Runs a block that panicked once more, each record under its own guard.
     fn frame_by_frame(&mut self, block: &Block, record: &mut Record, source: &mut SourceEntry) {
         self.rebuild();
-        source.decoder = source.spec.decoder();
+        source.renew();
         for (number, frame) in (0..).zip(frames(block)) {
             let counted = source.way.meter.pending();
             let run = |chain: &mut Chain| chain.frames(block, Some(number), record, source);
@@ -462,7 +497,7 @@ impl Chain {
                 continue;
             }
             self.rebuild();
-            source.decoder = source.spec.decoder();
+            source.renew();
             source.way.meter.rewind(counted);
             let fault = Fault::new(Reason::Panic, "a component panicked on this record");
             source.way.received();

@@ -166,7 +166,8 @@ impl RowMaker for CountRows {
         let message = message(record);
         let key = message.as_bytes()[..1].to_vec();
         let group = context.partitioner.group(&key);
-        let row = Row { group, place: record.place(), key, payload: message.into_bytes() };
+        let (key, payload) = (key.into(), message.into_bytes().into());
+        let row = Row { group, place: record.place(), key, payload };
         self.0.push(row);
         Ok(Taken::Counted)
     }
@@ -188,10 +189,10 @@ impl KeyedState for Counts {
         assert!(rows.is_sorted_by_key(|row| row.place), "rows come in canonical order");
         let mut touched = BTreeMap::new();
         for row in rows {
-            let known = self.0.entry(row.key.clone()).or_default();
+            let known = self.0.entry(row.key.to_vec()).or_default();
             known.0 += 1;
-            known.1.clone_from(&row.payload);
-            touched.insert(row.key.clone(), known.clone());
+            known.1 = row.payload.to_vec();
+            touched.insert(row.key.to_vec(), known.clone());
         }
         for (key, (count, last)) in touched {
             let value = vrl::value!({

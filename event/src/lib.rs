@@ -16,5 +16,6 @@ pub mod limits;
 pub mod parts;
 pub mod record;
 pub mod row;
+pub mod short_bytes;
 pub mod time;
 pub mod varint;

@@ -2,6 +2,7 @@
 //! applied.
 
 use crate::id::{KeyGroup, StreamId};
+use crate::short_bytes::ShortBytes;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +31,7 @@ pub struct Row {
     /// Its place in the canonical order.
     pub place: Place,
     /// The key, as canonical bytes.
-    pub key: Vec<u8>,
+    pub key: ShortBytes,
     /// What the stateful step needs of the record, in the step's own encoding.
-    pub payload: Vec<u8>,
+    pub payload: ShortBytes,
 }

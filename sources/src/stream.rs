@@ -154,7 +154,11 @@ impl StreamBlocks {
     fn is_dense(&self, bytes: &Bytes) -> bool {
         // Two counts, not one search for both: counting one byte does not stop at each.
         let count = |byte| memchr::memchr_iter(byte, bytes).count();
-        bytes.len() > 2 * BLOCK_RECORDS_MAX && count(b'\n') + count(b' ') > BLOCK_RECORDS_MAX
+        let counted = || match self.framing {
+            Framing::Lines => 0,
+            Framing::Syslog => count(b' '),
+        };
+        bytes.len() > 2 * BLOCK_RECORDS_MAX && count(b'\n') + counted() > BLOCK_RECORDS_MAX
     }
 
     /// Divides a block into several, none with more records than allowed. How a frame is measured

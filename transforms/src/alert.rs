@@ -583,6 +583,7 @@ impl RowMaker for Rows {
         let payload = serde_json::to_vec(&draft)
             .expect("texts, numbers and maps of texts have a form in JSON");
         let group = context.partitioner.group(&key);
+        let (key, payload) = (key.into(), payload.into());
         self.rows.push(Row { group, place: record.place(), key, payload });
         Ok(Taken::Counted)
     }

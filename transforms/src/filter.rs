@@ -10,6 +10,7 @@ use azud_plan::component::{
     Transform, TransformFactory, TransformSpec,
 };
 use azud_plan::diagnostic::Checker;
+use vrl::path::OwnedValuePath;
 
 /// The registry's entry.
 pub const FILTER: TransformFactory = TransformFactory {
@@ -92,6 +93,11 @@ impl TransformSpec for Filter {
 
     fn needle(&self) -> Option<&Needle> {
         self.needle.as_ref()
+    }
+
+    fn reads(&self) -> Option<Vec<OwnedValuePath>> {
+        // Of results it may change one, to take it back.
+        (!self.revisions.follow()).then(|| self.condition.paths()).flatten()
     }
 
     fn wants(&self, behind: Option<&Demand>) -> Option<Demand> {

@@ -321,6 +321,20 @@ impl TransformSpec for SummarizeSpec {
         self.kept_under
     }
 
+    fn reads(&self) -> Option<Vec<OwnedValuePath>> {
+        if self.over_results || self.shape.evidence {
+            return None;
+        }
+        let mut paths: Vec<_> = self.group_by.iter().map(|field| field.path.clone()).collect();
+        for (condition, field) in &self.takes {
+            if let Some(condition) = condition {
+                paths.extend(condition.paths()?);
+            }
+            paths.extend(field.clone());
+        }
+        Some(paths)
+    }
+
     fn late_port(&self) -> Option<usize> {
         Some(1)
     }

@@ -117,9 +117,10 @@ impl SinkEnd {
         self.last
     }
 
-    /// Tells where the buffers stand.
-    pub fn mark(&self) -> Vec<(usize, usize)> {
-        self.buffers.iter().map(|buffer| (buffer.bytes.len(), buffer.records)).collect()
+    /// Notes where the buffers stand.
+    pub fn mark(&self, marks: &mut Vec<(usize, usize)>) {
+        marks.clear();
+        marks.extend(self.buffers.iter().map(|buffer| (buffer.bytes.len(), buffer.records)));
     }
 
     /// Goes back to where the buffers stood.

@@ -7,7 +7,7 @@ use crate::telemetry::ComponentMeter;
 use azud_event::block::{Block, Frame, Layout, Peer};
 use azud_event::codec::Decoder;
 use azud_event::id::StreamId;
-use azud_event::record::{Path, Record};
+use azud_event::record::{Path, Record, Wanted};
 use azud_event::time::EventTime;
 use azud_plan::component::{Needle, SourceSpec};
 use azud_plan::plan::Timing;
@@ -22,7 +22,19 @@ pub struct SourceEntry {
     pub decoder: Box<dyn Decoder>,
     pub prefilter: Option<Prefilter>,
     pub spec: Arc<dyn SourceSpec>,
+    /// Which fields are looked at of its records, if not all may be.
+    pub wanted: Option<Wanted>,
     pub way: Way,
+}
+
+impl SourceEntry {
+    /// Makes its decoder anew.
+    pub fn renew(&mut self) {
+        self.decoder = self.spec.decoder();
+        if let Some(wanted) = &self.wanted {
+            self.decoder.narrow(wanted.clone());
+        }
+    }
 }
 
 /// What happens to a record of a source once it is decoded.
@@ -145,6 +157,11 @@ impl Sight {
     /// Looks at the source that is the pipeline's `lane`th, of whose senders these must speak.
     pub fn new(lane: usize, expected: &[String]) -> Self {
         Sight { lane, shown: Vec::new(), expected: Expected::new(expected) }
+    }
+
+    /// Lists the fields that it looks at.
+    pub fn reads(&self) -> Vec<OwnedValuePath> {
+        if self.expected.by_name.is_empty() { Vec::new() } else { self.expected.names.to_vec() }
     }
 
     /// Begins a block.

@@ -2,13 +2,13 @@
 
 use crate::chain::Chain;
 use crate::event_clock::{EventClock, Patience};
-use azud_event::block::{Block, Layout};
+use azud_event::block::{Block, Frame, Layout};
 use azud_event::codec::Decoder;
 use azud_event::codec::source_fields::SourceFields;
 use azud_event::codec::syslog::{SyslogDecoder, SyslogOptions, Zone};
 use azud_event::dead_letter::Fault;
 use azud_event::id::{Partitioner, SourceIndex, StreamId};
-use azud_event::record::Record;
+use azud_event::record::{Record, Wanted};
 use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{
@@ -22,9 +22,10 @@ use azud_plan::plan::{
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use vrl::owned_value_path;
+use vrl::path::OwnedValuePath;
 
 /// A source of syslog, whose message stands in the frame as it is; a frame of spaces is a fault.
 struct Text;
@@ -114,6 +115,7 @@ impl RowMaker for Gathers {
     fn take(&mut self, record: &Record, context: &RowContext) -> Result<Taken, Fault> {
         let (key, payload) = (b"all".to_vec(), record.raw().to_vec());
         let group = context.partitioner.group(&key);
+        let (key, payload) = (key.into(), payload.into());
         self.0.push(Row { group, place: record.place(), key, payload });
         Ok(Taken::Counted)
     }
@@ -284,4 +286,99 @@ fn a_needle_does_not_show_in_when_windows_fire() {
     assert_eq!(fires, [records / OF_AN_EPOCH / 2]);
     assert!(without.is_sorted_by(|a, b| a.1 < b.1), "event time goes on with every epoch");
     assert_eq!(epochs(records, true), without);
+}
+
+/// A source whose decoder notes which fields it is told are looked at.
+#[derive(Default)]
+struct Noting(Arc<Mutex<Vec<Wanted>>>);
+
+impl SourceSpec for Noting {
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(Noting(Arc::clone(&self.0)))
+    }
+    fn resources(&self) -> Vec<Resource> {
+        Vec::new()
+    }
+    fn build(&self, _: &BuildContext) -> Result<Box<dyn SourceTask>, BuildError> {
+        Err(BuildError { message: "never run".into(), help: None })
+    }
+}
+
+impl Decoder for Noting {
+    fn decode(
+        &mut self,
+        _: &Block,
+        _: &Frame,
+        _: &mut Record,
+        _: &mut dyn FnMut(&mut Record),
+    ) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn narrow(&mut self, wanted: Wanted) {
+        self.0.lock().unwrap().push(wanted);
+    }
+}
+
+/// Looks at some fields, or maybe at all; keyed or not.
+struct Looks {
+    at: Option<Vec<OwnedValuePath>>,
+    keyed: bool,
+}
+
+impl TransformSpec for Looks {
+    fn outputs(&self, _: &Port) -> Vec<Port> {
+        vec![Port::logs()]
+    }
+    fn build(&self) -> Running {
+        match self.keyed {
+            true => Gathers::default().build(),
+            false => Running::Stateless(Box::new(Holds { text: TEXT, needle: None })),
+        }
+    }
+    fn reads(&self) -> Option<Vec<OwnedValuePath>> {
+        self.at.clone()
+    }
+}
+
+/// Gives the fields that a decoder is told of, if it is: behind its source stands what looks at
+/// `first`, and behind that what looks at `keyed`, and a sink, if it is to be `watched`.
+fn told(
+    first: Option<Vec<OwnedValuePath>>,
+    keyed: Option<Vec<OwnedValuePath>>,
+    watched: bool,
+    expect: &[&str],
+) -> Vec<Wanted> {
+    let looks = |at, keyed, outputs| TransformNode {
+        id: format!("looks {keyed}"),
+        kind: "test",
+        spec: Arc::new(Looks { at, keyed }),
+        outputs,
+        written: "".into(),
+    };
+    let mut plan = plan(false, Some(looks(keyed, true, reads(Reader::Sink(0)))));
+    let mut outputs = reads(Reader::Transform(1));
+    outputs[0].readers.extend(watched.then_some(Reader::Sink(0)));
+    plan.pipelines[0].transforms[0] = looks(first, false, outputs);
+    let noting = Noting::default();
+    let seen = Arc::clone(&noting.0);
+    let source = &mut plan.sources[0];
+    source.spec = Arc::new(noting);
+    source.timing.event_time = Some(owned_value_path!("at"));
+    source.timing.expect = expect.iter().map(|name| (*name).to_owned()).collect();
+    Chain::behind_sources(&plan, &plan.pipelines[0], Partitioner::new([0; 16]), |_| true);
+    std::mem::take(&mut *seen.lock().unwrap())
+}
+
+#[test]
+fn a_decoder_is_told_what_is_looked_at_unless_that_may_be_all() {
+    let (message, user) = (owned_value_path!("message"), owned_value_path!("user", "name"));
+    let (one, other) = (Some(vec![message.clone()]), Some(vec![user.clone()]));
+    let mut paths = vec![owned_value_path!("at"), message, user];
+    let wanted = |paths: &[OwnedValuePath]| vec![Wanted::of(paths).unwrap()];
+    assert_eq!(told(one.clone(), other.clone(), false, &[]), wanted(&paths));
+    assert_eq!(told(None, other.clone(), false, &[]), []);
+    assert_eq!(told(one.clone(), None, false, &[]), []);
+    assert_eq!(told(one.clone(), other.clone(), true, &[]), []);
+    paths.splice(1..1, [owned_value_path!("hostname"), owned_value_path!("host")]);
+    assert_eq!(told(one, other, false, &["web-1"]), wanted(&paths));
 }

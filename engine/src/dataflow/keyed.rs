@@ -276,11 +276,14 @@ impl Groups {
     }
 
     /// Lists the groups that an epoch concerns, with their rows in canonical order.
-    fn concerned(&self, mut rows: Vec<Row>, clock: &EpochClock) -> VecDeque<(u8, Vec<Row>)> {
-        rows.sort_unstable_by(|a, b| (a.group, &a.place).cmp(&(b.group, &b.place)));
+    fn concerned(&self, rows: Vec<Row>, clock: &EpochClock) -> VecDeque<(u8, Vec<Row>)> {
         let mut groups: BTreeMap<u8, Vec<Row>> = BTreeMap::new();
         for row in rows {
             groups.entry(row.group.0).or_default().push(row);
+        }
+        // Each by itself: a group has few, which are put in order at once.
+        for rows in groups.values_mut() {
+            rows.sort_unstable_by(|a, b| a.place.cmp(&b.place));
         }
         for (group, Group { due, .. }) in &self.states {
             let reached = |due: Option<EventTime>, now| due.is_some_and(|due| due <= now);

@@ -34,7 +34,12 @@ pub const COMMIT_PACE: Duration = Duration::from_millis(10);
 pub const COMMIT_BYTES: u64 = WAITING_BYTES_MAX / 2;
 
 /// How many bytes a reader reads at once, if no single entry is larger; larger reads stop paying.
-pub const READ_BYTES: usize = 1024 * 1024;
+/// Four full blocks with their heads: of a fifth that is cut off, all would be read again.
+pub const READ_BYTES: usize = 4 * (azud_event::limits::BLOCK_BYTES + 4 * 1024);
+
+/// How many buffers of earlier reads a reader keeps to read into again. Blocks are worked through
+/// in order and at once, so those before the last are mostly free.
+pub const EARLIER_CHUNKS_MAX: usize = 2;
 
 /// How many bytes are read at once to walk from header to header.
 pub const WALK_BYTES: usize = 4 * 1024;

@@ -10,10 +10,11 @@ use super::disk::{Access, Disk, DiskFile};
 use super::error::{LogError, Trying};
 use super::format::{ENTRY_HEADER_BYTES, MARKER_BYTES, SEGMENT_HEADER_BYTES};
 use super::format::{EntryHeader, EntryKind, SegmentHeader, SegmentKind};
-use super::limits::{ENTRY_BYTES_MAX, FRAME_BYTES, READ_BYTES, WALK_BYTES};
+use super::limits::{EARLIER_CHUNKS_MAX, ENTRY_BYTES_MAX, FRAME_BYTES, READ_BYTES, WALK_BYTES};
 use super::segment::Segment;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use memchr::memmem;
+use std::collections::VecDeque;
 use std::io;
 
 /// How closely entries are looked at.
@@ -63,6 +64,8 @@ pub struct Scan {
     limit: u64,
     chunk: Bytes,
     chunk_offset: u64,
+    /// Earlier chunks, to be read into again once nobody holds anything of them.
+    earlier: VecDeque<Bytes>,
 }
 
 impl Scan {
@@ -78,6 +81,7 @@ impl Scan {
             limit,
             chunk: Bytes::new(),
             chunk_offset: 0,
+            earlier: VecDeque::new(),
         }
     }
 
@@ -239,6 +243,17 @@ impl Scan {
         Ok(bytes.slice(ENTRY_HEADER_BYTES.min(bytes.len())..))
     }
 
+    /// Gives a buffer of so many bytes: one that was read into before, where one is free, for a new
+    /// one is filled with zeros first.
+    fn buffer(&mut self, length: usize) -> BytesMut {
+        let free = self.earlier.iter().position(Bytes::is_unique);
+        let free = free.and_then(|at| self.earlier.remove(at)?.try_into_mut().ok());
+        self.earlier.truncate(EARLIER_CHUNKS_MAX);
+        let mut buffer = free.unwrap_or_default();
+        buffer.resize(length, 0);
+        buffer
+    }
+
     /// Gives `wanted` bytes at `offset`, fewer before the limit.
     fn bytes(&mut self, offset: u64, wanted: usize) -> io::Result<Bytes> {
         let left = usize::try_from(self.limit.saturating_sub(offset)).unwrap_or(usize::MAX);
@@ -251,14 +266,17 @@ impl Scan {
             Depth::Headers => WALK_BYTES,
             Depth::Payloads => READ_BYTES,
         };
-        let mut buffer = vec![0; wanted.max(least).min(left)];
+        let mut buffer = self.buffer(wanted.max(least).min(left));
         let read = self.file.read_at(offset, &mut buffer)?;
         if read < buffer.len() {
             // The file is shorter than was thought.
             self.limit = offset + read as u64;
             buffer.truncate(read);
         }
-        self.chunk = Bytes::from(buffer);
+        let before = std::mem::replace(&mut self.chunk, buffer.freeze());
+        if before.len() <= READ_BYTES {
+            self.earlier.push_back(before);
+        }
         self.chunk_offset = offset;
         Ok(self.chunk.slice(..wanted.min(read)))
     }

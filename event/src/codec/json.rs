@@ -22,7 +22,7 @@ use crate::block::{Block, Frame};
 use crate::codec::Decoder;
 use crate::codec::source_fields::SourceFields;
 use crate::dead_letter::Fault;
-use crate::record::Record;
+use crate::record::{Record, Wanted};
 
 /// Reads JSON documents, one a frame.
 ///
@@ -32,12 +32,14 @@ use crate::record::Record;
 #[derive(Clone, Debug)]
 pub struct JsonDecoder {
     fields: Option<SourceFields>,
+    /// Which fields are looked at, if not all may be.
+    wanted: Option<Wanted>,
 }
 
 impl JsonDecoder {
     /// Makes a decoder that adds `fields` to each record, where it has none of that name itself.
     pub fn new(fields: Option<SourceFields>) -> Self {
-        JsonDecoder { fields }
+        JsonDecoder { fields, wanted: None }
     }
 
     /// Reads the elements of the array at `frame`, each into a record of its own.
@@ -61,7 +63,8 @@ impl JsonDecoder {
             }
             let start = lexer.at;
             record.begin(block, frame);
-            lexer.at = record.decode_element(start, frame.range.end).map_err(fault)?;
+            let element = record.decode_element(start, frame.range.end, self.wanted.as_ref());
+            lexer.at = element.map_err(fault)?;
             self.finish(block, frame, record, emit);
         }
         Ok(())
@@ -91,12 +94,19 @@ impl Decoder for JsonDecoder {
     ) -> Result<(), Fault> {
         let text = &block.bytes[..frame.range.end];
         match Lexer::new(text, frame.range.start).peek() {
-            b'{' => record.decode_json(frame.range.clone())?,
+            b'{' => record.decode_wanted(frame.range.clone(), self.wanted.as_ref())?,
             b'[' => return self.decode_array(block, frame, record, emit),
             _ => record.decode_message(frame.range.clone())?,
         }
         self.finish(block, frame, record, emit);
         Ok(())
+    }
+
+    fn narrow(&mut self, wanted: Wanted) {
+        if let Some(fields) = &mut self.fields {
+            fields.narrow(&wanted);
+        }
+        self.wanted = Some(wanted);
     }
 }
 
@@ -105,7 +115,7 @@ mod tests {
     use super::*;
     use crate::dead_letter::Reason;
     use crate::limits::JSON_DEPTH_MAX;
-    use crate::record::model::{block_of, document, record_of};
+    use crate::record::model::{block_of, document, path, record_of};
     use chrono::{DateTime, Utc};
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -382,6 +392,44 @@ mod tests {
                     (read, record.to_value(), out)
                 };
                 prop_assert_eq!(outcome(&mut used), outcome(&mut fresh));
+            }
+        }
+
+        #[test]
+        fn what_nobody_looks_at_is_checked_and_may_be_left_out(
+            texts in vec(document(), 1..3),
+            paths in vec(path(), 0..4),
+            damages in vec((any::<prop::sample::Index>(), 0..3, any::<u8>()), 0..2),
+        ) {
+            let mut texts: Vec<Vec<u8>> = texts.into_iter().map(String::into_bytes).collect();
+            let last = texts.last_mut().unwrap();
+            for (at, kind, byte) in damages {
+                let at = at.index(last.len() + 1);
+                match kind {
+                    0 if at < last.len() => last[at] = byte,
+                    1 if at < last.len() => drop(last.remove(at)),
+                    _ => last.insert(at, byte),
+                }
+            }
+            let paths: Vec<_> = paths.into_iter().map(|path| path.path).collect();
+            let fields = || Some(SourceFields::new("test"));
+            let mut decoders = [JsonDecoder::new(fields()), JsonDecoder::new(fields())];
+            let Some(wanted) = Wanted::of(&paths) else { return Ok(()) };
+            decoders[1].narrow(wanted);
+            let mut records = [Record::new(), Record::new()];
+            for text in texts {
+                let (block, frame) = block_of(&text);
+                let seen = decoders.iter_mut().zip(&mut records).map(|(decoder, record)| {
+                    record.begin(&block, &frame);
+                    let mut seen = Vec::new();
+                    let decoded = decoder.decode(&block, &frame, record, &mut |record| {
+                        let values = paths.iter().map(|path| record.get(path).cloned());
+                        seen.push((values.collect::<Vec<_>>(), record.raw().to_vec()));
+                    });
+                    (seen, decoded)
+                });
+                let seen: Vec<_> = seen.collect();
+                prop_assert_eq!(&seen[0], &seen[1]);
             }
         }
 

@@ -10,7 +10,7 @@ pub mod text;
 
 use crate::block::{Block, Frame};
 use crate::dead_letter::Fault;
-use crate::record::Record;
+use crate::record::{Record, Wanted};
 
 /// Reads records out of the frames of one source, on the worker that owns the stream.
 ///
@@ -39,5 +39,11 @@ pub trait Decoder: Send {
     /// decoder makes of a frame whose first byte is above a space; and no such frame is a fault.
     fn verbatim_field(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Says that nobody looks at other fields than these of the records that come from now on: it
+    /// may leave others out. It refuses the same frames as before.
+    fn narrow(&mut self, wanted: Wanted) {
+        drop(wanted);
     }
 }

@@ -1,7 +1,7 @@
 //! [`SourceFields`]: what a source knows of a record beside its bytes, written into the event.
 
 use crate::block::{Block, Frame};
-use crate::record::Record;
+use crate::record::{Record, Wanted};
 use bytes::Bytes;
 use std::ops::Range;
 use vrl::path::{OwnedSegment, OwnedValuePath};
@@ -27,6 +27,9 @@ pub struct SourceFields {
     host_key: Option<FieldKey>,
     port_key: Option<FieldKey>,
     file_key: Option<FieldKey>,
+    /// Whether anybody looks at `source_type`, and at `timestamp`.
+    tells_type: bool,
+    tells_time: bool,
 }
 
 /// Where a field goes: under a name known here, which costs nothing to write, or along a path that
@@ -41,7 +44,15 @@ impl SourceFields {
     /// Makes the fields of a source whose peers are hosts: `host`, `source_type` and `timestamp`.
     pub fn new(source_type: &'static str) -> Self {
         let host_key = Some(FieldKey::Known("host"));
-        SourceFields { source_type, host: None, host_key, port_key: None, file_key: None }
+        SourceFields {
+            source_type,
+            host: None,
+            host_key,
+            port_key: None,
+            file_key: None,
+            tells_type: true,
+            tells_time: true,
+        }
     }
 
     /// Makes the fields of a socket: also `port`.
@@ -80,6 +91,15 @@ impl SourceFields {
         self
     }
 
+    /// Leaves out what nobody looks at.
+    pub(crate) fn narrow(&mut self, wanted: &Wanted) {
+        for key in [&mut self.host_key, &mut self.port_key, &mut self.file_key] {
+            key.take_if(|key| key.first_name().is_some_and(|name| !wanted.has(name)));
+        }
+        self.tells_type &= wanted.has("source_type");
+        self.tells_time &= wanted.has("timestamp");
+    }
+
     /// Tells the type of the source, as it stands in `source_type`.
     pub fn source_type(&self) -> &'static str {
         self.source_type
@@ -104,10 +124,10 @@ impl SourceFields {
         {
             key.push_bytes(record, &peer.host);
         }
-        if !record.has("source_type") {
+        if self.tells_type && !record.has("source_type") {
             record.push_static("source_type", self.source_type);
         }
-        if !record.has("timestamp") {
+        if self.tells_time && !record.has("timestamp") {
             record.push_timestamp("timestamp", record.origin().received_at);
         }
     }

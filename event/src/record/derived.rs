@@ -2,6 +2,7 @@
 
 use super::tree::{Key, Kind, ROOT};
 use super::{Origin, Record};
+use crate::codec::json::encode_string;
 use crate::id::SourceIndex;
 use crate::row::Place;
 use crate::time::EventTime;
@@ -35,11 +36,17 @@ impl Origin {
 pub struct MemberName {
     key: Key,
     text: Box<str>,
+    /// Of a long name without escapes: as JSON has it behind another member.
+    written: Option<Box<str>>,
 }
 
 impl From<&str> for MemberName {
     fn from(text: &str) -> Self {
-        MemberName { key: Key::of(text.as_bytes()), text: text.into() }
+        let mut quoted = Vec::new();
+        encode_string(text.as_bytes(), &mut quoted);
+        let plain = text.len() > 8 && quoted.len() == text.len() + 2;
+        let written = plain.then(|| format!(",\"{text}\":").into());
+        MemberName { key: Key::of(text.as_bytes()), text: text.into(), written }
     }
 }
 
@@ -85,7 +92,13 @@ impl Building<'_> {
     }
 
     fn member(&mut self, name: &MemberName) -> u32 {
-        self.record.append_child(self.object, name.key, name.text.as_bytes())
+        let MemberName { key, text, written } = name;
+        let tree = &mut self.record.tree;
+        let name = match written {
+            Some(written) => tree.intern_written(*key, written),
+            None => tree.intern(*key, text.as_bytes()),
+        };
+        self.record.append_named(self.object, *key, name)
     }
 }
 
@@ -109,5 +122,37 @@ impl Record {
         self.bytes = Bytes::new();
         self.peers = None;
         self.origin.raw = 0..0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::json::encode_json;
+    use vrl::path::parse_value_path;
+    use vrl::value;
+
+    const NAMES: [&str; 5] =
+        ["a", "eight_by", "longer_than_eight", "\"in quotes\"", "wörter_mit_umlauten"];
+
+    #[test]
+    fn what_is_built_reads_and_is_written_as_a_value_is() {
+        let names = NAMES.map(MemberName::from);
+        let mut record = Record::new();
+        let origin = record.origin().clone();
+        record.begin_built(origin, |into| {
+            names.iter().for_each(|name| into.text(name, b"x"));
+            into.object(&"within_it".into(), |into| {
+                names.iter().for_each(|name| into.value(name, value!(1)));
+            });
+        });
+        let within = NAMES.map(|name| format!("{}:1", serde_json::to_string(name).unwrap()));
+        let around = NAMES.map(|name| format!("{}:\"x\"", serde_json::to_string(name).unwrap()));
+        let expected = format!("{{{},\"within_it\":{{{}}}}}", around.join(","), within.join(","));
+        let mut out = Vec::new();
+        encode_json(&record, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let path = parse_value_path("within_it.longer_than_eight").unwrap();
+        assert_eq!(record.get(&path), Some(&value!(1)));
     }
 }

@@ -45,6 +45,7 @@ mod path;
 mod read;
 mod target;
 pub(crate) mod tree;
+mod wanted;
 mod write;
 
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub use journal::Mark;
 pub use path::{Path, Steps};
 pub use read::{Look, TextRange};
 pub use target::ProgramTarget;
+pub use wanted::Wanted;
 pub use write::Taken;
 
 use crate::block::{Block, Frame, Peer};
@@ -72,6 +74,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tree::{ROOT, Tree};
 use vrl::value::Value;
+pub(crate) use wanted::Below;
 
 /// Where a record comes from, and when it happened. No program changes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,23 +243,41 @@ impl Record {
     /// `Malformed` when it is not JSON (RFC 8259, UTF-8, surrogates in pairs), `TooDeep` when it
     /// nests deeper than [`crate::limits::JSON_DEPTH_MAX`]. The record has no fields then.
     pub fn decode_json(&mut self, range: Range<usize>) -> Result<(), Fault> {
-        self.decode_document(ROOT, range)
+        self.decode_document(ROOT, range, None)
+    }
+
+    /// Reads the JSON document at `range` of the block as [`Record::decode_json`] does, but only
+    /// these fields of it need be there. The whole of the event must not be asked for then.
+    ///
+    /// # Errors
+    /// As of [`Record::decode_json`].
+    pub(crate) fn decode_wanted(
+        &mut self,
+        range: Range<usize>,
+        wanted: Option<&Wanted>,
+    ) -> Result<(), Fault> {
+        self.decode_document(ROOT, range, wanted)
     }
 
     /// Reads the JSON document at `range` of the block: it becomes the `message` of the event,
     /// which has no field yet.
     pub(crate) fn decode_message(&mut self, range: Range<usize>) -> Result<(), Fault> {
         let node = self.message_node();
-        self.decode_document(node, range)
+        self.decode_document(node, range, None)
     }
 
     fn message_node(&mut self) -> u32 {
         self.push_node("message").expect("an event without fields is held as nodes")
     }
 
-    fn decode_document(&mut self, node: u32, range: Range<usize>) -> Result<(), Fault> {
+    fn decode_document(
+        &mut self,
+        node: u32,
+        range: Range<usize>,
+        wanted: Option<&Wanted>,
+    ) -> Result<(), Fault> {
         let text = &self.bytes[..range.end];
-        let scanned = scan_value(text, range.start, &mut self.tree, node);
+        let scanned = scan_value(text, range.start, &mut self.tree, node, wanted);
         let whole = scanned.and_then(|end| check_end(text, end));
         whole.map_err(|flaw| {
             // Nodes of half a document would lead to text that is not there.
@@ -266,11 +287,18 @@ impl Record {
     }
 
     /// Reads one element of a JSON array, which begins at `start` and may reach to `end`: the
-    /// record becomes that element. Gives where it ended.
-    pub(crate) fn decode_element(&mut self, start: usize, end: usize) -> Result<usize, Flaw> {
+    /// record becomes that element, of which only the fields in `wanted` need be there. Gives where
+    /// it ended.
+    pub(crate) fn decode_element(
+        &mut self,
+        start: usize,
+        end: usize,
+        wanted: Option<&Wanted>,
+    ) -> Result<usize, Flaw> {
         let object = self.bytes[start] == b'{';
         let node = if object { ROOT } else { self.message_node() };
-        let end = scan_value(&self.bytes[..end], start, &mut self.tree, node)?;
+        let wanted = wanted.filter(|_| object);
+        let end = scan_value(&self.bytes[..end], start, &mut self.tree, node, wanted)?;
         self.origin.index = (start as u64) << 32;
         self.origin.raw = start..end;
         Ok(end)

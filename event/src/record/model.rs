@@ -148,7 +148,8 @@ pub(crate) fn document() -> BoxedStrategy<String> {
     (spacing(), root, spacing()).prop_map(|(a, root, b)| format!("{a}{root}{b}")).boxed()
 }
 
-fn path() -> impl Strategy<Value = OwnedTargetPath> {
+/// Paths of the event and its metadata, of the names in documents.
+pub(crate) fn path() -> impl Strategy<Value = OwnedTargetPath> {
     let segment = prop_oneof![
         5 => proptest::sample::select(&NAMES[..]).prop_map(OwnedSegment::field),
         1 => (-3isize..4).prop_map(OwnedSegment::Index),

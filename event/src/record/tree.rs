@@ -2,6 +2,7 @@
 
 use crate::codec::json::{Familiar, short_word, word_at};
 use std::cell::{Cell, OnceCell};
+use std::ops::Range;
 use vrl::value::Value;
 
 /// The root of the event, `.` in programs.
@@ -66,6 +67,13 @@ pub(crate) struct Name {
 
 const APART: u32 = 1 << 31;
 
+/// Of a name apart: it stands as JSON has it behind another member, `,"name":`, and `start` is that
+/// of the name itself.
+const WRITTEN: u32 = 1 << 30;
+
+/// What is written before and behind such a name.
+const AROUND: usize = 2;
+
 impl Name {
     /// Names a root, which has none.
     pub(crate) const EMPTY: Name = Name { start: 0, length: 0, prefix: [0; 8] };
@@ -94,10 +102,17 @@ impl Name {
         (self.length & APART == 0).then(|| (start, start + self.length as usize))
     }
 
+    /// Gives where it stands in [`Tree::names`] as JSON has it behind another member, if it does.
+    #[inline]
+    pub(crate) fn written(self) -> Option<Range<usize>> {
+        let start = self.start as usize;
+        (self.length & WRITTEN != 0).then(|| start - AROUND..start + self.len() + AROUND)
+    }
+
     /// Gives the length in bytes.
     #[inline]
     pub(crate) fn len(self) -> usize {
-        (self.length & !APART) as usize
+        (self.length & !(APART | WRITTEN)) as usize
     }
 
     /// Gives all of a name of up to eight bytes, zeros behind it.
@@ -120,7 +135,7 @@ impl Name {
 }
 
 /// What a name is looked for by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     /// The first eight bytes as a word, zeros behind a shorter name.
     prefix: u64,
@@ -193,7 +208,7 @@ impl Node {
     }
 
     /// Gives where the node's text stands in the block.
-    pub(crate) fn range(&self) -> std::ops::Range<usize> {
+    pub(crate) fn range(&self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 }
@@ -326,6 +341,16 @@ impl Tree {
             self.names.extend_from_slice(name);
         }
         Name { start, length: name.len() as u32 | APART, prefix: key.prefix.to_le_bytes() }
+    }
+
+    /// Keeps a name of more than eight bytes that needs no escapes beside the block, as JSON has it
+    /// behind another member.
+    #[inline]
+    pub(crate) fn intern_written(&mut self, key: Key, written: &str) -> Name {
+        let (start, length) = (self.names.len() + AROUND, written.len() - 2 * AROUND);
+        self.names.extend_from_slice(written.as_bytes());
+        let length = length as u32 | APART | WRITTEN;
+        Name { start: start as u32, length, prefix: key.prefix.to_le_bytes() }
     }
 
     /// Gives the node at `index`.

@@ -12,6 +12,7 @@ use azud_event::time::EventTime;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use vrl::path::OwnedValuePath;
 use vrl::value::Value;
 
 /// A kind of transform, as the registry lists it.
@@ -54,6 +55,12 @@ pub trait TransformSpec: Send + Sync {
     /// Gives text that a record must hold to have any effect here but being counted as discarded.
     /// Sound, or `None`: a record without it may be discarded undecoded.
     fn needle(&self) -> Option<&Needle> {
+        None
+    }
+
+    /// Lists the fields of a record that it looks at, if it changes none; `None` when it may look at
+    /// all, or change some. What it sends on unchanged is for its readers to look at.
+    fn reads(&self) -> Option<Vec<OwnedValuePath>> {
         None
     }
 

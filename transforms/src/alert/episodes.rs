@@ -250,7 +250,7 @@ impl KeyedState for Episodes {
         let mut touched: BTreeSet<Vec<u8>> = BTreeSet::new();
         for row in rows {
             self.add(row);
-            touched.insert(row.key.clone());
+            touched.insert(row.key.to_vec());
         }
         let Episodes { head, rules, union, kept } = self;
         let (union, evicted) = (union.as_deref(), kept.evicted);

@@ -81,7 +81,7 @@ fn with_parts(row: Row, step: usize) -> Row {
     let parts = parts.map(|(minute, records)| Share(minute, records.len() as u64, records));
     let of = Id::of(&[&row.key]);
     sighting.shares = Some(Shares { by: BY, of, parts: parts.collect() });
-    Row { payload: serde_json::to_vec(&sighting).unwrap(), ..row }
+    Row { payload: serde_json::to_vec(&sighting).unwrap().into(), ..row }
 }
 
 /// A result of a window of ten minutes: its start in minutes, its revision, and the events counted
@@ -144,8 +144,8 @@ fn row(position: u64, key: u8, result: &Result) -> Row {
 fn row_of(position: u64, key: u8, sighting: &Sighting) -> Row {
     let place =
         Place { event_time: sighting.end, source: 1, stream: StreamId(2), position, index: 0 };
-    let payload = serde_json::to_vec(sighting).unwrap();
-    Row { group: KeyGroup(0), place, key: vec![key], payload }
+    let payload = serde_json::to_vec(sighting).unwrap().into();
+    Row { group: KeyGroup(0), place, key: vec![key].into(), payload }
 }
 
 /// A result of a session: its id, revision, minutes, and the events counted in it.
@@ -287,7 +287,7 @@ fn a_session_that_grows_takes_its_own_place() {
             row(revision, 0, &Result { start: 0, revision, events, calms: false });
         let sighting: Sighting = serde_json::from_slice(&payload).unwrap();
         let sighting = Sighting { end: time(minutes * MINUTE), ..sighting };
-        let payload = serde_json::to_vec(&sighting).unwrap();
+        let payload = serde_json::to_vec(&sighting).unwrap().into();
         let row = Row { payload, ..row(revision, 0, &result(0, revision, 0)) };
         epoch(&mut state, &[row], revision as i64 * 60, 600)
     };
@@ -392,7 +392,7 @@ fn parts_of_others_are_not_put_together() {
     let stranger = |row: Row| {
         let mut sighting: Sighting = serde_json::from_slice(&row.payload).unwrap();
         sighting.shares.as_mut().unwrap().by = BY + 1;
-        Row { payload: serde_json::to_vec(&sighting).unwrap(), ..row }
+        Row { payload: serde_json::to_vec(&sighting).unwrap().into(), ..row }
     };
     let rows = [
         with_parts(row(1, 0, &result(0, 1, 20)), 0),

@@ -116,7 +116,7 @@ impl Ledger {
                 return None;
             }
         };
-        let identity = (row.key.clone(), row.place.event_time.aligned_to(self.every));
+        let identity = (row.key.to_vec(), row.place.event_time.aligned_to(self.every));
         let weight = row.payload.len();
         let kept = &mut self.kept;
         match kept.entries.get_mut(&identity) {

@@ -62,7 +62,7 @@ fn row((position, event): (u64, &Event)) -> Row {
         received_at: time(event.second + 1),
     };
     let payload = serde_json::to_vec(&draft).unwrap();
-    Row { group: KeyGroup(0), place, key: vec![event.key], payload }
+    Row { group: KeyGroup(0), place, key: vec![event.key].into(), payload: payload.into() }
 }
 
 fn rows_of(events: &[Event]) -> Vec<Row> {

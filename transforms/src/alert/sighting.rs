@@ -155,6 +155,7 @@ impl RowMaker for Sighter {
         let payload = serde_json::to_vec(&sighting)
             .expect("texts, numbers and maps of texts have a form in JSON");
         let group = context.partitioner.group(&key);
+        let (key, payload) = (key.into(), payload.into());
         self.rows.push(Row { group, place: record.place(), key, payload });
         Ok(Taken::Counted)
     }

@@ -30,7 +30,7 @@ impl Merge for Merger {
 
     fn merge(&self, parts: &[&[u8]]) -> Option<Merged> {
         let all = merge_parts(&self.gathers, parts).ok()?;
-        let fields = self.shape.fields.iter().zip(&all.partials);
+        let fields = self.shape.fields.iter().zip(all.partials.iter());
         Some(Merged {
             event_count: all.count,
             span: (all.count > 0).then_some((all.first, all.last)),

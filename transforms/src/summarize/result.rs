@@ -178,7 +178,7 @@ pub(super) fn span(gathered: &Gathered) -> (Value, Value) {
 
 impl Teller for Results {
     fn look(&mut self, answer: &Answer<'_>) -> Look {
-        let partials = self.shape.fields.iter().zip(&answer.gathered.partials);
+        let partials = self.shape.fields.iter().zip(answer.gathered.partials.iter());
         let fields: SmallVec<[Value; 2]> =
             partials.map(|(field, partial)| partial.finish(&field.aggregate)).collect();
         let judged = self.having.is_some().then(|| self.judged(answer, &fields));

@@ -99,7 +99,7 @@ impl RowMaker for Rows {
         };
         let Some(gathered) = gathered else { return Ok(Taken::Late) };
         gathered.count(first, last);
-        let fields = self.fields.iter().zip(&self.counts).zip(&mut gathered.partials);
+        let fields = self.fields.iter().zip(&self.counts).zip(gathered.partials.iter_mut());
         for ((field, counts), partial) in fields {
             if *counts {
                 partial.add(field.field.as_ref().and_then(|path| record.get(path)), &place);

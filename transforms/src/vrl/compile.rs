@@ -25,7 +25,7 @@ use vrl::compiler::{
     CompilationResult, CompileConfig, TargetValue, TimeZone, compile_with_external,
 };
 use vrl::diagnostic::{DiagnosticList, Formatter};
-use vrl::path::{OwnedTargetPath, OwnedValuePath};
+use vrl::path::{OwnedTargetPath, OwnedValuePath, PathPrefix};
 use vrl::value::kind::Collection;
 use vrl::value::{Kind, ObjectMap, Secrets, Value};
 
@@ -56,6 +56,13 @@ impl Program {
     /// Tells whether it may `abort`.
     pub fn may_abort(&self) -> bool {
         self.0.program.info().abortable
+    }
+
+    /// Lists the fields of the event that it reads or writes; `None` when they are not known.
+    pub fn paths(&self) -> Option<Vec<OwnedValuePath>> {
+        let paths = self.0.native.as_ref()?.paths.iter();
+        let of_event = paths.filter(|path| path.prefix == PathPrefix::Event);
+        Some(of_event.map(|path| path.path.clone()).collect())
     }
 
     /// Gives the type of the event after it.

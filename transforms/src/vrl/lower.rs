@@ -8,6 +8,7 @@
 use super::native::{
     Assign, Binary, Call, Expression, Fault, Function, If, Native, Pattern, Slow, Target,
 };
+use azud_event::record::Path;
 use std::collections::{BTreeMap, HashMap};
 use vrl::diagnostic::Span;
 use vrl::parser::ast::{
@@ -67,6 +68,7 @@ pub(super) fn lower(text: &str, effects: Effects) -> Option<Native> {
         effects,
         locals: HashMap::new(),
         patterns: Vec::new(),
+        paths: Vec::new(),
         left: EXPRESSIONS_LOWERED_MAX,
     };
     let body: Option<Vec<_>> = program
@@ -77,7 +79,8 @@ pub(super) fn lower(text: &str, effects: Effects) -> Option<Native> {
         })
         .collect();
     let body = body.filter(|body| !body.is_empty())?;
-    Some(Native { body, patterns: lowering.patterns, locals: lowering.locals.len() })
+    let Lowering { locals, patterns, paths, .. } = lowering;
+    Some(Native { body, patterns, locals: locals.len(), paths })
 }
 
 struct Lowering {
@@ -85,6 +88,8 @@ struct Lowering {
     /// The number of each variable. By name only: VRL's own variables have no scopes at run time.
     locals: HashMap<String, usize>,
     patterns: Vec<Pattern>,
+    /// Every path of the event or its metadata that stands in the program.
+    paths: Vec<OwnedTargetPath>,
     left: usize,
 }
 
@@ -230,8 +235,14 @@ impl Lowering {
         })
     }
 
-    fn field(&self, path: OwnedTargetPath) -> Option<Target> {
-        (self.effects == Effects::Change).then_some(Target::Field(path.into()))
+    fn field(&mut self, path: OwnedTargetPath) -> Option<Target> {
+        (self.effects == Effects::Change).then(|| Target::Field(self.path(path)))
+    }
+
+    /// Makes a path ready, and notes it.
+    fn path(&mut self, path: OwnedTargetPath) -> Path {
+        self.paths.push(path.clone());
+        path.into()
     }
 
     fn local(&mut self, name: &str) -> Option<usize> {
@@ -244,7 +255,7 @@ impl Lowering {
         let (span, target) = query.target.take();
         Some(match target {
             QueryTarget::External(prefix) => {
-                Expression::Field(OwnedTargetPath { prefix, path }.into())
+                Expression::Field(self.path(OwnedTargetPath { prefix, path }))
             }
             QueryTarget::Internal(name) if path.is_root() => Expression::Local(self.local(&name)?),
             QueryTarget::Internal(name) => Expression::Member(self.local(&name)?, path),
@@ -292,7 +303,8 @@ impl Lowering {
             "del" => return self.delete(arguments),
             "exists" => {
                 let [path] = <[_; 1]>::try_from(arguments).ok()?;
-                return Some(Expression::Exists(external(path.into_inner())?.into()));
+                let path = external(path.into_inner())?;
+                return Some(Expression::Exists(self.path(path)));
             }
             _ => {}
         }
@@ -321,7 +333,7 @@ impl Lowering {
             },
             Some(_) => return None,
         };
-        (self.effects == Effects::Change).then_some(Expression::Delete(path.into(), compact))
+        (self.effects == Effects::Change).then(|| Expression::Delete(self.path(path), compact))
     }
 
     /// Gives a function with its literal arguments, and the argument that is to be evaluated.

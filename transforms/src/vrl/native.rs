@@ -36,7 +36,7 @@ use vrl::compiler::runtime::Runtime;
 use vrl::compiler::value::{ValueError, VrlValueArithmetic, VrlValueConvert};
 use vrl::compiler::{ExpressionError, TimeZone};
 use vrl::parser::ast::Opcode;
-use vrl::path::OwnedValuePath;
+use vrl::path::{OwnedTargetPath, OwnedValuePath};
 use vrl::value::{KeyString, ObjectMap, Value};
 
 /// Why a run ended early. Boxed, for it is large and rare.
@@ -48,6 +48,8 @@ pub(super) struct Native {
     pub(super) body: Vec<Expression>,
     pub(super) patterns: Vec<Pattern>,
     pub(super) locals: usize,
+    /// Every path of the event or its metadata that it reads or writes.
+    pub(super) paths: Vec<OwnedTargetPath>,
 }
 
 /// An expression, as VRL means it.

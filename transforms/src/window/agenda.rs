@@ -3,7 +3,7 @@
 //! Entries are not taken out when a key's time moves; who reads a list says which entries still
 //! hold. So a key that is given another time costs one entry, and nothing is searched.
 
-use super::key_bytes::KeyBytes;
+use azud_event::short_bytes::ShortBytes;
 use azud_event::time::EventTime;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -61,11 +61,11 @@ pub struct Ages(BinaryHeap<Reverse<Age>>);
 
 /// When a key had its last event, the key, where it stands, and which of those it is that stood
 /// there.
-type Age = (EventTime, KeyBytes, Slot, u32);
+type Age = (EventTime, ShortBytes, Slot, u32);
 
 impl Ages {
     /// Adds a key that had its last event then; `born` tells it from others in its slot.
-    pub fn add(&mut self, last: EventTime, key: KeyBytes, slot: Slot, born: u32) {
+    pub fn add(&mut self, last: EventTime, key: ShortBytes, slot: Slot, born: u32) {
         self.0.push(Reverse((last, key, slot, born)));
     }
 
@@ -130,7 +130,7 @@ mod tests {
     fn the_oldest_leaves_first_and_of_the_same_age_the_least() {
         let mut ages = Ages::default();
         for (slot, key) in ["c", "a", "b", "d"].into_iter().enumerate() {
-            ages.add(time(10), KeyBytes::from(key.as_bytes()), slot as Slot, 7);
+            ages.add(time(10), ShortBytes::from(key.as_bytes()), slot as Slot, 7);
         }
         // One was seen again, and one is gone.
         let last_of = |slot, _| match slot {

@@ -1,12 +1,12 @@
 //! What has been gathered of a set of records: merged in any order with the same result.
 
 use super::code::{self, Damaged};
+use super::partials::Partials;
 use super::sorted::Sorted;
 use crate::aggregate::{Aggregate, Partial};
 use azud_event::id::StreamId;
 use azud_event::row::Place;
 use azud_event::time::EventTime;
-use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 /// What is gathered of records.
@@ -44,7 +44,7 @@ pub struct Gathered {
     /// Event time of the last.
     pub last: EventTime,
     /// By field, what its aggregate has of them.
-    pub partials: SmallVec<[Partial; 1]>,
+    pub partials: Partials,
     /// Few windows keep records.
     kept: Option<Box<Kept>>,
 }
@@ -115,7 +115,7 @@ impl Gathered {
         self.count = self.count.saturating_add(other.count);
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
-        for (partial, other) in self.partials.iter_mut().zip(&other.partials) {
+        for (partial, other) in self.partials.iter_mut().zip(other.partials.iter()) {
             partial.merge(other);
         }
         if let Some(other) = &other.kept {

@@ -225,7 +225,8 @@ impl MembersMaker {
             code::push_number(revision.number, &mut payload);
             payload.push(u8::from(revision.withdrawn));
             gathered.encode(&mut payload);
-            rows.push(Row { group: partitioner.group(&key), place, key, payload });
+            let group = partitioner.group(&key);
+            rows.push(Row { group, place, key: key.into(), payload: payload.into() });
         }
         self.late.drain(partitioner, rows);
     }

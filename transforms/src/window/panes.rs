@@ -32,9 +32,6 @@ pub const PANES_PER_KEY_MAX: usize = 16_384;
 /// How many empty windows in a row are told of a key that has fallen silent: a day by minutes.
 pub const EMPTY_WINDOWS_MAX: i64 = 1_440;
 
-/// The size of the payload of a row with a count or two.
-const PAYLOAD_BYTES: usize = 32;
-
 /// The first byte of the row of a pane.
 pub const PANE: u8 = 1;
 /// The first byte of a row that counts records of a key that came too late.
@@ -487,7 +484,9 @@ impl KeyPanes {
     pub fn hold_bound(&mut self) -> bool {
         let members = |key: &Self| key.members.as_ref().map_or(0, |members| members.len());
         let mut cut = false;
-        while self.panes.count(self.next..) > PANES_PER_KEY_MAX
+        // Few have so many that they must be counted.
+        while (self.panes.len() > PANES_PER_KEY_MAX
+            && self.panes.count(self.next..) > PANES_PER_KEY_MAX)
             || members(self) > MEMBERS_PER_KEY_MAX
         {
             cut |= self.shrink();
@@ -638,6 +637,8 @@ pub struct PanesMaker {
     used: usize,
     /// Their keys.
     keys: Vec<u8>,
+    /// What a row says, while it is written.
+    payload: Vec<u8>,
     late: Lates,
     /// The pane of the last record, with its ends: the next record is mostly in the same.
     recent: (i64, Window),
@@ -665,6 +666,7 @@ impl PanesMaker {
             made: Vec::new(),
             used: 0,
             keys: Vec::new(),
+            payload: Vec::new(),
             late: Lates::default(),
             recent: (0, Window { start: least, end: least }),
             open,
@@ -740,13 +742,14 @@ impl PanesMaker {
     /// Appends a row for each pane and key, and for each key that had records too late.
     pub fn drain(&mut self, partitioner: &Partitioner, rows: &mut Vec<Row>) {
         rows.reserve(self.used);
+        let payload = &mut self.payload;
         for Made { hash, key, place, pane, gathered } in &self.made[..self.used] {
-            let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
+            payload.clear();
             payload.push(PANE);
-            code::push_signed(*pane, &mut payload);
-            gathered.encode(&mut payload);
-            let (group, key) = (KeyGroup::of(*hash), self.keys[key.clone()].to_vec());
-            rows.push(Row { group, place: *place, key, payload });
+            code::push_signed(*pane, payload);
+            gathered.encode(payload);
+            let (key, payload) = (self.keys[key.clone()].into(), payload.as_slice().into());
+            rows.push(Row { group: KeyGroup::of(*hash), place: *place, key, payload });
         }
         self.used = 0;
         self.table.clear();
@@ -783,7 +786,8 @@ impl Lates {
         for (key, (count, place)) in self.0.drain() {
             let mut payload = vec![LATE];
             code::push_number(count, &mut payload);
-            rows.push(Row { group: partitioner.group(&key), place, key, payload });
+            let group = partitioner.group(&key);
+            rows.push(Row { group, place, key: key.into(), payload: payload.into() });
         }
     }
 }

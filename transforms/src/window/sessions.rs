@@ -610,7 +610,8 @@ impl SessionsMaker {
             for made in segments.into_values() {
                 let mut payload = vec![SEGMENT];
                 made.gathered.encode(&mut payload);
-                rows.push(Row { group, place: made.place, key: key.clone(), payload });
+                let (key, payload) = (key.as_slice().into(), payload.into());
+                rows.push(Row { group, place: made.place, key, payload });
             }
         }
         self.late.drain(partitioner, rows);

@@ -4,7 +4,11 @@
 //! place, without anything from the heap. More of them stand in a ring: new entries mostly go to
 //! the end and old ones leave at the front, both without moving the others; one that comes late
 //! moves what is behind it.
+//!
+//! Who asks for a place mostly asks for one near it next: windows are told one after the other. So
+//! the last place is remembered, and looked at before others; each is memory of its own.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::{Bound, Range, RangeBounds};
 
@@ -12,6 +16,8 @@ use std::ops::{Bound, Range, RangeBounds};
 #[derive(Clone, Debug)]
 pub struct Sorted<K, V> {
     entries: Entries<(K, V)>,
+    /// Where something was looked for last: no more than a guess.
+    guess: Cell<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -83,7 +89,7 @@ impl<E> Entries<E> {
 
 impl<K, V> Default for Sorted<K, V> {
     fn default() -> Self {
-        Sorted { entries: Entries::One(None) }
+        Sorted { entries: Entries::One(None), guess: Cell::new(0) }
     }
 }
 
@@ -111,10 +117,26 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
     fn count_before(&self, before: impl Fn(&K) -> bool) -> usize {
         let (one, other) = self.entries.runs();
         let entry = |(key, _): &(K, V)| before(key);
-        match other.first() {
+        let count = one.len() + other.len();
+        if count <= 1 {
+            return one.iter().chain(other).filter(|it| entry(*it)).count();
+        }
+        let at = |at: usize| at.checked_sub(one.len()).map_or_else(|| &one[at], |at| &other[at]);
+        let guess = (self.guess.get() as usize).min(count);
+        if guess == 0 || entry(at(guess - 1)) {
+            for place in guess..=(guess + 1).min(count) {
+                if place == count || !entry(at(place)) {
+                    self.guess.set(place as u32);
+                    return place;
+                }
+            }
+        }
+        let found = match other.first() {
             Some(first) if entry(first) => one.len() + other.partition_point(entry),
             _ => one.partition_point(entry),
-        }
+        };
+        self.guess.set(found as u32);
+        found
     }
 
     /// Gives where a key stands, or where it belongs.

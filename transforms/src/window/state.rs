@@ -16,11 +16,11 @@ use super::code::{self, Damaged};
 use super::gathered::{Fields, Gathered};
 use super::grid::Window;
 use super::held::{Around, Held, Ready, Windows};
-use super::key_bytes::KeyBytes;
 use super::parts::Sharing;
 use super::told::{Change, Digest};
 use azud_event::record::Building;
 use azud_event::row::Row;
+use azud_event::short_bytes::ShortBytes;
 use azud_event::time::EventTime;
 use azud_plan::component::{
     Archive, ArchiveError, Body, Due, Entry, EpochClock, KeyedState, NoArchive, Progress, Told,
@@ -159,7 +159,7 @@ pub struct State<T> {
 
 /// A key, with where it stands in the lists.
 struct Known {
-    key: KeyBytes,
+    key: ShortBytes,
     /// When a window of it is to be told, and when something of it is over; [`NEVER`] if at no
     /// time.
     due: EventTime,
@@ -224,12 +224,12 @@ impl<T: Teller> State<T> {
     }
 
     /// Makes a slot for a key that has none.
-    fn add_key(&mut self, hash: u64, key: &[u8]) -> Slot {
+    fn add_key(&mut self, hash: u64, key: ShortBytes) -> Slot {
         self.lives += 1;
-        self.take_in(hash, KeyBytes::from(key), self.windows.held(self.lives))
+        self.take_in(hash, key, self.windows.held(self.lives))
     }
 
-    fn take_in(&mut self, hash: u64, key: KeyBytes, held: Held) -> Slot {
+    fn take_in(&mut self, hash: u64, key: ShortBytes, held: Held) -> Slot {
         self.births = self.births.wrapping_add(1);
         let (born, last) = (self.births, held.last);
         let known = Known {
@@ -258,7 +258,7 @@ impl<T: Teller> State<T> {
         // processor waits for many of them at a time, and not for each by itself.
         let mut found = std::mem::take(&mut self.found);
         found.extend(rows.iter().map(|row| {
-            let hash = self.hashes.hash_one(row.key.as_slice());
+            let hash = self.hashes.hash_one(&*row.key);
             (hash, self.find(hash, &row.key))
         }));
         for (row, (hash, slot)) in rows.iter().zip(found.drain(..)) {
@@ -268,7 +268,7 @@ impl<T: Teller> State<T> {
             if slot.is_none() && !Windows::has_records(&row.payload) {
                 continue;
             }
-            let slot = slot.unwrap_or_else(|| self.add_key(hash, &row.key));
+            let slot = slot.unwrap_or_else(|| self.add_key(hash, row.key.clone()));
             if let Err(damaged) = self.apply(slot, row, clock) {
                 // Rows are made by this program and live no longer than it.
                 tracing::error!("a row is not one: {damaged}");
@@ -682,7 +682,7 @@ impl<T: Teller> State<T> {
         self.dropped_before = EventTime::from_nanoseconds(code::take_signed(bytes)?);
         self.closed.read(bytes)?;
         for _ in 0..code::take_number(bytes)? {
-            let key = KeyBytes::from(code::take_bytes(bytes)?);
+            let key = ShortBytes::from(code::take_bytes(bytes)?);
             let (over_before, watermark) = (self.dropped_before, EventTime::MIN);
             let (fields, closed) = (&self.fields, &mut self.closed);
             let around = &mut Around { fields, over_before, watermark, closed };

@@ -3,23 +3,26 @@
 use super::scan::{Flaw, Lexer, Refused, Scalar, Text, unescape};
 use crate::limits::OBJECT_FIELDS_LAZY_MAX;
 use crate::record::tree::{Key, Kind, NODES_LAZY_MAX, NONE, Name, Node, Tree};
+use crate::record::{Below, Wanted};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use vrl::value::{KeyString, ObjectMap, Value};
 
 /// Reads the value that begins at or behind `at` into the node `into`, and gives where it ends.
 ///
-/// Objects become nodes to any depth, arrays stay text. `into` must be without children. After an
-/// error the tree has two empty roots.
+/// Objects become nodes to any depth, arrays stay text; of what is not in `wanted` nothing is made.
+/// `into` must be without children. After an error the tree has two empty roots.
 pub(crate) fn scan_value(
     text: &[u8],
     at: usize,
     tree: &mut Tree,
     into: u32,
+    wanted: Option<&Wanted>,
 ) -> Result<usize, Flaw> {
-    let here = Open { node: into, last: NONE, members: 0, names: 0 };
+    let below = wanted.map_or(Below::All, |_| Below::Object(0));
+    let here = Open { node: into, last: NONE, members: 0, names: 0, below };
     let (lexer, around) = (Lexer::new(text, at), SmallVec::new());
-    let mut builder = Builder { lexer, tree, here, around, ordinal: 0 };
+    let mut builder = Builder { lexer, tree, wanted, here, around, ordinal: 0 };
     let scanned = builder.document(into);
     let Builder { lexer, tree, .. } = builder;
     tree.add_cells();
@@ -39,6 +42,8 @@ struct Open {
     members: usize,
     /// The bits of its names ([`Key::bit`]): a new name whose bit is not set is no repetition.
     names: u64,
+    /// Which of its members are wanted.
+    below: Below,
 }
 
 /// A value as the lexer found it. Of an object only the opening brace was read.
@@ -51,6 +56,7 @@ struct Token {
 struct Builder<'a> {
     lexer: Lexer<'a>,
     tree: &'a mut Tree,
+    wanted: Option<&'a Wanted>,
     /// The innermost open object, while any is open.
     here: Open,
     /// The open objects around it.
@@ -121,13 +127,17 @@ impl Builder<'_> {
         if self.here.members > OBJECT_FIELDS_LAZY_MAX {
             return self.hold_whole(depth);
         }
+        let Some(below) = self.wanted(name) else {
+            self.pass(depth)?;
+            return Ok(false);
+        };
         let bit = name.key().bit();
         if self.here.names & bit != 0
             && let Some(child) = self.repeated(name)
         {
             let token = self.token(depth)?;
             self.put(child, &token);
-            self.enter(child, &token);
+            self.enter(child, &token, below);
             return Ok(false);
         }
         self.here.names |= bit;
@@ -137,15 +147,37 @@ impl Builder<'_> {
         self.tree.nodes.push(Node { kind, start, end, ..Node::new(name, self.here.node) });
         self.tree.link(self.here.node, self.here.last, child);
         self.here.last = child;
-        self.enter(child, &token);
+        self.enter(child, &token, below);
         Ok(false)
+    }
+
+    /// Says what is wanted of a member of the innermost open object; `None` when nothing is.
+    #[inline(always)]
+    fn wanted(&self, name: Name) -> Option<Below> {
+        match (self.here.below, self.wanted) {
+            (Below::Object(object), Some(wanted)) => {
+                let text = || self.tree.name(self.lexer.whole(), &name);
+                wanted.member(object, name, text)
+            }
+            _ => Some(Below::All),
+        }
+    }
+
+    /// Passes a value that nobody wants, within `depth` open objects.
+    #[inline(always)]
+    fn pass(&mut self, depth: usize) -> Result<(), Refused> {
+        match self.lexer.peek() {
+            b'"' => self.lexer.string().map(drop),
+            b'{' | b'[' => self.lexer.skip_value(depth),
+            first => self.lexer.scalar(first).map(drop),
+        }
     }
 
     /// Goes into the value of a member when it is an object.
     #[inline]
-    fn enter(&mut self, child: u32, token: &Token) {
+    fn enter(&mut self, child: u32, token: &Token, below: Below) {
         if token.kind == Kind::Object {
-            let inner = Open { node: child, last: NONE, members: 0, names: 0 };
+            let inner = Open { node: child, last: NONE, members: 0, names: 0, below };
             self.around.push(std::mem::replace(&mut self.here, inner));
         }
     }

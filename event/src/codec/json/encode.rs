@@ -111,6 +111,10 @@ fn encode_name(record: &Record, name: Name, comma: bool, out: &mut Vec<u8>) {
         out.extend_from_slice(&text.to_le_bytes());
         return out.truncate(end);
     }
+    if let Some(range) = name.written() {
+        let written = &record.tree.names[range];
+        return out.extend_from_slice(&written[usize::from(!comma)..]);
+    }
     if comma {
         out.push(b',');
     }
@@ -146,11 +150,15 @@ pub fn encode_value(value: &Value, out: &mut Vec<u8>) {
         Value::Boolean(true) => out.extend_from_slice(b"true"),
         Value::Boolean(false) => out.extend_from_slice(b"false"),
         Value::Null => out.extend_from_slice(b"null"),
-        Value::Timestamp(time) => {
-            out.push(b'"');
-            encode_time(time, out);
-            out.push(b'"');
-        }
+        Value::Timestamp(time) => match quoted_time(time) {
+            Some((text, length)) => {
+                // All of it at once, of which as many bytes stay as are meant.
+                let end = out.len() + length;
+                out.extend_from_slice(&text);
+                out.truncate(end);
+            }
+            None => encode_string(rfc3339(time).as_bytes(), out),
+        },
         Value::Array(values) => {
             out.push(b'[');
             for (place, value) in values.iter().enumerate() {
@@ -315,39 +323,64 @@ fn encode_float(number: f64, out: &mut Vec<u8>) {
 /// Appends a time in RFC 3339, UTC, with no, three, six or nine digits of a second, as few as say
 /// all.
 pub fn encode_time(time: &DateTime<Utc>, out: &mut Vec<u8>) {
-    let nanoseconds = time.nanosecond();
-    let Ok(year @ 0..=9999) = u32::try_from(time.year()) else {
-        return out.extend_from_slice(rfc3339(time).as_bytes());
-    };
-    if nanoseconds >= 1_000_000_000 {
-        // A leap second: chrono knows how to write it.
-        return out.extend_from_slice(rfc3339(time).as_bytes());
+    match quoted_time(time) {
+        Some((text, length)) => out.extend_from_slice(&text[1..length - 1]),
+        None => out.extend_from_slice(rfc3339(time).as_bytes()),
     }
-    let mut text = *b"0000-00-00T00:00:00.000000000";
-    for (at, digits, number) in [
-        (0, 4, year),
-        (5, 2, time.month()),
-        (8, 2, time.day()),
-        (11, 2, time.hour()),
-        (14, 2, time.minute()),
-        (17, 2, time.second()),
-        (20, 9, nanoseconds),
-    ] {
-        let mut rest = number;
-        for digit in text[at..at + digits].iter_mut().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
-    }
-    let length = match nanoseconds {
-        0 => 19,
-        n if n % 1_000_000 == 0 => 23,
-        n if n % 1_000 == 0 => 26,
-        _ => 29,
-    };
-    out.extend_from_slice(&text[..length]);
-    out.push(b'Z');
 }
+
+/// The longest time that is written by [`quoted_time`], with its quotes.
+const QUOTED_TIME_BYTES: usize = 32;
+
+/// Gives a time between quotes, and how many bytes that are. `None` of a leap second, and of a year
+/// that has not four digits: chrono knows how to write them.
+#[inline]
+fn quoted_time(time: &DateTime<Utc>) -> Option<([u8; QUOTED_TIME_BYTES], usize)> {
+    let year = u32::try_from(time.year()).ok().filter(|year| *year <= 9999)?;
+    let nanoseconds = Some(time.nanosecond()).filter(|it| *it < 1_000_000_000)?;
+    let seconds = time.num_seconds_from_midnight();
+    let mut text = *b"\"0000-00-00T00:00:00.000000000Z\"";
+    let mut pair = |at: usize, number: u32| {
+        text[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
+    };
+    pair(1, year / 100);
+    pair(3, year);
+    pair(6, time.month());
+    pair(9, time.day());
+    pair(12, seconds / 3600);
+    pair(15, seconds / 60 % 60);
+    pair(18, seconds % 60);
+    let (milliseconds, rest) = (nanoseconds / 1_000_000, nanoseconds % 1_000_000);
+    if nanoseconds > 0 {
+        pair(21, milliseconds / 10);
+        pair(23, milliseconds % 10 * 10 + rest / 100_000);
+    }
+    if rest > 0 {
+        pair(25, rest / 1_000);
+        pair(27, rest / 10);
+        // Its second digit lies behind the last.
+        pair(29, rest % 10 * 10);
+    }
+    let end = match nanoseconds {
+        0 => 20,
+        _ if rest == 0 => 24,
+        _ if rest % 1_000 == 0 => 27,
+        _ => 30,
+    };
+    text[end..end + 2].copy_from_slice(b"Z\"");
+    Some((text, end + 2))
+}
+
+/// All numbers of two digits.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
 
 fn rfc3339(time: &DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)

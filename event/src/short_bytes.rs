@@ -1,17 +1,21 @@
-//! The bytes of a key as state holds them: a short one stands in place, so that a key is compared
-//! without going elsewhere, and nothing is asked of the heap for it.
+//! Bytes of which most are few: keys, and what rows carry. A few stand in place, so that they are
+//! compared without going elsewhere, and nothing is asked of the heap for them.
 
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// How many bytes stand in place: the key of an IPv4 address, a number or a short name.
+/// How many bytes stand in place: the key of an IPv4 address, a number or a short name; a count of
+/// one record.
 const SHORT_MAX: usize = 22;
 
-/// The bytes of a key, in the order of bytes.
-#[derive(Clone)]
-pub struct KeyBytes(Form);
+/// Bytes that do not change, in the order of bytes. A clone copies no more than 24 of them.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "Vec<u8>", into = "Vec<u8>")]
+pub struct ShortBytes(Form);
 
 #[derive(Clone)]
 enum Form {
@@ -19,18 +23,36 @@ enum Form {
     Long(Arc<[u8]>),
 }
 
-impl From<&[u8]> for KeyBytes {
+impl From<&[u8]> for ShortBytes {
     fn from(bytes: &[u8]) -> Self {
         if bytes.len() > SHORT_MAX {
-            return KeyBytes(Form::Long(bytes.into()));
+            return ShortBytes(Form::Long(bytes.into()));
         }
         let mut short = [0; SHORT_MAX];
         short[..bytes.len()].copy_from_slice(bytes);
-        KeyBytes(Form::Short(bytes.len() as u8, short))
+        ShortBytes(Form::Short(bytes.len() as u8, short))
     }
 }
 
-impl Deref for KeyBytes {
+impl From<Vec<u8>> for ShortBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        ShortBytes::from(bytes.as_slice())
+    }
+}
+
+impl From<ShortBytes> for Vec<u8> {
+    fn from(bytes: ShortBytes) -> Self {
+        bytes.to_vec()
+    }
+}
+
+impl Hash for ShortBytes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
+impl Deref for ShortBytes {
     type Target = [u8];
 
     #[inline]
@@ -42,27 +64,27 @@ impl Deref for KeyBytes {
     }
 }
 
-impl PartialEq for KeyBytes {
+impl PartialEq for ShortBytes {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
     }
 }
 
-impl Eq for KeyBytes {}
+impl Eq for ShortBytes {}
 
-impl PartialOrd for KeyBytes {
+impl PartialOrd for ShortBytes {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for KeyBytes {
+impl Ord for ShortBytes {
     fn cmp(&self, other: &Self) -> Ordering {
         (**self).cmp(&**other)
     }
 }
 
-impl fmt::Debug for KeyBytes {
+impl fmt::Debug for ShortBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }
@@ -79,7 +101,7 @@ mod tests {
             one in proptest::collection::vec(0..3_u8, 0..30),
             other in proptest::collection::vec(0..3_u8, 0..30),
         ) {
-            let (a, b) = (KeyBytes::from(&one[..]), KeyBytes::from(&other[..]));
+            let (a, b) = (ShortBytes::from(&one[..]), ShortBytes::from(&other[..]));
             prop_assert_eq!(&*a, &one[..]);
             prop_assert_eq!(a.cmp(&b), one.cmp(&other));
             prop_assert_eq!(a == b, one == other);
