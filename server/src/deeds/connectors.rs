@@ -22,7 +22,11 @@ fn object(name: &str) -> String {
     format!("connector/{name}")
 }
 
-fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Refusal> {
+/// Checks what is to tell a connector from others.
+///
+/// # Errors
+/// Too many of them, or too long.
+pub fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let fits =
         |(name, value): (&String, &String)| !name.is_empty() && is_line(name) && is_line(value);
     match labels.len() <= LABELS_MAX && labels.iter().all(fits) {
@@ -93,7 +97,7 @@ pub fn is_polled(row: &ConnectorRow) -> Result<(), Refusal> {
 /// Changes what tells a connector from others of its definition.
 ///
 /// # Errors
-/// Too many or too long labels, a connector of a document, or what the database answers.
+/// As [`check_labels`], a connector of a document, or what the database answers.
 pub async fn label(
     doer: &Doer,
     row: &ConnectorRow,

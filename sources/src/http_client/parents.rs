@@ -8,8 +8,7 @@ use super::extract::{Content, Extract};
 use super::paging::{Had, Kind, Paging};
 use super::poller::{Poller, Tally};
 use super::state::Walk;
-use super::template::Values;
-use azud_client::{Failure, Request, Url};
+use azud_client::{Failure, Request, Url, json};
 use azud_event::id::StreamId;
 use azud_event::time::EventTime;
 use azud_plan::component::Cause;
@@ -106,19 +105,11 @@ impl Poller {
 
     /// Gives what tells the requests of a parent apart; what else is said of it may change.
     fn key(&self, parent: &Value) -> u64 {
-        let values = Values {
-            connector: self.connector.name().to_owned(),
-            labels: self.connector.labels(),
-            cursor: Some(String::new()),
-            now: Some(EventTime::EPOCH),
-            start: Some(EventTime::EPOCH),
-            end: Some(EventTime::EPOCH),
-            parent: Some(parent.clone()),
-            ..Values::default()
-        };
-        let texts = self.settings.texts().map(|text| text.render(&values).unwrap_or_default());
-        let texts: Vec<String> = texts.collect();
+        let places = self.settings.texts().flat_map(|text| text.places("parent"));
+        let named: Vec<String> =
+            places.map(|place| json::text_at(parent, place).unwrap_or_default()).collect();
+        let named = if named.is_empty() { parent.to_string() } else { named.join("\0") };
         // Half of the numbers leave room behind the last.
-        StreamId::named(texts.join("\0").as_bytes()).0 >> 1
+        StreamId::named(named.as_bytes()).0 >> 1
     }
 }

@@ -247,7 +247,7 @@ impl Settings {
             is_awaited: !options.has("max_hold"),
             max_lag: options.duration("max_lag"),
         };
-        settings.last = settings.texts().flat_map(Text::of_last).cloned().collect();
+        settings.last = settings.texts().flat_map(|text| text.places("last")).cloned().collect();
         settings.agrees(options, checker).then_some(settings)
     }
 

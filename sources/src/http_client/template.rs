@@ -173,10 +173,10 @@ impl Text {
         self.0.iter().any(|part| matches!(part, Part::Value { name, .. } if name == wanted))
     }
 
-    /// Lists the places that it names of the record that was given last.
-    pub(super) fn of_last(&self) -> impl Iterator<Item = &OwnedValuePath> {
-        self.0.iter().filter_map(|part| match part {
-            Part::Value { name, path, .. } if name == "last" => path.as_ref(),
+    /// Lists the places that it names of a value: `parent`, `last`.
+    pub(super) fn places<'a>(&'a self, of: &'a str) -> impl Iterator<Item = &'a OwnedValuePath> {
+        self.0.iter().filter_map(move |part| match part {
+            Part::Value { name, path, .. } if name == of => path.as_ref(),
             _ => None,
         })
     }

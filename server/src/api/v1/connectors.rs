@@ -106,6 +106,8 @@ pub async fn change(
     Body(change): Body<Change>,
 ) -> Result<Response, Problem> {
     caller.needs(Role::Editor)?;
+    // Before the version: what is malformed is so of any.
+    deeds::check_labels(&change.labels)?;
     let row = find(&caller, &name).await?;
     not_of_a_file(&row)?;
     if_match(&headers, row.version)?;

@@ -319,6 +319,7 @@ fn bodies() -> [(&'static str, Value); 6] {
     let number = json!({ "type": "integer", "minimum": 0, "maximum": 4_294_967_295_u64 });
     let base64 = json!({ "type": "string", "pattern": "^([A-Za-z0-9+/]{4})*$" });
     let span = json!({ "type": ["string", "null"], "pattern": "^[0-9]{1,4}(ms|s|m|h|d)$" });
+    let kinds: Vec<_> = CREDENTIALS.into_iter().map(Some).chain([None]).collect();
     [
         ("ConnectorChange", sent(json!({ "labels": labels }), &["labels"])),
         (
@@ -362,7 +363,7 @@ fn bodies() -> [(&'static str, Value); 6] {
             "NewValue",
             sent(
                 json!({
-                    "value": value, "kind": { "enum": CREDENTIALS }, "expires_at": when,
+                    "value": value, "kind": { "enum": kinds }, "expires_at": when,
                     "overlap": span, "untested": { "type": ["boolean", "null"] },
                 }),
                 &["value"],
