@@ -1,8 +1,8 @@
 //! Parents: things whose records are asked for one after the other.
 //!
 //! The list is had anew with each poll, and may have changed when a walk goes on that was broken
-//! off. So a walk does not count parents. It goes by what tells their requests apart, in an order of
-//! its own: who is added or removed meanwhile moves nobody else.
+//! off. So a walk does not count parents. It goes by what tells their requests apart, in an order
+//! of its own: who is added or removed meanwhile moves nobody else.
 
 use super::extract::{Content, Extract};
 use super::paging::{Had, Kind, Paging};

@@ -368,7 +368,7 @@ impl Api {
     fn truth(&self, inside: &Inside, seen: &Seen) -> Vec<u8> {
         let (path, query) = seen.path.split_once('?').unwrap_or((&seen.path, ""));
         if path == "/orgs" {
-            // The rest is of the same list: of one that shrinks meanwhile an offset leaves some out.
+            // The rest is of the same list: of one that shrinks an offset would leave some out.
             let rest = text(query, "rest").map(|rest| {
                 rest.split('.').filter_map(|parent| parent.parse().ok()).collect::<Vec<usize>>()
             });
