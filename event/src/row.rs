@@ -6,7 +6,7 @@ use crate::short_bytes::ShortBytes;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
 
-/// Where a record stands among all records: the canonical order of DESIGN §5.
+/// Where a record stands among all records: the canonical order.
 ///
 /// Two runs over the same log give every record the same place, whatever the workers and batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

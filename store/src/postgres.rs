@@ -79,6 +79,9 @@ pub(crate) async fn open(options: &PgConnectOptions, at: &Location) -> Result<Po
     let mut migrating = connect(options).await?;
     let pool = PgPoolOptions::new()
         .max_connections(1)
+        // Its session holds the lock: given up for its age, another process would have it.
+        .max_lifetime(None)
+        .idle_timeout(None)
         .acquire_timeout(CONNECT_TIMEOUT)
         .after_connect(|connection, _| {
             Box::pin(async move {

@@ -296,9 +296,20 @@ impl Connection {
     ///
     /// SQLite itself rolls back when the disk is full or fails. The driver does not see that, rolls
     /// back once more, which is refused, and then takes the connection for one within a transaction
-    /// for ever. A connection to a server that failed is in no known state either.
+    /// for ever. A connection to a server that failed is in no known state either. What was refused
+    /// for what it is, a name that is taken, says nothing of the connection; and it holds the lock
+    /// of the writer, which another process may be waiting for.
     pub fn release<T>(mut self, done: &Result<T, StoreError>) {
-        if done.is_err() {
+        let is_refusal = |error: &StoreError| {
+            matches!(
+                error,
+                StoreError::Changed
+                    | StoreError::Taken { .. }
+                    | StoreError::Unknown { .. }
+                    | StoreError::Sealed { .. }
+            )
+        };
+        if done.as_ref().is_err_and(|error| !is_refusal(error)) {
             match &mut self {
                 Connection::Sqlite(connection) => connection.close_on_drop(),
                 Connection::Postgres(connection) => connection.close_on_drop(),

@@ -283,7 +283,7 @@ impl Groups {
         }
         // Each by itself: a group has few, which are put in order at once.
         for rows in groups.values_mut() {
-            rows.sort_unstable_by(|a, b| a.place.cmp(&b.place));
+            rows.sort_unstable_by_key(|row| row.place);
         }
         for (group, Group { due, .. }) in &self.states {
             let reached = |due: Option<EventTime>, now| due.is_some_and(|due| due <= now);

@@ -58,8 +58,8 @@ pub trait TransformSpec: Send + Sync {
         None
     }
 
-    /// Lists the fields of a record that it looks at, if it changes none; `None` when it may look at
-    /// all, or change some. What it sends on unchanged is for its readers to look at.
+    /// Lists the fields of a record that it looks at, if it changes none; `None` when it may look
+    /// at all, or change some. What it sends on unchanged is for its readers to look at.
     fn reads(&self) -> Option<Vec<OwnedValuePath>> {
         None
     }

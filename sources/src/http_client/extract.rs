@@ -522,7 +522,7 @@ mod tests {
         assert_eq!(of(&plain, "x/ndjson", many.as_bytes()).unwrap().len(), ANSWER_RECORDS_MAX);
         let more = format!("{many}1\n");
         for (kind, body) in
-            [("x/ndjson", more.clone()), (JSON, format!("[{}1]", "1,".repeat(ANSWER_RECORDS_MAX)))]
+            [("x/ndjson", more), (JSON, format!("[{}1]", "1,".repeat(ANSWER_RECORDS_MAX)))]
         {
             let error = of(&plain, kind, body.as_bytes()).unwrap_err();
             assert!(error.contains("has more than 1000000 records"), "{kind}: {error}");

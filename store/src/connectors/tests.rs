@@ -30,6 +30,7 @@ on_both! {
     what_is_removed_and_added_again_is_another
     one_definition_runs_for_every_row_that_matches
     nothing_of_a_secret_lies_open_in_the_database
+    a_name_that_is_taken_does_not_give_up_the_database
 }
 
 fn declared(name: &str) -> Declared {
@@ -485,6 +486,20 @@ async fn one_definition_runs_for_every_row_that_matches(place: &Place) {
     assert_eq!(registry.matching("okta-*").await.unwrap().len(), 1);
     registry.flush().await;
     assert_eq!(row(&store, "okta-a").await.status, Status::Active);
+}
+
+/// Who waits for the database must not get it because somebody was refused something.
+async fn a_name_that_is_taken_does_not_give_up_the_database(place: &Place) {
+    let store = Arc::new(place.open().await);
+    let registry = registry(&store, &["okta"]).await;
+    let taken = NewConnector { origin: Origin::Api, ..declared("okta").new };
+    let refused = store.add_connector(registry.keyring(), &taken).await;
+    assert!(matches!(refused, Err(StoreError::Taken { .. })), "{refused:?}");
+    let second = Store::open(&place.location(), None).await.err();
+    assert!(matches!(second, Some(StoreError::Locked { .. })), "{second:?}");
+    // Nor is anything in the way of what follows.
+    registry.of("okta").save("", &cursor("one")).await.unwrap();
+    end(registry, store).await;
 }
 
 async fn nothing_of_a_secret_lies_open_in_the_database(place: &Place) {

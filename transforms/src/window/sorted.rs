@@ -119,7 +119,7 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
         let entry = |(key, _): &(K, V)| before(key);
         let count = one.len() + other.len();
         if count <= 1 {
-            return one.iter().chain(other).filter(|it| entry(*it)).count();
+            return one.iter().chain(other).filter(|it| entry(it)).count();
         }
         let at = |at: usize| at.checked_sub(one.len()).map_or_else(|| &one[at], |at| &other[at]);
         let guess = (self.guess.get() as usize).min(count);
