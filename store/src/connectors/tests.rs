@@ -498,7 +498,10 @@ async fn a_name_that_is_taken_does_not_give_up_the_database(place: &Place) {
     let second = Store::open(&place.location(), None).await.err();
     assert!(matches!(second, Some(StoreError::Locked { .. })), "{second:?}");
     // Nor is anything in the way of what follows.
-    registry.of("okta").save("", &cursor("one")).await.unwrap();
+    let okta = registry.of("okta");
+    assert!(okta.lease(Duration::from_secs(20)).await.unwrap().is_some());
+    okta.save("", &cursor("one")).await.unwrap();
+    drop(okta);
     end(registry, store).await;
 }
 
