@@ -31,7 +31,7 @@ use azud_plan::component::{Acknowledged, Intake};
 use futures_util::future::BoxFuture;
 use lane_log::LaneReader;
 use metrics::Gauge;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -56,6 +56,10 @@ struct State {
     /// Ends of blocks not yet delivered by all; the first has index `delivered`.
     undelivered: VecDeque<(StreamId, u64)>,
     delivered: u64,
+    /// Blocks before this index came out of the log at the start.
+    restored: u64,
+    /// Ends of blocks that were sent again before all of those are delivered.
+    repeats: BTreeMap<StreamId, u64>,
     readers: Vec<Reader>,
     waiting: Vec<Waker>,
     closed: bool,
@@ -118,6 +122,7 @@ impl Ring {
         state.evicted = state.slots.len();
         // They were answered when they came, or will be sent again.
         state.delivered = state.slots.len() as u64;
+        state.restored = state.delivered;
     }
 
     /// Adds a reader, whose `bells` are rung when there is something to take, and which begins with
@@ -197,6 +202,10 @@ impl Ring {
         let known = &mut state.readers[reader.0].delivered;
         *known = (*known).max(before);
         let all = state.readers.iter().map(|reader| reader.delivered).min().unwrap_or(before);
+        if all >= state.restored {
+            let repeats = std::mem::take(&mut state.repeats);
+            repeats.into_iter().for_each(|(stream, end)| self.acknowledged.note(stream, end));
+        }
         let logged = self.log.as_ref().is_some_and(LaneLog::answers);
         while state.delivered < all {
             let Some((stream, end)) = state.undelivered.pop_front() else { break };
@@ -239,14 +248,30 @@ impl Ring {
         self.log.as_ref().map(LaneLog::marks).unwrap_or_default()
     }
 
+    /// Answers a block that came before, but not earlier than the first of its kind.
+    fn answer_repeat(&self, state: &mut State, log: &LaneLog, repeat: &Block) {
+        let (stream, end) = (repeat.stream, repeat.end);
+        let comes = |(owed, position): &(StreamId, u64)| *owed == stream && *position >= end;
+        let restored = state.readers.iter().any(|reader| reader.delivered < state.restored);
+        match log.answers() {
+            true if log.owes(stream, end) => {}
+            false if state.undelivered.iter().any(comes) => {}
+            // It may be one of those that the log gave back at the start.
+            false if restored => {
+                let owed = state.repeats.entry(stream).or_default();
+                *owed = (*owed).max(end);
+            }
+            _ => self.acknowledged.note(stream, end),
+        }
+    }
+
     /// Takes a block in, if there is room for it.
     fn push(&self, state: &mut State, block: Block) -> Result<(), Block> {
         let block = match &self.log {
             Some(log) => match log.without_repeats(block) {
                 Ok(block) => block,
-                // It is on disk, or will be when the first of its kind is.
                 Err(repeat) => {
-                    self.acknowledged.note(repeat.stream, repeat.end);
+                    self.answer_repeat(state, log, &repeat);
                     return Ok(());
                 }
             },
@@ -340,11 +365,14 @@ impl Intake for Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::{Folder, Log, Options, Told, small_settings};
     use azud_event::block::Layout;
+    use azud_event::clock::Clock;
     use azud_event::id::SourceIndex;
     use azud_event::time::EventTime;
     use bytes::Bytes;
     use futures_util::FutureExt;
+    use std::path::Path;
 
     fn block(end: u64, bytes: usize) -> Block {
         Block {
@@ -396,6 +424,72 @@ mod tests {
         assert_eq!(acknowledged.take(), [(StreamId(7), 2)]);
         ring.deliver(two, 3);
         assert_eq!(acknowledged.take(), [(StreamId(7), 3)]);
+    }
+
+    /// A ring whose log keeps what it is given, and says that it does when the test says so.
+    fn logged(folder: &Path, acknowledge: Acknowledge) -> (Ring, Arc<Acknowledged>, Arc<Log>) {
+        let (log, _) = Log::open(Options {
+            disk: Arc::new(Folder::new(folder)),
+            settings: small_settings(),
+            incarnation: [5; 16],
+            clock: Clock::system(),
+            observer: Arc::new(Told::default()),
+        })
+        .unwrap();
+        let log = Arc::new(log);
+        let side = Arc::clone(&log);
+        let lane = LaneLog::new(side, 1, SourceIndex(0), acknowledge, true, BTreeMap::new());
+        let acknowledged = Arc::new(Acknowledged::default());
+        let ring = Ring::new(1_000, Arc::clone(&acknowledged), Gauge::noop(), Some(lane));
+        (ring, acknowledged, log)
+    }
+
+    #[test]
+    fn a_repeat_is_not_answered_before_the_first_is_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ring, acknowledged, log) = logged(folder.path(), Acknowledge::Logged);
+        let reader = ring.add_reader(Arc::new([]), None);
+        ring.try_submit(block(1, 1)).unwrap();
+        ring.try_submit(block(1, 1)).unwrap();
+        assert_eq!(acknowledged.take(), []);
+        ring.durable(log.next());
+        assert_eq!(acknowledged.take(), [(StreamId(7), 1)]);
+        ring.try_submit(block(1, 1)).unwrap();
+        assert_eq!(acknowledged.take(), [(StreamId(7), 1)]);
+        assert_eq!(ring.take(reader).unwrap().index, 0);
+        assert!(ring.take(reader).is_none(), "a repeat is taken in");
+    }
+
+    #[test]
+    fn a_repeat_is_not_answered_before_the_first_is_delivered() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ring, acknowledged, log) = logged(folder.path(), Acknowledge::Delivered);
+        let reader = ring.add_reader(Arc::new([]), None);
+        for _ in 0..2 {
+            ring.try_submit(block(1, 1)).unwrap();
+        }
+        ring.durable(log.next());
+        assert_eq!(acknowledged.take(), []);
+        ring.deliver(reader, 1);
+        assert_eq!(acknowledged.take(), [(StreamId(7), 1)]);
+    }
+
+    #[test]
+    fn a_repeat_of_what_the_log_gave_back_is_answered_when_that_is_delivered() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ring, acknowledged, log) = logged(folder.path(), Acknowledge::Delivered);
+        // The start finds a block in the log, and its mark.
+        let lane = ring.log.as_ref().unwrap();
+        let ticket = lane.append(&block(1, 1)).unwrap();
+        log.wait_durable(ticket.end).unwrap();
+        ring.restore([ticket]);
+        let reader = ring.add_reader(Arc::new([]), None);
+        ring.try_submit(block(1, 1)).unwrap();
+        assert_eq!(acknowledged.take(), []);
+        ring.deliver(reader, 1);
+        assert_eq!(acknowledged.take(), [(StreamId(7), 1)]);
+        ring.try_submit(block(1, 1)).unwrap();
+        assert_eq!(acknowledged.take(), [(StreamId(7), 1)]);
     }
 
     #[test]

@@ -130,6 +130,13 @@ impl LaneLog {
         Ok(block)
     }
 
+    /// Whether a block up to this position was appended and is not known to be durable: who sent it
+    /// is answered when it is.
+    pub fn owes(&self, stream: StreamId, end: u64) -> bool {
+        let state = self.lock();
+        state.undurable.iter().any(|(_, owed, position)| *owed == stream && *position >= end)
+    }
+
     /// Gives the marks.
     pub fn marks(&self) -> Vec<(StreamId, u64)> {
         self.lock().marks.iter().map(|(stream, (end, _))| (*stream, *end)).collect()

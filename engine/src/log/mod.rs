@@ -83,6 +83,9 @@ mod model;
 #[cfg(test)]
 mod thread_tests;
 
+#[cfg(test)]
+pub(crate) use model::{Told, small_settings};
+
 pub use damage::Damaged;
 pub use disk::{Access, Disk, DiskFile, Folder};
 pub use entry::{Entry, EpochRecord, KeptBatch, LoggedBlock, Mark};
