@@ -473,15 +473,11 @@ fn who_stands_by_takes_over_within_half_a_minute() {
     receiver.listen();
     let database = format!("database.url = \"{}\"\n", server.url());
     let one = Instance::start(&(database.clone() + &document(&receiver)));
-    let folder = Folder::new();
+    let folder = one.folder_beside();
     let out = folder.path().display().to_string();
     let api = program::free_address();
     let head = format!("data_dir = \"{out}/data\"\napi.address = \"{api}\"\n");
     folder.write("azud.toml", (head + &database + &document(&receiver)).replace("@OUT@", &out));
-    let key = fs::read(one.folder.join("data/master.key")).unwrap();
-    fs::create_dir(folder.join("data")).unwrap();
-    fs::write(folder.join("data/master.key"), key).unwrap();
-    fs::set_permissions(folder.join("data/master.key"), fs::Permissions::from_mode(0o600)).unwrap();
     let command = program::azud(folder.path(), &["run", "azud.toml", "--standby"]);
     let other = Program::start(command, "stands by");
     let far = anonymous(&one).call("GET", "/connectors/far").body;

@@ -13,3 +13,4 @@ mod looks;
 mod power;
 mod refusals;
 mod restored;
+mod turns;

@@ -7,7 +7,7 @@ use azud_plan::component::{Secret, Secrets};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use azud_plan::telemetry::DATABASE_UP;
-use azud_store::{Location, Rule, Store, StoreError};
+use azud_store::{Identity, Location, Rule, Store, StoreError};
 use metrics::gauge;
 use std::error::Error;
 use std::path::Path;
@@ -56,14 +56,13 @@ const STANDBY_PAUSE: Duration = Duration::from_secs(1);
 pub async fn open(
     location: &Location,
     instance: &Instance,
-    incarnation: [u8; 16],
+    folder: [u8; 16],
     standby: bool,
 ) -> Result<Store, Outcome> {
-    // Without a log nothing is repeated after a restart: each begins anew.
-    let kept = instance.log.as_ref().map(|_| incarnation);
+    let identity = Identity { folder, resumes: instance.log.is_some() };
     let mut told = false;
     loop {
-        match Store::open(location, kept).await {
+        match Store::open(location, identity).await {
             Err(StoreError::Locked { .. }) if standby => {
                 if !told {
                     eprintln!("azud stands by: another instance has the database {location}");
@@ -125,7 +124,8 @@ fn help(error: &StoreError) -> &'static str {
     }
 }
 
-/// Asks the database again and again whether it is there, and says so when that changes.
+/// Asks the database again and again whether it is there, and says so when that changes. Ends when
+/// another instance has taken it over.
 pub async fn watch(store: Arc<Store>) {
     let mut timer = interval(CHECK_INTERVAL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -136,6 +136,7 @@ pub async fn watch(store: Arc<Store>) {
         let checked = store.check().await;
         up.set(if checked.is_ok() { 1.0 } else { 0.0 });
         match &checked {
+            Err(StoreError::Replaced) => return,
             Err(error) if was_up => {
                 let error = causes(error);
                 tracing::error!(error, "the database does not answer; its sinks wait");

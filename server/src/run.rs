@@ -20,6 +20,8 @@ use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use azud_secrets::Cache;
 use azud_store::Registry;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, pending};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -78,7 +80,7 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
         Ok(prepared) => prepared,
         Err(outcome) => return outcome,
     };
-    let Prepared { built, settings, registry, probers, secrets, traces } = prepared;
+    let Prepared { built, settings, registry, replaced, probers, secrets, traces } = prepared;
     let listener = match instance.api_address {
         Some(address) => match api::Listener::bind(address, instance.api_tls.as_ref()).await {
             Ok(listener) => Some(listener),
@@ -114,7 +116,7 @@ async fn run_plan(plan: Plan, instance: &Instance, arguments: &Run) -> Outcome {
     };
     tokio::spawn(api::serve(listener, socket, api));
     eprint!("{greeting}");
-    let outcome = live(&engine, signals, instance.shutdown_timeout).await;
+    let outcome = live(&engine, signals, replaced, instance.shutdown_timeout).await;
     if let Some(registry) = registry {
         // A database that is down must not hold up the end.
         let _ = tokio::time::timeout(FLUSH_TIMEOUT, registry.close()).await;
@@ -127,10 +129,14 @@ struct Prepared {
     built: azud_engine::Built,
     settings: Settings,
     registry: Option<Arc<Registry>>,
+    replaced: Replaced,
     probers: Arc<Probers>,
     traces: Arc<Traces>,
     secrets: Option<Arc<dyn Secrets>>,
 }
+
+/// Resolves when another instance has taken over the database.
+type Replaced = BoxFuture<'static, ()>;
 
 /// Makes the data folder, opens the store if something needs it, and builds the components.
 async fn prepare(
@@ -153,7 +159,7 @@ async fn prepare(
     let mut secrets = secrets::build(instance, clock)?;
     let standby = arguments.standby;
     let start = Start { plan, instance, incarnation, standby, clock };
-    let registry = open_store(&start, &secrets, &mut services).await?;
+    let (registry, replaced) = open_store(&start, &secrets, &mut services).await?;
     if let Some(registry) = &registry {
         secrets::add_credentials(&mut secrets, registry);
     }
@@ -184,7 +190,7 @@ async fn prepare(
         clock: clock.clone(),
     };
     let secrets = Some(secrets);
-    Ok(Prepared { built, settings, registry, probers, traces, secrets })
+    Ok(Prepared { built, settings, registry, replaced, probers, traces, secrets })
 }
 
 /// Makes what keeps the exchanges of connectors; those that were recorded answer in place of
@@ -218,11 +224,11 @@ async fn open_store(
     start: &Start<'_>,
     secrets: &Cache,
     services: &mut Services,
-) -> Result<Option<Arc<Registry>>, Outcome> {
+) -> Result<(Option<Arc<Registry>>, Replaced), Outcome> {
     let Start { plan, instance, incarnation, standby, clock } = *start;
     let declared = connectors::declared(plan);
     if !needs_store(plan) && declared.is_empty() {
-        return Ok(None);
+        return Ok((None, pending().boxed()));
     }
     let location = database::location(instance, secrets).await?;
     let store = Arc::new(database::open(&location, instance, incarnation, standby).await?);
@@ -230,7 +236,7 @@ async fn open_store(
     database::load_rules(&store, &location, plan).await?;
     let registry = Registry::open(Arc::clone(&store), keyring, &declared).await;
     let registry = registry.map_err(|error| database::explain(&location, &error))?;
-    tokio::spawn(database::watch(Arc::clone(&store)));
+    let watched = tokio::spawn(database::watch(Arc::clone(&store)));
     tokio::spawn(retention::run(Arc::clone(&store), instance.retention, clock.clone()));
     let data_dir = &instance.data_dir;
     let table = LettersTable::new(Arc::clone(&store), data_dir, incarnation, clock.clone());
@@ -238,7 +244,7 @@ async fn open_store(
     services.add(store);
     services.add(Arc::new(Arc::clone(&registry) as Arc<dyn Connectors>));
     services.add(Arc::new(Arc::clone(&registry) as Arc<dyn StatusHistory>));
-    Ok(Some(registry))
+    Ok((Some(registry), watched.map(drop).boxed()))
 }
 
 fn explain_not_built(failed: &[NotBuilt]) -> Outcome {
@@ -387,11 +393,21 @@ impl Signals {
     }
 }
 
-/// Waits for a signal or the end of the plan.
-async fn live(engine: &Engine, signals: Signals, shutdown_timeout: Duration) -> Outcome {
+/// Waits for a signal, the end of the plan, or that another instance takes over.
+async fn live(
+    engine: &Engine,
+    signals: Signals,
+    replaced: Replaced,
+    shutdown_timeout: Duration,
+) -> Outcome {
     let Signals { mut terminate, mut interrupt } = signals;
     tokio::select! {
         ended = engine.ended() => conclude(engine, ended),
+        () = replaced => {
+            tracing::error!("another instance has taken over the database; this one ends");
+            stop(engine, shutdown_timeout, &mut interrupt).await;
+            Outcome::Environment
+        }
         _ = terminate.recv() => stop(engine, shutdown_timeout, &mut interrupt).await,
         _ = interrupt.recv() => stop(engine, shutdown_timeout, &mut interrupt).await,
     }

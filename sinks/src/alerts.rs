@@ -290,7 +290,7 @@ mod tests {
     use super::*;
     use crate::testing::{batch, check_sink, context, queue, record};
     use azud_plan::component::Services;
-    use azud_store::{AlertFilter, Location};
+    use azud_store::{AlertFilter, Identity, Location};
     use futures_util::SinkExt;
     use serde_json::Value;
     use std::path::Path;
@@ -305,7 +305,8 @@ mod tests {
     }
 
     async fn store(folder: &Path) -> Arc<Store> {
-        Arc::new(Store::open(&Location::file(&folder.join("azud.db")), None).await.unwrap())
+        let me = Identity { folder: [1; 16], resumes: false };
+        Arc::new(Store::open(&Location::file(&folder.join("azud.db")), me).await.unwrap())
     }
 
     fn task(folder: &Path, store: &Arc<Store>) -> Box<dyn SinkTask> {

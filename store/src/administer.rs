@@ -30,8 +30,9 @@ impl Store {
             At::File(path) => sqlite::readers(path).await?,
             At::Server(options) => postgres::readers(options).await?,
         };
-        let (instance, incarnation) = (Uuid::nil(), Uuid::nil());
-        let writer = Writer { pool, instance, incarnation, _lock: lock };
+        let nobody = Uuid::nil();
+        let writer =
+            Writer { pool, instance: nobody, incarnation: nobody, process: nobody, _lock: lock };
         Ok(Store { readers, writer: Some(writer), clock: Clock::system() })
     }
 

@@ -5,7 +5,7 @@ mod merge;
 mod row;
 
 pub(crate) use columns::Columns;
-pub(crate) use merge::{Merge, Stored, Tally, merge};
+pub(crate) use merge::{Carried, Merge, Stored, Tally, merge};
 pub use row::{AlertRevision, AlertRow};
 
 use crate::Reached;

@@ -5,7 +5,7 @@ use crate::access::{Deed, Role};
 
 use crate::connectors::{ConnectorFilter, Declared, Registry};
 use crate::keys::{Master, MasterKey, MasterKind};
-use crate::testing::{Place as At, number, on_both};
+use crate::testing::{ME, Place as At, number, on_both};
 use crate::uses::CredentialNote;
 use azud_event::clock::Clock;
 
@@ -49,7 +49,7 @@ fn shown(secret: Option<Secret>) -> Option<String> {
 
 async fn a_credential_is_set_rotated_and_revoked(place: &At) {
     let clock = Clock::manual(EventTime::EPOCH);
-    let store = Store::open_at(&place.location(), None, clock.clone()).await.unwrap();
+    let store = Store::open_at(&place.location(), ME, clock.clone()).await.unwrap();
     let keyring = keyring(&store).await;
     let set = async |value: &str, overlap| {
         store.set_credential(&keyring, &new("okta", value, overlap)).await.unwrap()
@@ -147,7 +147,7 @@ async fn tokens_are_kept_by_version(place: &At) {
 
 async fn a_token_of_the_api_opens_until_it_is_over(place: &At) {
     let clock = Clock::manual(EventTime::EPOCH);
-    let store = Store::open_at(&place.location(), None, clock.clone()).await.unwrap();
+    let store = Store::open_at(&place.location(), ME, clock.clone()).await.unwrap();
     let until = EventTime::EPOCH.saturating_add(Duration::from_secs(60));
     let (row, token) = store.create_token("ana", Role::Editor, Some(until)).await.unwrap();
     assert!(token.reveal().starts_with("azud_") && token.reveal().len() > 40);
@@ -223,7 +223,7 @@ async fn people_work_beside_an_instance_that_runs(place: &At) {
 
 async fn what_comes_of_the_use_of_a_credential_is_written(place: &At) {
     let clock = Clock::manual(EventTime::EPOCH);
-    let store = Arc::new(Store::open_at(&place.location(), None, clock.clone()).await.unwrap());
+    let store = Arc::new(Store::open_at(&place.location(), ME, clock.clone()).await.unwrap());
     let keyring = keyring(&store).await;
     for name in ["okta", "other"] {
         store.set_credential(&keyring, &new(name, "one", None)).await.unwrap();

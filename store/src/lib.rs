@@ -68,6 +68,17 @@ pub struct Store {
     clock: Clock,
 }
 
+/// Who opens a database for writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The instance, by the 16 bytes that its data folder was given when it was made.
+    pub folder: [u8; 16],
+    /// Whether the state of its rules outlives the process, because there is a log: its epochs and
+    /// the revisions of its alerts go on where they were. Otherwise each opening is a new
+    /// incarnation.
+    pub resumes: bool,
+}
+
 /// Who writes.
 #[derive(Debug)]
 struct Writer {
@@ -75,24 +86,22 @@ struct Writer {
     pool: Pool,
     instance: Uuid,
     incarnation: Uuid,
+    /// This opening. The last one is the only one that may write.
+    process: Uuid,
     // Dropped last: the lock of a file outlives the connection. A server holds its own.
     _lock: Option<WriterLock>,
 }
 
 impl Store {
     /// Opens the database for reading and writing, and brings its schema up to date; a file is made
-    /// when there is none. `incarnation` is that of the data folder, whose epochs are repeated
-    /// after a restart; without one each opening is a new incarnation.
+    /// when there is none. Who had it open before can write no more, and has no lease any more.
     ///
     /// # Errors
     /// [`StoreError::Locked`] when another process writes it, [`StoreError::NewerSchema`] when a
     /// later version made it, [`StoreError::Unreachable`] or [`StoreError::Refused`] of a server;
     /// else what the disk or the file answers.
-    pub async fn open(
-        location: &Location,
-        incarnation: Option<[u8; 16]>,
-    ) -> Result<Self, StoreError> {
-        Store::open_at(location, incarnation, Clock::system()).await
+    pub async fn open(location: &Location, identity: Identity) -> Result<Self, StoreError> {
+        Store::open_at(location, identity, Clock::system()).await
     }
 
     /// As [`Store::open`], with the times of rows by `clock`.
@@ -101,7 +110,7 @@ impl Store {
     /// As [`Store::open`].
     pub async fn open_at(
         location: &Location,
-        incarnation: Option<[u8; 16]>,
+        identity: Identity,
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let (pool, lock) = match &location.0 {
@@ -111,13 +120,13 @@ impl Store {
             }
             Place::Server(options) => (postgres::open(options, location).await?, None),
         };
-        let (instance, incarnation) =
-            statements::begin_incarnation(&pool, incarnation, clock.now()).await?;
+        let begun = statements::begin(&pool, identity, clock.now()).await?;
         let readers = match &location.0 {
             Place::File(path) => sqlite::readers(path).await?,
             Place::Server(options) => postgres::readers(options).await?,
         };
-        let writer = Writer { pool, instance, incarnation, _lock: lock };
+        let statements::Begun { instance, incarnation, process } = begun;
+        let writer = Writer { pool, instance, incarnation, process, _lock: lock };
         Ok(Store { readers, writer: Some(writer), clock })
     }
 
@@ -137,7 +146,7 @@ impl Store {
     /// Writes revisions of alerts and the progress of their sink, all or nothing.
     ///
     /// A row follows the greatest revision of its alert, so the same delivery may be repeated, also
-    /// in another order: nothing is lost, nothing is doubled. An alert that an earlier incarnation
+    /// in another order: nothing is lost, nothing is doubled. An alert that another incarnation
     /// raised is continued: revisions and events are added up, and its span and severity only grow.
     /// What people wrote (`triage`, `assignee`, `verdict`) is never touched.
     ///

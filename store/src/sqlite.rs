@@ -33,6 +33,7 @@ pub(crate) const MIGRATIONS: schema::Migrations = &[
     (2, "progress", include_str!("../../migrations/sqlite/0002_progress.sql")),
     (3, "dead_letters", include_str!("../../migrations/sqlite/0003_dead_letters.sql")),
     (4, "connectors", include_str!("../../migrations/sqlite/0004_connectors.sql")),
+    (5, "instances", include_str!("../../migrations/sqlite/0005_instances.sql")),
 ];
 
 const DIALECT: Dialect = Dialect {

@@ -33,7 +33,7 @@ pub(crate) use dead_letters::{held_dead_letters, keep_dead_letters};
 #[cfg(test)]
 pub(crate) use history::CHANGES_AN_HOUR;
 pub(crate) use history::{changes, connector_history, newest_change};
-pub(crate) use instances::{begin_incarnation, check, last_seen};
+pub(crate) use instances::{Begun, begin, check, last_seen};
 pub(crate) use keys::{
     NewKey, SEALED, WrappedKey, add_first_key, add_key, data_keys, reseal, row_name, sealed_values,
     wrap_keys,

@@ -2,7 +2,7 @@
 //! server of their own.
 
 use crate::sql::Row;
-use crate::{Location, Store};
+use crate::{Identity, Location, Store};
 use azud_event::clock::Clock;
 use azud_event::time::EventTime;
 use sqlx::Row as _;
@@ -72,9 +72,12 @@ impl Place {
     }
 
     pub async fn open(&self) -> Store {
-        Store::open_at(&self.location(), None, Clock::manual(EventTime::EPOCH)).await.unwrap()
+        Store::open_at(&self.location(), ME, Clock::manual(EventTime::EPOCH)).await.unwrap()
     }
 }
+
+/// Who opens the databases of tests: an instance without a log.
+pub(crate) const ME: Identity = Identity { folder: [1; 16], resumes: false };
 
 /// Gives the number that a query answers.
 pub(crate) async fn number(store: &Store, query: &'static str) -> i64 {

@@ -13,12 +13,12 @@ const SOON: Duration = Duration::from_secs(180);
 const HISTORY: &str = "SELECT alert_id, revision, change, severity, event_count, at
                        FROM alert_revisions ORDER BY alert_id, revision";
 
-/// Waits until every line is counted in an alert.
+/// Waits until so many lines are counted in alerts.
 #[track_caller]
-fn counted(server: &Postgres, lines: &Lines) {
+pub fn counted(server: &Postgres, lines: usize) {
     wait::until("every line to be counted", SOON, || {
         let sum = server.ask("SELECT coalesce(sum(event_count), 0) FROM alerts");
-        (sum == lines.count.to_string()).then_some(())
+        (sum == lines.to_string()).then_some(())
     });
 }
 
@@ -28,7 +28,7 @@ fn a_server_that_was_restored_while_we_ran_is_given_what_it_lacks() {
     let database = format!("database.url = \"{}\"\n", server.url());
     let instance = Instance::start(&[&database, OFTEN, SOURCE, ALERTS].concat());
     lines.append(&instance.folder, 1_500);
-    counted(&server, &lines);
+    counted(&server, lines.count);
     // It has what it confirmed, and says how far that is.
     wait::until("the progress to be written", SOON, || {
         let epochs = server.ask("SELECT count(confirmed_epoch) FROM sink_progress");
@@ -39,7 +39,7 @@ fn a_server_that_was_restored_while_we_ran_is_given_what_it_lacks() {
     server.resume();
     for _ in 0..3 {
         lines.append(&instance.folder, 500);
-        counted(&server, &lines);
+        counted(&server, lines.count);
     }
     let history = server.ask(HISTORY);
     let confirmed = "SELECT max(confirmed_epoch) FROM sink_progress";
@@ -48,13 +48,13 @@ fn a_server_that_was_restored_while_we_ran_is_given_what_it_lacks() {
     server.restore();
     server.resume();
     // Nothing comes that would make anybody look.
-    counted(&server, &lines);
+    counted(&server, lines.count);
     assert_eq!(server.ask(HISTORY), history);
     wait::until("the progress to be where it was", SOON, || {
         (server.ask(confirmed).parse::<u64>().ok()? >= before).then_some(())
     });
     lines.append(&instance.folder, 100);
-    counted(&server, &lines);
+    counted(&server, lines.count);
     let (ended, _folder) = instance.stop();
     assert!(ended.status.success(), "{:?}", ended.errors);
     assert!(ended.errors.iter().any(|line| line.contains("`alerts` went back")));

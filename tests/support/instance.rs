@@ -5,7 +5,9 @@ use super::metrics::{self, Metrics};
 use super::program::{self, Ended, Program, READY};
 use super::wait::{self, PATIENCE};
 use nix::sys::signal::Signal;
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 
 /// Steps behind a source `in`: its records are counted second by second, and the results written to
 /// `out.jsonl`.
@@ -134,6 +136,26 @@ impl Instance {
     pub fn kill(self) -> (Vec<String>, Folder) {
         let Instance { folder, program, .. } = self;
         (program.kill(), folder)
+    }
+
+    /// Makes a folder for another instance that shares its database: with the same master key.
+    pub fn folder_beside(&self) -> Folder {
+        let (folder, key) = (Folder::new(), "data/master.key");
+        fs::create_dir(folder.join("data")).unwrap();
+        fs::write(folder.join(key), fs::read(self.folder.join(key)).unwrap()).unwrap();
+        fs::set_permissions(folder.join(key), fs::Permissions::from_mode(0o600)).unwrap();
+        folder
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.program.signal(signal);
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn end(self) -> (Ended, Folder) {
+        let Instance { folder, program, .. } = self;
+        (program.end(), folder)
     }
 
     /// Asks it to end, and does not wait.

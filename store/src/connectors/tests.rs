@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::keys::{KeyError, Keyring, Master, MasterKey, MasterKind, MasterPlace};
-use crate::testing::{Place, execute, number, on_both};
+use crate::testing::{ME, Place, execute, number, on_both};
 use crate::{Retained, Store, StoreError};
 use azud_event::clock::Clock;
 use azud_plan::component::{
@@ -96,7 +96,7 @@ async fn history(store: &Store, name: &str) -> Vec<String> {
 async fn what_documents_declare_has_rows_and_what_left_them_is_disabled(place: &Place) {
     let clock = Clock::manual(EventTime::EPOCH);
     let open =
-        async || Arc::new(Store::open_at(&place.location(), None, clock.clone()).await.unwrap());
+        async || Arc::new(Store::open_at(&place.location(), ME, clock.clone()).await.unwrap());
     let store = open().await;
     let first = registry(&store, &["okta", "github"]).await;
     let rows = store.connectors(&ConnectorFilter::default()).await.unwrap();
@@ -495,7 +495,7 @@ async fn a_name_that_is_taken_does_not_give_up_the_database(place: &Place) {
     let taken = NewConnector { origin: Origin::Api, ..declared("okta").new };
     let refused = store.add_connector(registry.keyring(), &taken).await;
     assert!(matches!(refused, Err(StoreError::Taken { .. })), "{refused:?}");
-    let second = Store::open(&place.location(), None).await.err();
+    let second = Store::open(&place.location(), ME).await.err();
     assert!(matches!(second, Some(StoreError::Locked { .. })), "{second:?}");
     // Nor is anything in the way of what follows.
     let okta = registry.of("okta");

@@ -2,7 +2,7 @@
 
 use super::instances::present;
 use super::progress::advance;
-use crate::alerts::{Columns, Merge, Stored, Tally, merge};
+use crate::alerts::{Carried, Columns, Merge, Stored, Tally, merge};
 use crate::sql::{Connection, Pool, Row, Transaction, Value, within};
 use crate::{AlertFilter, AlertRevision, AlertRow, Applied, Delivery, StoreError, Writer};
 use azud_event::alert::Alert;
@@ -146,7 +146,7 @@ async fn stored(transaction: &mut Transaction<'_>, id: &str) -> Result<Option<St
 struct Written<'a> {
     columns: &'a Columns,
     tally: &'a Tally,
-    carried: Option<Tally>,
+    carried: Option<Carried>,
     change: &'a str,
     writing: &'a Writing,
 }
@@ -188,7 +188,7 @@ impl Written<'_> {
 
     async fn upsert(&self, transaction: &mut Transaction<'_>) -> Result<(), StoreError> {
         let Written { columns, tally, change, writing, .. } = self;
-        let carried = self.carried.map(Tally::to_json);
+        let carried = self.carried.as_ref().map(Carried::to_json);
         let values = [
             (&columns.id).into(),
             (&columns.rule_id).into(),

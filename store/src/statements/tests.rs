@@ -2,7 +2,7 @@
 
 use super::ROWS_MAX;
 use crate::sqlite;
-use crate::testing::{Place, Server, execute, number, on_both};
+use crate::testing::{ME, Place, Server, execute, number, on_both};
 use crate::{
     AlertFilter, DeadLetters, Delivery, LettersEnd, Progress, Reached, Retained, Rule, Store,
     StoreError, check_alert,
@@ -492,7 +492,7 @@ async fn only_one_writes_and_others_read_meanwhile(place: &Place) {
     let empty = matches!(missing, StoreError::Missing { .. } | StoreError::OlderSchema { .. });
     assert!(empty, "{missing:?}");
     let writer = place.open().await;
-    let second = Store::open(&place.location(), None).await.unwrap_err();
+    let second = Store::open(&place.location(), ME).await.unwrap_err();
     assert!(matches!(second, StoreError::Locked { .. }), "{second:?}");
     let reader = Store::read_only(&place.location()).await.unwrap();
     assert_eq!(reader.list(&AlertFilter::default()).await.unwrap(), []);
@@ -501,7 +501,7 @@ async fn only_one_writes_and_others_read_meanwhile(place: &Place) {
     writer.check().await.unwrap();
     writer.close().await;
     drop(writer);
-    Store::open(&place.location(), None).await.unwrap();
+    Store::open(&place.location(), ME).await.unwrap();
 }
 
 async fn a_database_of_a_later_version_is_refused_by_name(place: &Place) {
@@ -514,7 +514,7 @@ async fn a_database_of_a_later_version_is_refused_by_name(place: &Place) {
     .await;
     store.close().await;
     drop(store);
-    let refused = Store::open(&place.location(), None).await.unwrap_err();
+    let refused = Store::open(&place.location(), ME).await.unwrap_err();
     assert!(matches!(refused, StoreError::NewerSchema { found: 99, .. }), "{refused:?}");
     let refused = Store::read_only(&place.location()).await.unwrap_err();
     assert!(refused.to_string().contains("made by a newer azud"), "{refused}");
@@ -596,7 +596,7 @@ async fn a_file_that_is_no_database_is_called_damaged() {
     let location = place.location();
     let text = "this was never a database, and it is long enough to tell";
     fs::write(location.path().unwrap(), text).unwrap();
-    let refused = Store::open(&location, None).await.unwrap_err();
+    let refused = Store::open(&location, ME).await.unwrap_err();
     assert!(matches!(refused, StoreError::Corrupt(_)), "{refused:?}");
     assert!(!refused.retry_helps());
 }
@@ -636,7 +636,7 @@ async fn who_was_replaced_writes_no_more() {
     server.run(
         "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted",
     );
-    let new = Store::open(&location, None).await.unwrap();
+    let new = Store::open(&location, ME).await.unwrap();
     let replaced = old.load_rules(&[]).await.unwrap_err();
     // The connection that was ended may first have to be noticed.
     let replaced = match replaced.retry_helps() {
@@ -654,9 +654,9 @@ async fn a_server_that_refuses_is_told_from_one_that_is_not_there() {
     let Place::Postgres { server, .. } = &mut place else { panic!("it is a server") };
     server.run("CREATE ROLE nobody");
     let refused = server.location_as("nobody", "case_0");
-    let refused = Store::open(&refused, None).await.unwrap_err();
+    let refused = Store::open(&refused, ME).await.unwrap_err();
     assert!(matches!(refused, StoreError::Refused(_)), "{refused:?}");
     server.kill();
-    let gone = Store::open(&server.location("case_0"), None).await.unwrap_err();
+    let gone = Store::open(&server.location("case_0"), ME).await.unwrap_err();
     assert!(matches!(gone, StoreError::Unreachable(_)), "{gone:?}");
 }

@@ -1,0 +1,9 @@
+-- Several instances may write one database in turns, each with a row of its own, whose id is that of
+-- its data folder.
+
+-- The process that writes; null in the rows of the others.
+ALTER TABLE instances ADD COLUMN process uuid;
+
+-- What other incarnations counted is now told apart by incarnation; of what was counted before that
+-- is not known.
+UPDATE alerts SET carried = jsonb_build_object('earlier', carried) WHERE carried IS NOT NULL;
