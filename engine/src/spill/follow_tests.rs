@@ -256,19 +256,20 @@ async fn a_gap_that_cannot_be_closed_is_named_and_waits_to_be_accepted() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Runs that end at any epoch, and databases that go back to any earlier moment between runs or
-    /// within one: at the end each row is there once.
+    /// Runs that end at any epoch, some by a kill that leaves a mark of before them, and databases that
+    /// go back to any earlier moment between runs or within one: at the end each row is there once.
     #[test]
     fn whenever_a_database_goes_back_it_ends_with_every_row(
         lengths in proptest::collection::vec(1u64..25, 1..5),
-        backs in proptest::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 5),
+        backs in proptest::collection::vec(any::<(bool, bool, prop::sample::Index)>(), 5),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (folder, database) = (tempfile::tempdir().unwrap(), Database::default());
             let mut copies = vec![Content::default()];
             let (mut known, mut first) = (None, 0);
-            for (length, (within, back)) in lengths.iter().zip(&backs) {
+            for (length, (within, killed, back)) in lengths.iter().zip(&backs) {
+                let mark = std::fs::read(folder.path().join("delivered")).ok();
                 let mut rig = Rig::start(folder.path(), &database, first, known.take(), false);
                 rig.send(first..first + length).await;
                 if *within {
@@ -281,6 +282,9 @@ proptest! {
                 first += length + 1;
                 rig.reaches(first).await;
                 known = rig.end().await;
+                if let Some(mark) = mark.filter(|_| *killed) {
+                    std::fs::write(folder.path().join("delivered"), mark).unwrap();
+                }
                 copies.push(database.lock().unwrap().clone());
                 if !within {
                     *database.lock().unwrap() = back.get(&copies).clone();

@@ -75,6 +75,16 @@ pub struct Sought {
     pub oldest: Option<EventTime>,
 }
 
+/// What is given to a sink whether or not it is owed, because its receiver went back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// Everything before this: this run gave it to the sink, or the mark says that it is delivered.
+    pub to: LogPosition,
+    /// What earlier runs put there of the epochs before this. They delivered it, even where the mark
+    /// is older than the checkpoint that says so; later epochs are made again.
+    pub before: Epoch,
+}
+
 /// Something that was read from a spill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -171,8 +181,8 @@ impl Spill {
     /// Gives a reader of what is owed.
     pub fn reader(&self) -> SpillReader {
         let reader = self.log.reader(self.parts.ledger.delivered_to());
-        let (ledger, again_to) = (Arc::clone(&self.parts.ledger), LogPosition(0));
-        SpillReader { reader, ledger, again_to }
+        let again = Again { to: LogPosition(0), before: 0 };
+        SpillReader { reader, ledger: Arc::clone(&self.parts.ledger), again }
     }
 
     /// Looks for where a sink must be given everything again whose receiver has what is before
@@ -202,11 +212,9 @@ impl Spill {
         Ok(sought)
     }
 
-    /// Gives a reader of everything from a position on; what is before `again_to` was given to the
-    /// sink before, and is given again whether or not it is owed.
-    pub fn reader_again(&self, from: LogPosition, again_to: LogPosition) -> SpillReader {
-        let ledger = Arc::clone(&self.parts.ledger);
-        SpillReader { reader: self.log.reader(from), ledger, again_to }
+    /// Gives a reader of everything from a position on, some of it again.
+    pub fn reader_again(&self, from: LogPosition, again: Again) -> SpillReader {
+        SpillReader { reader: self.log.reader(from), ledger: Arc::clone(&self.parts.ledger), again }
     }
 
     /// Whether a reader that is at `position` has read everything that was put here.
@@ -264,8 +272,7 @@ impl Missing {
 pub struct SpillReader {
     reader: Reader,
     ledger: Arc<Ledger>,
-    /// Everything before this was given to the sink before, and is given again.
-    again_to: LogPosition,
+    again: Again,
 }
 
 impl SpillReader {
@@ -277,7 +284,7 @@ impl SpillReader {
         // What the sink had in its hands when it was put here is delivered without being read, and
         // may be gone.
         let (position, delivered) = (self.reader.position(), self.ledger.delivered_to());
-        if position >= self.again_to && position < delivered {
+        if position >= self.again.to && position < delivered {
             self.reader.skip_to(delivered);
         }
         let mut found = Vec::new();
@@ -290,14 +297,18 @@ impl SpillReader {
             };
             match read {
                 Read::Entry { position, end, entry: Entry::Batch(batch) } => {
-                    let again = position < self.again_to;
                     // Word that the epochs before one are complete is of the last of them.
                     let epoch = batch.epoch.saturating_sub(u64::from(batch.records == 0));
-                    if again || self.ledger.is_owed(position, epoch) {
-                        bytes += batch.bytes.len().max(1);
-                        found.extend(Unspilled::of(batch, end, again).map(Found::Batch));
-                    } else {
+                    let given = position < self.again.to;
+                    let owed = given || self.ledger.is_owed(position, epoch);
+                    if !owed {
                         self.ledger.passed_over(batch.bytes.len() as u64);
+                    }
+                    let lacked = epoch < self.again.before && !self.ledger.is_of_this_run(end);
+                    if owed || lacked {
+                        bytes += batch.bytes.len().max(1);
+                        let again = given || !owed;
+                        found.extend(Unspilled::of(batch, end, again).map(Found::Batch));
                     }
                 }
                 Read::Entry { .. } => {}

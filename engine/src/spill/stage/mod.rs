@@ -96,6 +96,8 @@ pub struct Stage {
     /// come of epochs that are not.
     sorter: Option<Sorter>,
     progress: Option<Arc<SinkProgress>>,
+    /// The first epoch of this run, of a sink that has a progress.
+    first: Epoch,
     /// Records and bytes that are delivered, but not yet under word of their epochs.
     unworded: (u64, u64),
     rewinding: Rewinding,
@@ -213,6 +215,7 @@ impl Stage {
         let spills = matches!(stall.policy, StallPolicy::Spill { .. });
         let keeps = spills && parts.follow.is_some();
         let sorter = parts.follow.as_ref().filter(|_| keeps).map(|it| Sorter::new(it.first));
+        let first = parts.follow.as_ref().map_or(0, |follow| follow.first);
         let progress = parts.follow.map(|follow| follow.progress);
         if let Some(progress) = &progress {
             parts.ledger.follow(progress);
@@ -232,6 +235,7 @@ impl Stage {
             hands: Hands::default(),
             sorter,
             progress,
+            first,
             unworded: (0, 0),
             rewinding: Rewinding::No,
             accept_gap: parts.accept_gap,

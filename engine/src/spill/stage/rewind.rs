@@ -1,7 +1,7 @@
 //! Giving a sink again what its receiver lacks: a database that was restored from an older copy.
 
 use super::super::meter::SinkState;
-use super::super::queue::Sought;
+use super::super::queue::{Again, Sought};
 use super::{Done, Stage, Store};
 use crate::log::{LogError, LogPosition};
 use azud_event::time::EventTime;
@@ -85,9 +85,8 @@ impl Stage {
             "the database of `{id}` went back; what it lacks is delivered again: {again} epochs"
         );
         if let (Store::Open { spill, reader }, true) = (&mut self.store, self.sorter.is_some()) {
-            *reader = Some(
-                spill.reader_again(sought.from, self.given_to.max(self.ledger.delivered_to())),
-            );
+            let to = self.given_to.max(self.ledger.delivered_to());
+            *reader = Some(spill.reader_again(sought.from, Again { to, before: self.first }));
             self.ready.clear();
             (self.ready_bytes, self.handed_to, self.dry_at) = (0, LogPosition(0), None);
         }
