@@ -248,24 +248,6 @@ impl Store {
         Ok(true)
     }
 
-    /// Puts back what a credential was before it was rotated; `false` when that is gone.
-    ///
-    /// # Errors
-    /// As [`Store::credential`].
-    pub async fn restore_credential(
-        &self,
-        keyring: &Keyring,
-        name: &str,
-    ) -> Result<bool, StoreError> {
-        let Some(value) = self.previous_credential(keyring, name).await? else {
-            return Ok(false);
-        };
-        let by = "rotation".to_owned();
-        let name = name.to_owned();
-        let new = NewCredential { name, kind: None, value, expires_at: None, overlap: None, by };
-        self.set_credential(keyring, &new).await.map(|_| true)
-    }
-
     /// Forgets what credentials were before they were rotated, where the overlap is over.
     ///
     /// # Errors

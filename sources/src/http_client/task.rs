@@ -96,11 +96,13 @@ async fn match_up(
     loop {
         // Asked for first, so that no change is missed.
         let changed = connectors.changed();
+        let mut held = HashSet::new();
         match connectors.matching(pattern).await {
             Ok(found) => {
                 for connector in found {
                     let name = connector.name().to_owned();
                     if !names.insert(name.clone()) {
+                        held.insert(name);
                         continue;
                     }
                     match make(connector, context.clone(), Arc::clone(acks)) {
@@ -129,6 +131,10 @@ async fn match_up(
                 Some(ended) = running.join_next() => match ended {
                     Ok(name) => {
                         names.remove(&name);
+                        // It was there again before it had ended.
+                        if held.contains(&name) {
+                            break;
+                        }
                     }
                     Err(error) => {
                         // A bug of ours: as everywhere else, it does not go on unseen.

@@ -4,6 +4,7 @@ use super::server::{json, with};
 use super::world::World;
 use super::{OKTA, TOKENS, linked, parameter, record, records, tokens};
 use azud_event::block::Layout;
+use azud_plan::component::Asked;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -103,6 +104,24 @@ async fn a_connector_of_a_pattern_that_is_no_more_says_so() {
     world.until_records(1).await;
     world.db.disable("okta-1", true);
     world.until_said(|layout| *layout == Layout::End).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_is_there_again_before_it_has_ended_is_polled_again() {
+    let toml = format!("{OKTA}\nconnector = \"okta-*\"");
+    let world = World::start(&toml, linked(1)).await;
+    world.db.add("okta-1", &[]);
+    let running = world.run();
+    world.until_attempts_of("okta-1", 1).await;
+    // It is looked up while the first still runs, which ends then.
+    world.db.add("okta-2", &[]);
+    world.db.disable("okta-1", false);
+    world.until_attempts_of("okta-2", 1).await;
+    world.db.ask("okta-1", Asked::Stop);
+    world.until_said(|layout| *layout == Layout::End).await;
+    let known = world.db.attempts("okta-1").len();
+    world.until_attempts_of("okta-1", known + 1).await;
     running.stop().await;
 }
 
