@@ -1,17 +1,15 @@
 //! Records that are made, not taken in: results of keyed transforms.
 
-use super::tree::{Key, Kind, ROOT};
+use super::tree::{Key, Kind, Name, ROOT};
 use super::{Origin, Record};
-use crate::codec::json::encode_string;
+use crate::codec::json::{encode_string, encode_usual_time, encode_value};
 use crate::id::SourceIndex;
 use crate::row::Place;
 use crate::time::EventTime;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use vrl::path::OwnedValuePath;
 use vrl::value::Value;
-
-/// Room for the texts of one record that is built.
-const TEXTS_BYTES: usize = 128;
 
 impl Origin {
     /// Gives the origin of a record that was made and not taken in: its place, and the clock of the
@@ -36,67 +34,127 @@ impl Origin {
 pub struct MemberName {
     key: Key,
     text: Box<str>,
-    /// Of a long name without escapes: as JSON has it behind another member.
-    written: Option<Box<str>>,
+    /// As JSON has it behind another member: `,"name":`.
+    written: Box<[u8]>,
+    /// Whether it needs no escapes there.
+    plain: bool,
 }
 
 impl From<&str> for MemberName {
     fn from(text: &str) -> Self {
-        let mut quoted = Vec::new();
-        encode_string(text.as_bytes(), &mut quoted);
-        let plain = text.len() > 8 && quoted.len() == text.len() + 2;
-        let written = plain.then(|| format!(",\"{text}\":").into());
-        MemberName { key: Key::of(text.as_bytes()), text: text.into(), written }
+        let mut written = vec![b','];
+        encode_string(text.as_bytes(), &mut written);
+        written.push(b':');
+        let plain = written.len() == text.len() + 4;
+        let key = Key::of(text.as_bytes());
+        MemberName { key, text: text.into(), written: written.into(), plain }
     }
 }
 
 /// Builds a record that was made and not taken in, member by member and in their order, without a
 /// map on the way. Each name comes once in its object.
+///
+/// What is built is JSON text, and nodes over it as if it had been read: it is written out in one
+/// piece when nobody has changed it. Only what text cannot hold (a time of the year 10000, bytes that
+/// are not UTF-8, what is nested) is held as a value beside it.
 pub struct Building<'r> {
     record: &'r mut Record,
     /// The object that is built now.
     object: u32,
-    /// The texts, which the record will lie over.
-    texts: Vec<u8>,
+    /// The text, which the record will lie over.
+    text: Vec<u8>,
+    /// What is set when all else is there.
+    apart: Vec<(OwnedValuePath, Value)>,
 }
 
 impl Building<'_> {
     /// Adds a member that holds a value.
     pub fn value(&mut self, name: &MemberName, value: Value) {
+        match &value {
+            Value::Bytes(bytes) => return self.text(name, bytes),
+            Value::Timestamp(time) => return self.time(name, *time),
+            _ => {}
+        }
         let child = self.member(name);
+        let start = self.text.len();
+        encode_value(&value, &mut self.text);
+        let kind = match &value {
+            Value::Integer(_) => Kind::Integer,
+            Value::Float(number) if number.is_finite() => Kind::Float,
+            Value::Boolean(true) => Kind::True,
+            Value::Boolean(false) => Kind::False,
+            Value::Null => Kind::Null,
+            Value::Array(values) if values.is_empty() => Kind::Array,
+            _ => return self.record.hold(child, value),
+        };
+        self.lies_at(child, kind, start, self.text.len());
+    }
+
+    /// Adds a member that holds a time.
+    pub fn time(&mut self, name: &MemberName, time: DateTime<Utc>) {
+        let child = self.member(name);
+        let start = self.text.len();
+        if encode_usual_time(&time, &mut self.text) {
+            return self.lies_at(child, Kind::Time, start + 1, self.text.len() - 1);
+        }
+        let value = Value::Timestamp(time);
+        encode_value(&value, &mut self.text);
         self.record.hold(child, value);
     }
 
     /// Adds a member that holds a text.
     pub fn text(&mut self, name: &MemberName, text: &[u8]) {
         let child = self.member(name);
-        let node = self.record.tree.node_mut(child);
-        node.kind = Kind::Text;
-        node.start = self.texts.len() as u32;
-        self.texts.extend_from_slice(text);
-        node.end = self.texts.len() as u32;
+        let start = self.text.len() + 1;
+        encode_string(text, &mut self.text);
+        let end = self.text.len() - 1;
+        if self.text[start..end] == *text {
+            self.lies_at(child, Kind::String, start, end);
+        } else if std::str::from_utf8(text).is_ok() {
+            self.lies_at(child, Kind::Escaped, start, end);
+        } else {
+            self.record.hold(child, Value::Bytes(Bytes::copy_from_slice(text)));
+        }
     }
 
     /// Adds a member that is an object, which `build` fills.
     pub fn object(&mut self, name: &MemberName, build: impl FnOnce(&mut Self)) {
         let child = self.member(name);
-        self.record.tree.become_empty_object(child);
         let around = std::mem::replace(&mut self.object, child);
-        build(self);
+        self.fill(build);
         self.object = around;
     }
 
-    /// Sets what is at a path of the whole record, as [`Record::insert`] does.
+    /// Sets what is at a path of the whole record, as [`Record::insert`] does, behind all members.
     pub fn insert(&mut self, path: &OwnedValuePath, value: Value) {
-        self.record.insert(path, value);
+        self.apart.push((path.clone(), value));
+    }
+
+    /// Writes the object that is built now.
+    fn fill(&mut self, build: impl FnOnce(&mut Self)) {
+        let (object, start) = (self.object, self.text.len());
+        self.text.push(b'{');
+        build(self);
+        self.text.push(b'}');
+        self.lies_at(object, Kind::Object, start, self.text.len());
+        let node = self.record.tree.node_mut(object);
+        node.dirty = false;
+    }
+
+    fn lies_at(&mut self, index: u32, kind: Kind, start: usize, end: usize) {
+        let node = self.record.tree.node_mut(index);
+        (node.kind, node.start, node.end) = (kind, start as u32, end as u32);
     }
 
     fn member(&mut self, name: &MemberName) -> u32 {
-        let MemberName { key, text, written } = name;
-        let tree = &mut self.record.tree;
-        let name = match written {
-            Some(written) => tree.intern_written(*key, written),
-            None => tree.intern(*key, text.as_bytes()),
+        let MemberName { key, text, written, plain } = name;
+        let first = usize::from(self.text.last() == Some(&b'{'));
+        self.text.extend_from_slice(&written[first..]);
+        // Before the quote and the colon.
+        let end = self.text.len() - 2;
+        let name = match plain {
+            true => Name::of_key(*key, (end - text.len()) as u32, end as u32),
+            false => self.record.tree.intern(*key, text.as_bytes()),
         };
         self.record.append_named(self.object, *key, name)
     }
@@ -109,10 +167,16 @@ impl Record {
         self.peers = None;
         self.clear();
         self.origin = origin;
-        let texts = Vec::with_capacity(TEXTS_BYTES);
-        let mut building = Building { record: self, object: ROOT, texts };
-        build(&mut building);
-        self.bytes = Bytes::from(building.texts);
+        let mut text = std::mem::take(&mut self.built);
+        text.clear();
+        let mut building = Building { record: self, object: ROOT, text, apart: Vec::new() };
+        building.fill(build);
+        let Building { text, apart, .. } = building;
+        self.bytes = Bytes::copy_from_slice(&text);
+        self.built = text;
+        for (path, value) in apart {
+            self.insert(&path, value);
+        }
     }
 
     /// Lets go of the block that the record lies over, so that its memory can be freed while
@@ -120,6 +184,7 @@ impl Record {
     pub fn release(&mut self) {
         self.clear();
         self.bytes = Bytes::new();
+        self.built = Vec::new();
         self.peers = None;
         self.origin.raw = 0..0;
     }
@@ -131,28 +196,103 @@ mod tests {
     use crate::codec::json::encode_json;
     use vrl::path::parse_value_path;
     use vrl::value;
+    use vrl::value::{KeyString, ObjectMap};
 
     const NAMES: [&str; 5] =
         ["a", "eight_by", "longer_than_eight", "\"in quotes\"", "wörter_mit_umlauten"];
 
+    /// What members may hold, some of it nothing that text can hold.
+    fn values() -> Vec<Value> {
+        let time = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+        vec![
+            value!("x"),
+            value!(""),
+            value!("with \"quotes\" and\nlines"),
+            value!("größer als acht Bytes"),
+            Value::Bytes(Bytes::from_static(b"no UTF-8: \xff\xfe")),
+            // Three bytes that are replaced by three others.
+            Value::Bytes(Bytes::from_static(b"\xf0\x9f\x92")),
+            value!(0),
+            value!(-12),
+            Value::Integer(i64::MIN),
+            Value::from_f64_or_zero(1.5),
+            Value::from_f64_or_zero(1e300),
+            Value::from_f64_or_zero(-0.0),
+            Value::from_f64_or_zero(f64::INFINITY),
+            value!(true),
+            value!(false),
+            value!(null),
+            Value::Timestamp(time("2026-03-01T10:00:00Z")),
+            Value::Timestamp(time("2026-03-01T10:00:00.123456789Z")),
+            Value::Timestamp(time("1582-10-15T00:00:00.5Z")),
+            Value::Timestamp(time("2016-12-31T23:59:60Z")),
+            Value::Timestamp(DateTime::<Utc>::MAX_UTC),
+            value!([]),
+            value!(["{", 1, { "a": null }]),
+            value!({ "b": [1], "a": { "c": 2 } }),
+        ]
+    }
+
+    fn written(record: &Record) -> String {
+        let mut out = Vec::new();
+        encode_json(record, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn built(build: impl FnOnce(&mut Building<'_>)) -> Record {
+        let mut record = Record::new();
+        let origin = record.origin().clone();
+        record.begin_built(origin, build);
+        record
+    }
+
     #[test]
     fn what_is_built_reads_and_is_written_as_a_value_is() {
         let names = NAMES.map(MemberName::from);
-        let mut record = Record::new();
-        let origin = record.origin().clone();
-        record.begin_built(origin, |into| {
-            names.iter().for_each(|name| into.text(name, b"x"));
-            into.object(&"within_it".into(), |into| {
-                names.iter().for_each(|name| into.value(name, value!(1)));
+        for value in values() {
+            let mut record = built(|into| {
+                names.iter().for_each(|name| into.value(name, value.clone()));
+                into.object(&"empty".into(), |_| {});
+                into.object(&"within_it".into(), |into| {
+                    names.iter().for_each(|name| into.value(name, value.clone()));
+                    into.text(&"last".into(), b"{");
+                });
             });
+            let members = || NAMES.map(|name| (KeyString::from(name), value.clone()));
+            let last = |name: &str, value: Value| [(KeyString::from(name), value)];
+            let within: ObjectMap =
+                members().into_iter().chain(last("last", value!("{"))).collect();
+            let more =
+                last("empty", value!({})).into_iter().chain(last("within_it", within.into()));
+            let expected = Value::Object(members().into_iter().chain(more).collect());
+            assert_eq!(record.to_value(), expected);
+            // Both parse to the same; members come in the order in which they were built.
+            let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+            let mut text = Vec::new();
+            encode_value(&expected, &mut text);
+            let text = String::from_utf8(text).unwrap();
+            assert_eq!(parse(&written(&record)), parse(&text));
+            assert!(written(&record).starts_with("{\"a\":"), "{}", written(&record));
+            let path = parse_value_path("within_it.longer_than_eight").unwrap();
+            assert_eq!(record.get(&path), Some(&value));
+            // Nor does a change of one show in the others.
+            let whole = written(&record);
+            let mark = record.mark();
+            record.insert(&parse_value_path("within_it.new").unwrap(), value!(1));
+            let changed = written(&record);
+            assert_eq!(changed.replace(",\"new\":1", ""), whole);
+            record.undo_to(mark);
+            assert_eq!((record.to_value(), written(&record)), (expected, whole));
+        }
+    }
+
+    #[test]
+    fn what_is_set_by_its_path_comes_behind_all_else() {
+        let tag = parse_value_path("tags[1]").unwrap();
+        let record = built(|into| {
+            into.insert(&tag, value!("late"));
+            into.value(&"count".into(), value!(2));
         });
-        let within = NAMES.map(|name| format!("{}:1", serde_json::to_string(name).unwrap()));
-        let around = NAMES.map(|name| format!("{}:\"x\"", serde_json::to_string(name).unwrap()));
-        let expected = format!("{{{},\"within_it\":{{{}}}}}", around.join(","), within.join(","));
-        let mut out = Vec::new();
-        encode_json(&record, &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
-        let path = parse_value_path("within_it.longer_than_eight").unwrap();
-        assert_eq!(record.get(&path), Some(&value!(1)));
+        assert_eq!(written(&record), "{\"count\":2,\"tags\":[null,\"late\"]}");
     }
 }

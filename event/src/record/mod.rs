@@ -112,6 +112,8 @@ pub struct Record {
     peers: Option<Arc<[Peer]>>,
     parts: Option<Arc<Parts>>,
     origin: Origin,
+    /// Where the text of a record that is built is put together.
+    built: Vec<u8>,
 }
 
 impl Default for Record {
@@ -136,8 +138,8 @@ impl Record {
             raw: 0..0,
             peer: 0,
         };
-        let (bytes, journal) = (Bytes::new(), Journal::default());
-        Record { bytes, tree, journal, peers: None, parts: None, origin }
+        let (bytes, journal, built) = (Bytes::new(), Journal::default(), Vec::new());
+        Record { bytes, tree, journal, peers: None, parts: None, origin, built }
     }
 
     /// Points the record at `frame` of `block`, without any field yet. All marks are void from then

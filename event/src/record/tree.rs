@@ -47,6 +47,8 @@ pub(crate) enum Kind {
     False,
     /// `null`
     Null,
+    /// A time in RFC 3339 and UTC, as it is written of a value; `start..end` is between its quotes.
+    Time,
     /// The text of a JSON array.
     Array,
     /// The text of a JSON object that is too wide to be held as nodes.
@@ -67,13 +69,6 @@ pub(crate) struct Name {
 
 const APART: u32 = 1 << 31;
 
-/// Of a name apart: it stands as JSON has it behind another member, `,"name":`, and `start` is that
-/// of the name itself.
-const WRITTEN: u32 = 1 << 30;
-
-/// What is written before and behind such a name.
-const AROUND: usize = 2;
-
 impl Name {
     /// Names a root, which has none.
     pub(crate) const EMPTY: Name = Name { start: 0, length: 0, prefix: [0; 8] };
@@ -90,6 +85,12 @@ impl Name {
         Name { start, length, prefix: prefix.to_le_bytes() }
     }
 
+    /// Makes the name of this key that stands at a range of the block without escapes.
+    #[inline]
+    pub(crate) fn of_key(key: Key, start: u32, end: u32) -> Self {
+        Name { start, length: end - start, prefix: key.prefix.to_le_bytes() }
+    }
+
     /// Gives the same name where it stands once more in the block.
     #[inline]
     pub(crate) fn at(self, start: u32) -> Self {
@@ -102,17 +103,10 @@ impl Name {
         (self.length & APART == 0).then(|| (start, start + self.length as usize))
     }
 
-    /// Gives where it stands in [`Tree::names`] as JSON has it behind another member, if it does.
-    #[inline]
-    pub(crate) fn written(self) -> Option<Range<usize>> {
-        let start = self.start as usize;
-        (self.length & WRITTEN != 0).then(|| start - AROUND..start + self.len() + AROUND)
-    }
-
     /// Gives the length in bytes.
     #[inline]
     pub(crate) fn len(self) -> usize {
-        (self.length & !(APART | WRITTEN)) as usize
+        (self.length & !APART) as usize
     }
 
     /// Gives all of a name of up to eight bytes, zeros behind it.
@@ -341,16 +335,6 @@ impl Tree {
             self.names.extend_from_slice(name);
         }
         Name { start, length: name.len() as u32 | APART, prefix: key.prefix.to_le_bytes() }
-    }
-
-    /// Keeps a name of more than eight bytes that needs no escapes beside the block, as JSON has it
-    /// behind another member.
-    #[inline]
-    pub(crate) fn intern_written(&mut self, key: Key, written: &str) -> Name {
-        let (start, length) = (self.names.len() + AROUND, written.len() - 2 * AROUND);
-        self.names.extend_from_slice(written.as_bytes());
-        let length = length as u32 | APART | WRITTEN;
-        Name { start: start as u32, length, prefix: key.prefix.to_le_bytes() }
     }
 
     /// Gives the node at `index`.

@@ -1,5 +1,6 @@
 //! JSON into a record: the lexer's tokens as nodes, and single values where somebody asks for one.
 
+use super::encode::read_time;
 use super::scan::{Flaw, Lexer, Refused, Scalar, Text, unescape};
 use crate::limits::OBJECT_FIELDS_LAZY_MAX;
 use crate::record::tree::{Key, Kind, NODES_LAZY_MAX, NONE, Name, Node, Tree};
@@ -270,6 +271,7 @@ pub(crate) fn value_of(block: &Bytes, kind: Kind, start: usize, end: usize) -> V
         Kind::True => Value::Boolean(true),
         Kind::False => Value::Boolean(false),
         Kind::Null => Value::Null,
+        Kind::Time => Value::Timestamp(read_time(text).expect("it was written of a time")),
         Kind::Array | Kind::Wide | Kind::Object | Kind::Owned => {
             Reader { lexer: Lexer::new(&block[..end], start), block }
                 .value()

@@ -24,7 +24,7 @@ pub(crate) fn encode_node(record: &Record, index: u32, out: &mut Vec<u8>) {
         Kind::Object if node.dirty => encode_members(record, index, out),
         Kind::Object | Kind::Array | Kind::Wide => copy_text(record, node.range(), out),
         Kind::Integer | Kind::Float => out.extend_from_slice(text()),
-        Kind::String | Kind::Escaped => {
+        Kind::String | Kind::Escaped | Kind::Time => {
             out.push(b'"');
             out.extend_from_slice(text());
             out.push(b'"');
@@ -111,10 +111,6 @@ fn encode_name(record: &Record, name: Name, comma: bool, out: &mut Vec<u8>) {
         out.extend_from_slice(&text.to_le_bytes());
         return out.truncate(end);
     }
-    if let Some(range) = name.written() {
-        let written = &record.tree.names[range];
-        return out.extend_from_slice(&written[usize::from(!comma)..]);
-    }
     if comma {
         out.push(b',');
     }
@@ -134,7 +130,7 @@ fn verbatim(node: &Node) -> Option<(usize, usize)> {
     match node.kind {
         Kind::Owned | Kind::Text => None,
         Kind::Object if node.dirty => None,
-        Kind::String | Kind::Escaped => Some((start - 1, end + 1)),
+        Kind::String | Kind::Escaped | Kind::Time => Some((start - 1, end + 1)),
         _ => Some((start - 1, end)),
     }
 }
@@ -150,15 +146,11 @@ pub fn encode_value(value: &Value, out: &mut Vec<u8>) {
         Value::Boolean(true) => out.extend_from_slice(b"true"),
         Value::Boolean(false) => out.extend_from_slice(b"false"),
         Value::Null => out.extend_from_slice(b"null"),
-        Value::Timestamp(time) => match quoted_time(time) {
-            Some((text, length)) => {
-                // All of it at once, of which as many bytes stay as are meant.
-                let end = out.len() + length;
-                out.extend_from_slice(&text);
-                out.truncate(end);
+        Value::Timestamp(time) => {
+            if !encode_usual_time(time, out) {
+                encode_string(rfc3339(time).as_bytes(), out);
             }
-            None => encode_string(rfc3339(time).as_bytes(), out),
-        },
+        }
         Value::Array(values) => {
             out.push(b'[');
             for (place, value) in values.iter().enumerate() {
@@ -327,6 +319,22 @@ pub fn encode_time(time: &DateTime<Utc>, out: &mut Vec<u8>) {
         Some((text, length)) => out.extend_from_slice(&text[1..length - 1]),
         None => out.extend_from_slice(rfc3339(time).as_bytes()),
     }
+}
+
+/// Appends a time between quotes, if it is one that [`read_time`] reads; whether it is.
+pub(crate) fn encode_usual_time(time: &DateTime<Utc>, out: &mut Vec<u8>) -> bool {
+    let Some((text, length)) = quoted_time(time) else { return false };
+    // All of it at once, of which as many bytes stay as are meant.
+    let end = out.len() + length;
+    out.extend_from_slice(&text);
+    out.truncate(end);
+    true
+}
+
+/// Reads what [`encode_usual_time`] wrote, without the quotes.
+pub(crate) fn read_time(text: &[u8]) -> Option<DateTime<Utc>> {
+    let text = std::str::from_utf8(text).ok()?;
+    DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
 }
 
 /// The longest time that is written by [`quoted_time`], with its quotes.
