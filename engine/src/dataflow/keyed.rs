@@ -19,7 +19,7 @@ use crate::limits::{
 };
 use crate::telemetry::count_alert;
 use azud_event::clock::Clock;
-use azud_event::id::{StreamId, source_key};
+use azud_event::id::{KEY_GROUPS, StreamId, source_key};
 use azud_event::record::{Origin, Record};
 use azud_event::row::{Place, Row};
 use azud_event::time::EventTime;
@@ -277,21 +277,26 @@ impl Groups {
 
     /// Lists the groups that an epoch concerns, with their rows in canonical order.
     fn concerned(&self, rows: Vec<Row>, clock: &EpochClock) -> VecDeque<(u8, Vec<Row>)> {
-        let mut groups: BTreeMap<u8, Vec<Row>> = BTreeMap::new();
+        // Counted first, so that no list of rows has to grow.
+        let mut counts = [0; KEY_GROUPS];
+        rows.iter().for_each(|row| counts[usize::from(row.group.0)] += 1);
+        let mut groups: Vec<Vec<Row>> = counts.into_iter().map(Vec::with_capacity).collect();
         for row in rows {
-            groups.entry(row.group.0).or_default().push(row);
+            groups[usize::from(row.group.0)].push(row);
         }
-        // Each by itself: a group has few, which are put in order at once.
-        for rows in groups.values_mut() {
-            rows.sort_unstable_by_key(|row| row.place);
-        }
+        let reached = |due: Option<EventTime>, now| due.is_some_and(|due| due <= now);
+        let mut is_due = [false; KEY_GROUPS];
         for (group, Group { due, .. }) in &self.states {
-            let reached = |due: Option<EventTime>, now| due.is_some_and(|due| due <= now);
-            if reached(due.watermark, clock.watermark) || reached(due.now, clock.now) {
-                groups.entry(*group).or_default();
-            }
+            is_due[usize::from(*group)] =
+                reached(due.watermark, clock.watermark) || reached(due.now, clock.now);
         }
-        groups.into_iter().collect()
+        let groups = (0..=u8::MAX).zip(groups).zip(is_due);
+        let concerned = groups.filter_map(|((group, mut rows), is_due)| {
+            // Each by itself: a group has few, which are put in order at once.
+            rows.sort_unstable_by_key(|row| row.place);
+            (is_due || !rows.is_empty()).then_some((group, rows))
+        });
+        concerned.collect()
     }
 
     /// Applies the rows of one group once; `told` counts what it tells in the epoch.

@@ -43,6 +43,7 @@ mod panes;
 mod partials;
 mod parts;
 mod sessions;
+mod shelf;
 mod sorted;
 mod state;
 mod timeline;

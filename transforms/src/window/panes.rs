@@ -13,6 +13,7 @@ use super::gathered::{Fields, Gathered};
 use super::grid::{Grid, Window};
 use super::held::{Applied, Around};
 use super::members::{self, MEMBERS_PER_KEY_MAX, Members};
+use super::shelf::{Kept, Shelf};
 use super::sorted::Sorted;
 use super::told::{IMAGE_BYTES, Image};
 use azud_event::id::{KeyGroup, Partitioner};
@@ -53,10 +54,14 @@ pub struct Panes {
 /// The panes of one key.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KeyPanes {
-    panes: Sorted<i64, Gathered>,
+    /// Panes from `next` on.
+    open: Sorted<i64, Gathered>,
+    /// What is before `next`.
+    closed: Shelf,
     /// In windows over results, what these have contributed.
     members: Option<Box<Members>>,
-    images: Sorted<i64, Image>,
+    /// What was told of windows from `next` on. Few tell any before they close.
+    early: Option<Box<Sorted<i64, Image>>>,
     next: i64,
     /// The least and greatest pane that there ever was, while the key is known.
     seen: Span,
@@ -160,6 +165,7 @@ impl Panes {
             let waits = self.grid.first_open(around.watermark, Duration::ZERO);
             let first = self.grid.first_window(pane).max(self.first_open(around)).max(key.floor);
             key.next = key.next.min(first.max(waits));
+            debug_assert!(key.closed.span().is_none_or(|(_, last)| last < key.next));
         }
         let (first, last) = self.touched(key, pane, least, around);
         key.look_again(first, last);
@@ -215,24 +221,24 @@ impl Panes {
     }
 
     fn add(&self, key: &mut KeyPanes, pane: i64, gathered: Gathered, around: &mut Around<'_>) {
-        let bytes = gathered.bytes();
-        let (before, after) = match key.panes.get_mut(&pane) {
-            Some(there) => {
-                let before = there.bytes();
-                there.merge(&gathered, around.fields.evidence);
-                (before, there.bytes())
-            }
-            None => {
-                key.panes.insert(pane, gathered);
-                (0, bytes)
-            }
-        };
         if pane >= key.next {
+            let (before, after) = match key.open.get_mut(&pane) {
+                Some(there) => merge(there, &gathered, around),
+                None => {
+                    let bytes = gathered.bytes();
+                    key.open.insert(pane, gathered);
+                    (0, bytes)
+                }
+            };
             key.bytes = key.bytes - before + after;
-        } else {
-            around.closed.subtract(self.over_at(pane), before);
-            around.closed.add(self.over_at(pane), after);
+            return;
         }
+        let (before, after) = match &mut key.closed.at(pane).pane {
+            Some(there) => merge(there, &gathered, around),
+            empty => (0, empty.insert(gathered).bytes()),
+        };
+        around.closed.subtract(self.over_at(pane), before);
+        around.closed.add(self.over_at(pane), after);
     }
 
     /// Says at which bound of lateness a window, and the pane of its number, is over.
@@ -266,9 +272,9 @@ impl Panes {
             if open > last {
                 continue;
             }
-            let told: BTreeSet<i64> =
-                key.images.range(open..=last).map(|(number, _)| number).collect();
-            let panes = key.panes.range(open..self.grid.panes(last).end);
+            let images = key.early.iter().flat_map(|images| images.range(open..=last));
+            let told: BTreeSet<i64> = images.map(|(number, _)| number).collect();
+            let panes = key.open.range(open..self.grid.panes(last).end);
             let panes: Vec<(i64, &Gathered)> = panes.collect();
             let mut wanted = Vec::new();
             growth.find(&self.grid, open..=last, &panes, &told, &mut wanted);
@@ -302,14 +308,19 @@ impl Panes {
         if window.end > watermark {
             return None;
         }
-        let closing = key.next..=number;
         key.next = number + 1;
-        for (pane, gathered) in key.panes.range(closing.clone()) {
+        while key.open.first().is_some_and(|pane| pane < key.next) {
+            let Some((pane, gathered)) = key.open.pop_first() else { break };
             key.bytes -= gathered.bytes();
             closed.add(self.over_at(pane), gathered.bytes());
+            key.closed.at(pane).pane = Some(gathered);
         }
-        for (number, _) in key.images.range(closing) {
+        while let Some(images) = &mut key.early
+            && images.first().is_some_and(|number| number < key.next)
+        {
+            let Some((number, image)) = images.pop_first() else { break };
             closed.add(self.over_at(number), IMAGE_BYTES);
+            key.closed.at(number).image = Some(image);
         }
         Some((number, window))
     }
@@ -321,7 +332,7 @@ impl Panes {
         (number, window): (i64, Window),
         fields: &Fields,
     ) -> Option<Gathered> {
-        let panes = key.panes.range(self.grid.panes(number)).map(|(_, pane)| pane);
+        let panes = key.panes(self.grid.panes(number)).map(|(_, pane)| pane);
         let members = key.members.iter();
         let mut parts = panes.chain(members.flat_map(|it| it.within(self.grid.panes(number))));
         match parts.next() {
@@ -333,7 +344,7 @@ impl Panes {
             // A window that the clock on the wall jumped over takes no time, and is none. One of
             // which everything was taken back is told, so that it can be taken back as well.
             None => {
-                let stood = key.images.get(&number).is_some_and(|image| image.stands);
+                let stood = key.image(number).stands;
                 let empty = self.empty && window.start < window.end;
                 (empty || stood).then(|| Gathered::new(fields))
             }
@@ -342,7 +353,7 @@ impl Panes {
 
     /// Lists the panes of a window.
     pub fn each_part(&self, key: &KeyPanes, number: i64, each: &mut dyn FnMut(i64, &Gathered)) {
-        key.panes.range(self.grid.panes(number)).for_each(|(pane, gathered)| each(pane, gathered));
+        key.panes(self.grid.panes(number)).for_each(|(pane, gathered)| each(pane, gathered));
     }
 
     /// Whether a window that holds no record is told.
@@ -357,7 +368,9 @@ impl Panes {
 
     /// Notes what was told of a window.
     pub fn tell(&self, key: &mut KeyPanes, number: i64, image: Image, closed: &mut Closed) {
-        if key.images.insert(number, image).is_none() && number < key.next {
+        if number >= key.next {
+            key.early.get_or_insert_default().insert(number, image);
+        } else if key.closed.at(number).image.replace(image).is_none() {
             closed.add(self.over_at(number), IMAGE_BYTES);
         }
     }
@@ -365,18 +378,22 @@ impl Panes {
     /// Says behind which bound of lateness something can be forgotten.
     pub fn expiry(&self, key: &KeyPanes) -> Option<EventTime> {
         let away = key.away.get().map(|(_, greatest)| greatest);
-        let least = [key.first_from(i64::MIN), key.images.first(), away];
+        let closed = key.closed.span().map(|(least, _)| least);
+        let least = [closed, key.first_open(), key.first_early(), away];
         least.into_iter().flatten().min().map(|number| self.over_at(number))
     }
 
     /// Forgets what is over.
     pub fn forget(&self, key: &mut KeyPanes, over_before: EventTime) {
         let open = self.grid.first_open(over_before, self.lateness);
+        key.closed.forget(open);
         while key.first_from(i64::MIN).is_some_and(|pane| pane < open) {
             key.drop_first_from(i64::MIN);
         }
-        while key.images.first().is_some_and(|number| number < open) {
-            key.images.pop_first();
+        while let Some(images) = &mut key.early
+            && images.first().is_some_and(|number| number < open)
+        {
+            images.pop_first();
         }
         if key.away.1 < open {
             key.away = Span::default();
@@ -385,34 +402,33 @@ impl Panes {
 
     /// Whether nothing is known of the key any more.
     pub fn is_empty(&self, key: &KeyPanes) -> bool {
-        let holds_nothing = key.first_from(i64::MIN).is_none() && key.images.is_empty();
+        let nothing_open = key.first_open().is_none() && key.first_early().is_none();
+        let holds_nothing = nothing_open && key.closed.span().is_none();
         holds_nothing && key.away.get().is_none() && self.upcoming(key, false).is_none()
     }
 
     /// Lists what may be put away, in the order of its numbers: what is of closed windows alone.
     pub fn to_put_away(&self, key: &KeyPanes, mut put: impl FnMut(i64, EventTime, &[u8])) {
-        let mut panes = key.panes.range(..key.next).peekable();
-        let mut images = key.images.range(..key.next).peekable();
         let mut value = Vec::new();
-        loop {
-            let number = match (panes.peek(), images.peek()) {
-                (Some((pane, _)), Some((image, _))) => *pane.min(image),
-                (Some((number, _)), None) | (None, Some((number, _))) => *number,
-                (None, None) => return,
-            };
-            let pane = panes.next_if(|(pane, _)| *pane == number);
-            let image = images.next_if(|(image, _)| *image == number);
+        for Kept { number, pane, image } in key.closed.iter() {
             value.clear();
             value.push(u8::from(pane.is_some()) | u8::from(image.is_some()) << 1);
-            if let Some((_, gathered)) = pane {
+            if let Some(gathered) = pane {
                 gathered.encode(&mut value);
             }
-            if let Some((_, image)) = image {
+            if let Some(image) = image {
                 image.encode(&mut value);
             }
-            put(number, self.over_at(number), &value);
+            put(*number, self.over_at(*number), &value);
         }
     }
+}
+
+/// Merges what a row has gathered; gives how much it took before and takes now.
+fn merge(there: &mut Gathered, gathered: &Gathered, around: &Around<'_>) -> (usize, usize) {
+    let before = there.bytes();
+    there.merge(gathered, around.fields.evidence);
+    (before, there.bytes())
 }
 
 impl KeyPanes {
@@ -423,14 +439,33 @@ impl KeyPanes {
         seen.get().map(|(least, _)| least)
     }
 
+    /// Lists the panes of some numbers.
+    fn panes(&self, numbers: Range<i64>) -> impl Iterator<Item = (i64, &Gathered)> {
+        let closed = (numbers.start < self.next).then(|| self.closed.panes(numbers.clone()));
+        closed.into_iter().flatten().chain(self.open.range(numbers))
+    }
+
     /// Gives the first pane at or behind this one.
     fn first_from(&self, pane: i64) -> Option<i64> {
-        let first = match self.panes.first() {
-            Some(first) if first < pane => self.panes.range(pane..).next().map(|(pane, _)| pane),
+        let closed = || self.closed.panes(pane..self.next).next().map(|(pane, _)| pane);
+        let open = || match self.open.first() {
+            Some(first) if first < pane => self.open.range(pane..).next().map(|(pane, _)| pane),
             first => first,
         };
+        let first = if pane < self.next { closed().or_else(open) } else { open() };
         let member = self.members.as_ref().and_then(|members| members.first_from(pane));
         first.into_iter().chain(member).min()
+    }
+
+    /// Gives the first pane that is not closed, or the first of a result.
+    fn first_open(&self) -> Option<i64> {
+        let member = self.members.as_ref().and_then(|members| members.first_from(i64::MIN));
+        self.open.first().into_iter().chain(member).min()
+    }
+
+    /// Gives the first window that was told and is not closed.
+    fn first_early(&self) -> Option<i64> {
+        self.early.as_ref().and_then(|images| images.first())
     }
 
     /// Notes windows to be looked at in this epoch.
@@ -455,9 +490,9 @@ impl KeyPanes {
     /// Drops what lies in the first pane at or behind this one; gives which it was.
     fn drop_first_from(&mut self, from: i64) -> Option<i64> {
         let pane = self.first_from(from)?;
-        if let Some(gathered) = self.panes.remove(&pane)
-            && pane >= self.next
-        {
+        if pane < self.next {
+            self.closed.drop_pane(pane);
+        } else if let Some(gathered) = self.open.remove(&pane) {
             self.bytes -= gathered.bytes();
         }
         if let Some(members) = &mut self.members {
@@ -468,7 +503,7 @@ impl KeyPanes {
 
     /// Has the processor fetch what is looked at when a window is told.
     pub fn come_near(&self) {
-        black_box((self.next, self.panes.first(), self.images.first(), self.away));
+        black_box((self.next, self.open.first(), self.closed.span(), self.away));
     }
 
     /// Lets the oldest pane go that counts for the bound, because of it. Whether there was one.
@@ -484,19 +519,19 @@ impl KeyPanes {
     pub fn hold_bound(&mut self) -> bool {
         let members = |key: &Self| key.members.as_ref().map_or(0, |members| members.len());
         let mut cut = false;
-        // Few have so many that they must be counted.
-        while (self.panes.len() > PANES_PER_KEY_MAX
-            && self.panes.count(self.next..) > PANES_PER_KEY_MAX)
-            || members(self) > MEMBERS_PER_KEY_MAX
-        {
+        while self.open.len() > PANES_PER_KEY_MAX || members(self) > MEMBERS_PER_KEY_MAX {
             cut |= self.shrink();
         }
         cut
     }
 
     /// Gives what was told of a window, to be told anew.
-    pub fn image(&mut self, number: i64) -> Image {
-        self.images.get(&number).copied().unwrap_or_default()
+    pub fn image(&self, number: i64) -> Image {
+        let image = match number < self.next {
+            true => self.closed.get(number).and_then(|kept| kept.image),
+            false => self.early.as_ref().and_then(|images| images.get(&number).copied()),
+        };
+        image.unwrap_or_default()
     }
 
     /// Gives about how much it takes, in bytes, but for what is of closed windows alone.
@@ -507,17 +542,11 @@ impl KeyPanes {
 
     /// Lets go of what was put away.
     pub fn let_go(&mut self) {
-        let numbers = [
-            self.panes.first(),
-            self.images.first(),
-            self.panes.range(..self.next).next_back().map(|(number, _)| number),
-            self.images.range(..self.next).next_back().map(|(number, _)| number),
-        ];
-        let closed = numbers.into_iter().flatten().filter(|number| *number < self.next);
-        closed.for_each(|number| self.away.add(number));
-        let next = self.next;
-        self.panes.drop_range(..next);
-        self.images.drop_range(..next);
+        if let Some((least, greatest)) = self.closed.span() {
+            self.away.add(least);
+            self.away.add(greatest);
+        }
+        self.closed.clear();
         self.back = None;
     }
 
@@ -531,16 +560,18 @@ impl KeyPanes {
         let flags = code::take_byte(bytes)?;
         if flags & 1 != 0 {
             let gathered = Gathered::decode(around.fields, bytes)?;
-            if self.panes.get(&number).is_none() {
+            let empty = &mut self.closed.at(number).pane;
+            if empty.is_none() {
                 around.closed.came_back(gathered.bytes());
-                self.panes.insert(number, gathered);
+                *empty = Some(gathered);
             }
         }
         if flags & 2 != 0 {
             let image = Image::decode(bytes)?;
-            if self.images.get(&number).is_none() {
+            let empty = &mut self.closed.at(number).image;
+            if empty.is_none() {
                 around.closed.came_back(IMAGE_BYTES);
-                self.images.insert(number, image);
+                *empty = Some(image);
             }
         }
         Ok(())
@@ -570,13 +601,16 @@ impl KeyPanes {
         let (least, greatest) = self.seen.get().unwrap_or_default();
         code::push_signed(least, out);
         code::push_signed(greatest, out);
-        code::push_number(self.panes.len() as u64, out);
-        for (pane, gathered) in self.panes.iter() {
+        let closed = || self.closed.iter().filter_map(|it| Some((it.number, it.pane.as_ref()?)));
+        code::push_number((closed().count() + self.open.len()) as u64, out);
+        for (pane, gathered) in closed().chain(self.open.iter()) {
             code::push_signed(pane, out);
             gathered.encode(out);
         }
-        code::push_number(self.images.len() as u64, out);
-        for (number, image) in self.images.iter() {
+        let closed = || self.closed.iter().filter_map(|it| Some((it.number, it.image.as_ref()?)));
+        let early = || self.early.iter().flat_map(|images| images.iter());
+        code::push_number((closed().count() + early().count()) as u64, out);
+        for (number, image) in closed().chain(early()) {
             code::push_signed(number, out);
             image.encode(out);
         }
@@ -604,15 +638,21 @@ impl KeyPanes {
             let gathered = Gathered::decode(around.fields, bytes)?;
             if pane >= key.next {
                 key.bytes += gathered.bytes();
+                key.open.insert(pane, gathered);
             } else {
                 around.closed.came_back(gathered.bytes());
+                key.closed.at(pane).pane = Some(gathered);
             }
-            key.panes.insert(pane, gathered);
         }
         for _ in 0..code::take_number(bytes)? {
             let number = code::take_signed(bytes)?;
             around.closed.came_back(IMAGE_BYTES);
-            key.images.insert(number, Image::decode(bytes)?);
+            let image = Image::decode(bytes)?;
+            if number >= key.next {
+                key.early.get_or_insert_default().insert(number, image);
+            } else {
+                key.closed.at(number).image = Some(image);
+            }
         }
         let members = Members::decode(around.fields, bytes)?;
         key.members = (members.len() > 0).then(|| Box::new(members));
