@@ -2,12 +2,11 @@
 
 use super::tree::{Key, Kind, Name, ROOT};
 use super::{Origin, Record};
-use crate::codec::json::{encode_string, encode_usual_time, encode_value};
+use crate::codec::json::{encode_event_time, encode_string, encode_usual_time, encode_value};
 use crate::id::SourceIndex;
 use crate::row::Place;
 use crate::time::EventTime;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use vrl::path::OwnedValuePath;
 use vrl::value::Value;
 
@@ -70,13 +69,16 @@ pub struct Building<'r> {
 impl Building<'_> {
     /// Adds a member that holds a value.
     pub fn value(&mut self, name: &MemberName, value: Value) {
-        match &value {
-            Value::Bytes(bytes) => return self.text(name, bytes),
-            Value::Timestamp(time) => return self.time(name, *time),
-            _ => {}
+        if let Value::Bytes(bytes) = &value {
+            return self.text(name, bytes);
         }
         let child = self.member(name);
         let start = self.text.len();
+        if let Value::Timestamp(time) = &value
+            && encode_usual_time(time, &mut self.text)
+        {
+            return self.lies_at(child, Kind::Time, start + 1, self.text.len() - 1);
+        }
         encode_value(&value, &mut self.text);
         let kind = match &value {
             Value::Integer(_) => Kind::Integer,
@@ -91,15 +93,11 @@ impl Building<'_> {
     }
 
     /// Adds a member that holds a time.
-    pub fn time(&mut self, name: &MemberName, time: DateTime<Utc>) {
+    pub fn time(&mut self, name: &MemberName, time: EventTime) {
         let child = self.member(name);
         let start = self.text.len();
-        if encode_usual_time(&time, &mut self.text) {
-            return self.lies_at(child, Kind::Time, start + 1, self.text.len() - 1);
-        }
-        let value = Value::Timestamp(time);
-        encode_value(&value, &mut self.text);
-        self.record.hold(child, value);
+        encode_event_time(time, &mut self.text);
+        self.lies_at(child, Kind::Time, start + 1, self.text.len() - 1);
     }
 
     /// Adds a member that holds a text.
@@ -194,6 +192,7 @@ impl Record {
 mod tests {
     use super::*;
     use crate::codec::json::encode_json;
+    use chrono::{DateTime, Utc};
     use vrl::path::parse_value_path;
     use vrl::value;
     use vrl::value::{KeyString, ObjectMap};
@@ -283,6 +282,19 @@ mod tests {
             assert_eq!(changed.replace(",\"new\":1", ""), whole);
             record.undo_to(mark);
             assert_eq!((record.to_value(), written(&record)), (expected, whole));
+        }
+    }
+
+    #[test]
+    fn times_of_events_are_read_and_written_as_values_are() {
+        let of = |nanoseconds| EventTime::from_nanoseconds(nanoseconds);
+        let times = [0, 1, -1, 1_709_210_096_789_000_000, -86_400_000_000_000];
+        for time in [EventTime::MIN, EventTime::MAX].into_iter().chain(times.map(of)) {
+            let value = Value::Timestamp(time.to_chrono());
+            let name = MemberName::from("at");
+            let (one, other) =
+                (built(|into| into.time(&name, time)), built(|into| into.value(&name, value)));
+            assert_eq!((one.to_value(), written(&one)), (other.to_value(), written(&other)));
         }
     }
 

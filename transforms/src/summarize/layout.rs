@@ -172,8 +172,10 @@ impl Result<'_> {
             },
             Leaf::Change => into.text(name, counted.change.name().as_bytes()),
             Leaf::Id => into.text(name, &self.shape.id(answer.key, answer.anchor).to_text()),
-            Leaf::WindowEnd => into.time(name, answer.window.end.to_chrono()),
-            Leaf::WindowStart => into.time(name, answer.window.start.to_chrono()),
+            Leaf::First if answer.gathered.count > 0 => into.time(name, answer.gathered.first),
+            Leaf::Last if answer.gathered.count > 0 => into.time(name, answer.gathered.last),
+            Leaf::WindowEnd => into.time(name, answer.window.end),
+            Leaf::WindowStart => into.time(name, answer.window.start),
             leaf => {
                 if let Some(value) = self.value(leaf) {
                     into.value(name, value);

@@ -8,7 +8,8 @@
 use super::scan::{has_high_bytes, padded_word, special_bytes, special_or_high, word_at};
 use crate::record::Record;
 use crate::record::tree::{Kind, NONE, Name, Node, ROOT};
-use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
+use crate::time::EventTime;
+use chrono::{DateTime, SecondsFormat, Utc};
 use vrl::value::Value;
 
 /// Appends the event of `record` to `out` as one JSON text, without a line break.
@@ -323,7 +324,21 @@ pub fn encode_time(time: &DateTime<Utc>, out: &mut Vec<u8>) {
 
 /// Appends a time between quotes, if it is one that [`read_time`] reads; whether it is.
 pub(crate) fn encode_usual_time(time: &DateTime<Utc>, out: &mut Vec<u8>) -> bool {
-    let Some((text, length)) = quoted_time(time) else { return false };
+    append_quoted(quoted_time(time), out)
+}
+
+/// Appends the time of an event between quotes: it is one that [`read_time`] reads.
+pub(crate) fn encode_event_time(time: EventTime, out: &mut Vec<u8>) {
+    let (seconds, rest) = (
+        time.nanoseconds().div_euclid(1_000_000_000),
+        time.nanoseconds().rem_euclid(1_000_000_000),
+    );
+    let written = append_quoted(quoted_seconds(seconds, rest as u32), out);
+    debug_assert!(written, "its years have four digits");
+}
+
+fn append_quoted(quoted: Option<([u8; QUOTED_TIME_BYTES], usize)>, out: &mut Vec<u8>) -> bool {
+    let Some((text, length)) = quoted else { return false };
     // All of it at once, of which as many bytes stay as are meant.
     let end = out.len() + length;
     out.extend_from_slice(&text);
@@ -344,17 +359,24 @@ const QUOTED_TIME_BYTES: usize = 32;
 /// that has not four digits: chrono knows how to write them.
 #[inline]
 fn quoted_time(time: &DateTime<Utc>) -> Option<([u8; QUOTED_TIME_BYTES], usize)> {
-    let year = u32::try_from(time.year()).ok().filter(|year| *year <= 9999)?;
-    let nanoseconds = Some(time.nanosecond()).filter(|it| *it < 1_000_000_000)?;
-    let seconds = time.num_seconds_from_midnight();
+    quoted_seconds(time.timestamp(), time.timestamp_subsec_nanos())
+}
+
+/// As [`quoted_time`], of seconds since 1970.
+#[inline]
+fn quoted_seconds(since: i64, nanoseconds: u32) -> Option<([u8; QUOTED_TIME_BYTES], usize)> {
+    let (year, month, day) = date_of(since.div_euclid(86_400));
+    let year = u32::try_from(year).ok().filter(|year| *year <= 9999)?;
+    let nanoseconds = Some(nanoseconds).filter(|it| *it < 1_000_000_000)?;
+    let seconds = since.rem_euclid(86_400) as u32;
     let mut text = *b"\"0000-00-00T00:00:00.000000000Z\"";
     let mut pair = |at: usize, number: u32| {
         text[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
     };
     pair(1, year / 100);
     pair(3, year);
-    pair(6, time.month());
-    pair(9, time.day());
+    pair(6, month);
+    pair(9, day);
     pair(12, seconds / 3600);
     pair(15, seconds / 60 % 60);
     pair(18, seconds % 60);
@@ -377,6 +399,23 @@ fn quoted_time(time: &DateTime<Utc>) -> Option<([u8; QUOTED_TIME_BYTES], usize)>
     };
     text[end..end + 2].copy_from_slice(b"Z\"");
     Some((text, end + 2))
+}
+
+/// Gives year, month and day of a day counted from 1970-01-01.
+///
+/// Years that begin in March have their leap day at the end (Howard Hinnant, "chrono-Compatible
+/// Low-Level Date Algorithms").
+#[inline]
+fn date_of(day: i64) -> (i64, u32, u32) {
+    const DAYS_OF_400_YEARS: i64 = 146_097;
+    let day = day + 719_468;
+    let (era, of_era) = (day.div_euclid(DAYS_OF_400_YEARS), day.rem_euclid(DAYS_OF_400_YEARS));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let year = year_of_era + 400 * era + i64::from(month >= 10);
+    (year, (if month < 10 { month + 3 } else { month - 9 }) as u32, day as u32)
 }
 
 /// All numbers of two digits.
