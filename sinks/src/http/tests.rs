@@ -232,7 +232,7 @@ async fn what_a_receiver_repeats_tells_no_secret() {
     let basic = "auth = { strategy = 'basic', user = 'SECRET[a.u]', password = 'SECRET[a.p]' }";
     let bearer = "auth = { strategy = 'bearer', token = 'SECRET[a.p]' }";
     for more in [basic, bearer, "headers.X-Own = 'SECRET[a.p]'"] {
-        for status in ["400 Bad Request", "401 Unauthorized", "500 Oops"] {
+        for status in ["400 Bad Request", "401 Unauthorized", "500 Internal Server Error"] {
             let server = Server::start(vec![Answer::Repeats(status)]).await;
             let toml = format!(
                 "uri = 'http://{}/logs/SECRET[a.t]'\nbatch.timeout_secs = 0.01\n\
