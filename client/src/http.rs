@@ -2,11 +2,11 @@
 
 use crate::auth::Auth;
 use crate::body;
-use crate::failure::{Failure, is_page, title};
+use crate::failure::Failure;
 use crate::guard::Guard;
-use crate::hush::Hush;
 use crate::limits::{REDIRECTS_MAX, REFUSAL_BYTES_MAX};
 use crate::options::HttpOptions;
+use crate::redactor::{About, Redactor};
 use crate::renewal::Renewal;
 use crate::retry::{http_date, retry_after};
 use crate::trace::{Exchange, Trace};
@@ -106,28 +106,30 @@ impl Answer {
     ///
     /// # Errors
     /// What is not 2xx.
-    pub fn succeeded(self, hush: &Hush) -> Result<Answer, Failure> {
+    pub fn succeeded(self, redactor: &Redactor) -> Result<Answer, Failure> {
         match self.status.is_success() {
             true => Ok(self),
-            false => Err(self.failure(hush)),
+            false => Err(self.failure(redactor)),
         }
     }
 
     /// Gives the failure that the answer is.
-    pub fn failure(&self, hush: &Hush) -> Failure {
-        let html = self.header(CONTENT_TYPE.as_str()).is_some_and(|kind| kind.contains("html"));
-        // Some call everything HTML that they do not name otherwise.
-        let html = html && is_page(&self.body);
-        let told = match html {
-            true => match title(&self.body) {
-                Some(title) => hush.clean(&format!("a page of HTML, \"{title}\"")),
-                None => "a page of HTML".to_owned(),
-            },
-            false => hush.clean(&String::from_utf8_lossy(&self.body)),
-        };
-        let mut failure = Failure::of_status(self.status, &told, self.retry_after());
+    pub fn failure(&self, redactor: &Redactor) -> Failure {
+        self.failed(&redactor.refusal(&self.headers, &self.body))
+    }
+
+    /// Gives the failure that an answer about who we are is: it may hold secrets of which nobody
+    /// knows, so little of it is told.
+    pub(crate) fn identity_failure(&self, redactor: &Redactor) -> Failure {
+        let Answer { status, headers, body, .. } = self;
+        let told = redactor.answer(*status, headers, body, About::Identity, REFUSAL_BYTES_MAX);
+        self.failed(&told)
+    }
+
+    fn failed(&self, told: &str) -> Failure {
+        let mut failure = Failure::of_status(self.status, told, self.retry_after());
         if self.url.scheme() == "https" {
-            failure.name_certificate(&told);
+            failure.name_certificate(&String::from_utf8_lossy(&self.body));
         }
         failure
     }
@@ -141,7 +143,7 @@ pub struct Http {
     clock: Clock,
     timeout: Duration,
     body_bytes_max: usize,
-    hush: Hush,
+    redactor: Redactor,
     trace: Arc<Trace>,
     /// Whether exchanges are kept for people to look at.
     traces: bool,
@@ -166,7 +168,7 @@ impl Http {
             clock: clock.clone(),
             timeout: options.timeout,
             body_bytes_max: options.body_bytes_max,
-            hush: Hush::default(),
+            redactor: Redactor::default(),
             trace: Arc::default(),
             traces: true,
         })
@@ -179,8 +181,8 @@ impl Http {
     }
 
     /// Gives what takes secrets out of texts.
-    pub fn hush(&self) -> &Hush {
-        &self.hush
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// Gives the last exchanges.
@@ -212,6 +214,9 @@ impl Http {
                 _ => Ok(answer),
             }
         };
+        if self.trace.replays() {
+            return self.replayed(request).await;
+        }
         let sent = self.in_time(&request.url, whole).await;
         // Who was asked without credentials says nothing of them.
         let asked_with = |answer: &Answer| self.guard.is_written(&answer.url);
@@ -219,6 +224,17 @@ impl Http {
             auth.told(&sent, self);
         }
         sent
+    }
+
+    /// Sends a request that a recording answers. Who we are is not asked for, and its secrets are
+    /// not needed: no recording has them. Where a refusal was followed by another try, that is
+    /// given.
+    async fn replayed(&self, request: &Request) -> Result<Answer, Failure> {
+        let (answer, _) = self.follow(request.clone(), None).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        Ok(self.follow(request.clone(), None).await.map_or(answer, |(again, _)| again))
     }
 
     /// Does what takes as long as a whole request may take.
@@ -253,7 +269,7 @@ impl Http {
                 }
                 false => strip(&mut signed.headers),
             }
-            let answer = self.exchange(signed.clone()).await?;
+            let answer = self.exchange(signed.clone(), About::Data).await?;
             match redirected(&request, &answer)? {
                 Some(next) => request = next,
                 None => return Ok((answer, signed)),
@@ -263,36 +279,37 @@ impl Http {
         Err(Failure::new(Cause::Response, message))
     }
 
-    /// Sends one request as [`Http::exchange`] does, within the time of a whole request: for who is
-    /// not called by [`Http::send`].
+    /// Sends one request of our own that proves who we are, such as one to a token endpoint, within
+    /// the time of a whole request. Nothing is shown of the values in it and in its answer.
     ///
     /// # Errors
     /// When there is no whole answer in time.
-    pub(crate) async fn exchange_in_time(&self, request: Request) -> Result<Answer, Failure> {
+    pub(crate) async fn identify(&self, request: Request) -> Result<Answer, Failure> {
         let url = request.url.clone();
-        self.in_time(&url, self.exchange(request)).await
+        self.in_time(&url, self.exchange(request, About::Identity)).await
     }
 
-    /// Sends one request as it is. What is behind credentials of its own (a token endpoint) comes
-    /// here, too.
+    /// Sends one request as it is.
     ///
     /// # Errors
     /// When there is no whole answer.
-    pub(crate) async fn exchange(&self, request: Request) -> Result<Answer, Failure> {
+    async fn exchange(&self, request: Request, about: About) -> Result<Answer, Failure> {
         self.guard.admit(&request.url)?;
         if let Some(replayed) = self.trace.replay(&request, self.clock.now()) {
             return replayed;
         }
+        self.redactor.keep_headers(&request.headers);
         let begun = self.clock.monotonic();
         let done = self.transfer(&request, begun).await;
         let took = self.clock.monotonic().saturating_sub(begun);
         let done = done.map_err(|mut failure| {
-            failure.message = self.hush.clean(&failure.message);
+            failure.message = self.redactor.clean(&failure.message);
             failure.during(&shown(&request.url))
         });
         if self.traces {
-            let kept = (&self.hush, self.trace.body_bytes());
-            let exchange = Exchange::of(&request, &done, took, self.clock.now(), kept);
+            let kept = (about, self.trace.body_bytes());
+            let exchange =
+                Exchange::of(&request, &done, took, self.clock.now(), &self.redactor, kept);
             self.trace.note(exchange);
         }
         done

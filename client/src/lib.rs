@@ -18,7 +18,7 @@
 //!   system's.
 //! - Everything has an end: connecting, waiting, reading, the body as it comes and as it inflates,
 //!   redirects.
-//! - No secret is in an error, a trace or a recording ([`Hush`]).
+//! - No secret is in an error, a trace or a recording ([`Redactor`]).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod auth;
@@ -31,10 +31,10 @@ mod failure;
 mod guard;
 mod handshake;
 mod http;
-mod hush;
 mod limits;
 mod options;
 mod recorder;
+mod redactor;
 mod renewal;
 mod retry;
 mod tls;
@@ -48,12 +48,12 @@ pub use body::{gunzip, undeflate};
 pub use failure::{Failure, causes};
 pub use guard::Guard;
 pub use http::{Answer, Http, Request};
-pub use hush::Hush;
 pub use limits::{
     ANSWER_TOLD_BYTES_MAX, RECORDING_LENGTH_MAX, RETRY_AFTER_MAX, TOKEN_LIFE_MAX, TRACE_EXCHANGES,
 };
 pub use options::{ALLOW_PRIVATE, CONNECT_TIMEOUT, HttpOptions, MAX_RESPONSE, PROXY, READ_TIMEOUT};
 pub use recorder::{Ended, Recorder, Recording};
+pub use redactor::Redactor;
 pub use reqwest::header;
 pub use reqwest::{Method, StatusCode, Url};
 pub use retry::{Backoff, http_date, retry_after};

@@ -46,9 +46,10 @@ pub(crate) const RECORDING_EXCHANGES_MAX: u32 = 9_999;
 /// needs too.
 pub(crate) const RECORDING_BYTES_MAX: u64 = 256 << 20;
 
-/// How many secrets are remembered, to be taken out of what is told: those of a connector and the
-/// tokens that were made of them, of which the oldest are of no use to anybody.
-pub(crate) const HUSHED_MAX: usize = 256;
+/// How many forms of secrets are remembered, to be taken out of what is told: a secret has about ten.
+/// Those of a connector and the tokens that were made of them, of which the oldest are of no use to
+/// anybody.
+pub(crate) const HUSHED_MAX: usize = 512;
 
 /// A secret shorter than this is not looked for: it would blank out half of every text.
 pub(crate) const HUSHED_BYTES_MIN: usize = 4;
@@ -78,3 +79,12 @@ pub(crate) const TITLE_BYTES_MAX: usize = 100;
 
 /// Within how much of its beginning a page of HTML says that it is one.
 pub(crate) const PAGE_BYTES: usize = 512;
+
+/// The longest name that is shown of an exchange that proves who we are: what is longer is a value.
+pub(crate) const NAME_BYTES_MAX: usize = 64;
+
+/// The longest word, such as a code of an error, that is shown of its answer.
+pub(crate) const WORD_BYTES_MAX: usize = 40;
+
+/// The shortest value of a cookie that is looked for elsewhere: others are languages and flags.
+pub(crate) const COOKIE_BYTES_MIN: usize = 8;

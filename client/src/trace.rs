@@ -3,11 +3,11 @@
 
 use crate::failure::Failure;
 use crate::http::{Answer, Request};
-use crate::hush::Hush;
 use crate::limits::{
     RECORD_BODY_BYTES, TRACE_BODY_BYTES, TRACE_EXCHANGES, UNWATCHED_BODY_BYTES, UNWATCHED_EXCHANGES,
 };
 use crate::recorder::{Recorder, Recording};
+use crate::redactor::{About, Redactor};
 use azud_event::time::EventTime;
 use azud_plan::component::Cause;
 use bytes::Bytes;
@@ -20,46 +20,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// Headers whose values are never told.
-const SECRET_HEADERS: &[&str] = &[
-    "authorization",
-    "cookie",
-    "proxy-authorization",
-    "set-cookie",
-    "www-authenticate",
-    "x-amz-security-token",
-    "x-api-key",
-    "x-auth-token",
-    "x-vault-token",
-];
-
-/// Members of JSON and parameters whose values are never told, wherever they stand.
-const SECRET_NAMES: &[&str] = &[
-    "access_token",
-    "api_key",
-    "apikey",
-    "assertion",
-    "client_assertion",
-    "client_secret",
-    "id_token",
-    "key",
-    "passwd",
-    "password",
-    "private_key",
-    "refresh_token",
-    "secret",
-    "secretaccesskey",
-    "session_token",
-    "sessiontoken",
-    "sig",
-    "signature",
-    "token",
-    "x-amz-security-token",
-    "x-amz-signature",
-];
-
-const STARS: &str = "***";
 
 /// A request and what came of it, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,23 +50,25 @@ impl Exchange {
         done: &Result<Answer, Failure>,
         took: Duration,
         at: EventTime,
-        (hush, most): (&Hush, usize),
+        redactor: &Redactor,
+        (about, most): (About, usize),
     ) -> Self {
         let (status, headers, body) = match done {
-            Ok(answer) => (
-                Some(answer.status.as_u16()),
-                clean_headers(&answer.headers, hush),
-                clean_body(&answer.body, hush, most),
+            Ok(Answer { status, headers, body, .. }) => (
+                Some(status.as_u16()),
+                redactor.headers(headers, about),
+                redactor.answer(*status, headers, body, about, most),
             ),
-            Err(failure) => (failure.status, Vec::new(), hush.clean(&failure.message)),
+            Err(failure) => (failure.status, Vec::new(), redactor.clean(&failure.message)),
         };
+        let Request { method, url, headers: sent, body: sent_body } = request;
         Exchange {
             at,
             took,
-            method: request.method.to_string(),
-            url: clean_url(&request.url, hush),
-            request_headers: clean_headers(&request.headers, hush),
-            request_body: clean_body(&request.body, hush, most),
+            method: method.to_string(),
+            url: redactor.url(url),
+            request_headers: redactor.headers(sent, about),
+            request_body: redactor.request(sent, sent_body, about, most),
             status,
             headers,
             body,
@@ -191,6 +153,11 @@ impl Trace {
             state.last.pop_front();
         }
         state.last.push_back(exchange);
+    }
+
+    /// Whether a recording answers.
+    pub(crate) fn replays(&self) -> bool {
+        self.lock().replay.is_some()
     }
 
     pub(crate) fn replay(
@@ -305,155 +272,4 @@ fn recorded(value: &Value) -> Option<Recorded> {
         body: Bytes::from(response.get("body")?.as_str()?.to_owned()),
         given: false,
     })
-}
-
-fn is_secret(name: &str) -> bool {
-    SECRET_NAMES.contains(&name.to_ascii_lowercase().as_str())
-}
-
-fn clean_headers(headers: &HeaderMap, hush: &Hush) -> Vec<(String, String)> {
-    let clean = |(name, value): (&HeaderName, &HeaderValue)| {
-        let hidden = value.is_sensitive() || SECRET_HEADERS.contains(&name.as_str());
-        let value = match hidden {
-            true => STARS.to_owned(),
-            false => clean_links(&String::from_utf8_lossy(value.as_bytes()), hush),
-        };
-        (name.to_string(), value)
-    };
-    headers.iter().map(clean).collect()
-}
-
-/// Cleans the addresses in a header such as `Link` or `Location`.
-fn clean_links(text: &str, hush: &Hush) -> String {
-    let mut clean = hush.clean(text);
-    for name in SECRET_NAMES {
-        let mut from = 0;
-        while let Some(at) = clean[from..].find(&format!("{name}=")).map(|at| from + at) {
-            let start = at + name.len() + 1;
-            let is_name = at == 0 || matches!(clean.as_bytes()[at - 1], b'?' | b'&' | b';' | b' ');
-            let length = clean[start..].find(['&', '>', ';', ' ', '"']);
-            let end = length.map_or(clean.len(), |length| start + length);
-            if is_name {
-                clean.replace_range(start..end, STARS);
-            }
-            from = start;
-        }
-    }
-    clean
-}
-
-fn clean_url(url: &Url, hush: &Hush) -> String {
-    clean_links(url.as_str(), hush)
-}
-
-/// Gives the beginning of a body without secrets. What is long is not read as a whole.
-fn clean_body(body: &[u8], hush: &Hush, most: usize) -> String {
-    if body.len() <= most
-        && let Ok(mut value) = serde_json::from_slice::<Value>(body)
-        && clean_value(&mut value)
-    {
-        return hush.clean(&value.to_string());
-    }
-    let text = String::from_utf8_lossy(&body[..body.len().min(most)]);
-    let text = match text.contains('=') && !text.contains(['{', '<', '\n']) {
-        true => clean_links(&text, hush),
-        false => hush.clean(&clean_members(&text)),
-    };
-    match body.len().checked_sub(most) {
-        None | Some(0) => text,
-        Some(left) => format!("{text}… {left} bytes more"),
-    }
-}
-
-/// Takes out of a piece of JSON the texts that are secret by their names.
-fn clean_members(text: &str) -> String {
-    let lower = text.to_ascii_lowercase();
-    let mut clean = String::with_capacity(text.len());
-    let mut from = 0;
-    while let Some((value, end)) = SECRET_NAMES
-        .iter()
-        .filter_map(|name| member(&lower, from, name))
-        .min_by_key(|(value, _)| *value)
-    {
-        clean.push_str(&text[from..value]);
-        clean.push_str(STARS);
-        from = end;
-    }
-    clean.push_str(&text[from..]);
-    clean
-}
-
-/// Finds the text behind a name, without its quotes; one that is cut short ends where all does.
-fn member(text: &str, from: usize, name: &str) -> Option<(usize, usize)> {
-    let quoted = format!("\"{name}\"");
-    let mut from = from;
-    loop {
-        let behind = from + text[from..].find(&quoted)? + quoted.len();
-        let rest = text[behind..].trim_start();
-        let value = rest.strip_prefix(':').map(str::trim_start).and_then(|v| v.strip_prefix('"'));
-        let Some(value) = value else {
-            from = behind;
-            continue;
-        };
-        let start = text.len() - value.len();
-        let mut escaped = false;
-        let end = value.bytes().position(|byte| match byte {
-            _ if escaped => {
-                escaped = false;
-                false
-            }
-            b'\\' => {
-                escaped = true;
-                false
-            }
-            byte => byte == b'"',
-        });
-        return Some((start, end.map_or(text.len(), |end| start + end)));
-    }
-}
-
-/// Takes out what is secret by its name; tells whether there was any.
-fn clean_value(value: &mut Value) -> bool {
-    match value {
-        Value::Object(members) => {
-            let mut found = false;
-            for (name, value) in members {
-                match value {
-                    Value::String(text) if is_secret(name) => {
-                        *text = STARS.to_owned();
-                        found = true;
-                    }
-                    value => found |= clean_value(value),
-                }
-            }
-            found
-        }
-        Value::Array(items) => {
-            items.iter_mut().fold(false, |found, item| clean_value(item) | found)
-        }
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_go_by_their_names_also_where_a_body_is_cut() {
-        let hush = Hush::default();
-        let body =
-            r#"{"a":"x","Access_Token": "s\"ecret","key":3,"nested":[{"password":"hunter2"}]}"#;
-        for most in 1..body.len() + 1 {
-            let clean = clean_body(body.as_bytes(), &hush, most);
-            assert!(!clean.contains("ecret") && !clean.contains("hunter2"), "{most}: {clean}");
-        }
-        let whole = clean_body(body.as_bytes(), &hush, body.len());
-        assert!(whole.contains("\"a\":\"x\"") && whole.contains("\"key\":3"), "{whole}");
-        let form = clean_body(b"grant_type=password&client_secret=abc&x=1", &hush, 100);
-        assert_eq!(form, "grant_type=password&client_secret=***&x=1");
-        let link = "</logs?after=7&sig=abc>; rel=\"next\"";
-        assert_eq!(clean_links(link, &hush), "</logs?after=7&sig=***>; rel=\"next\"");
-        assert_eq!(clean_members("\"token\" \"token\": null"), "\"token\" \"token\": null");
-    }
 }

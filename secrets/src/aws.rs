@@ -131,12 +131,12 @@ impl AwsSecretsManager {
         match class {
             "ResourceNotFoundException" => missing(&self.name, key, format!("{status}: {class}")),
             "ThrottlingException" | "InternalServiceError" | "" => {
-                unavailable(&self.name, answer.failure(self.http.hush()).message)
+                unavailable(&self.name, answer.failure(self.http.redactor()).message)
             }
             _ if answer.status.is_server_error() => {
-                unavailable(&self.name, answer.failure(self.http.hush()).message)
+                unavailable(&self.name, answer.failure(self.http.redactor()).message)
             }
-            _ => missing(&self.name, key, answer.failure(self.http.hush()).message),
+            _ => missing(&self.name, key, answer.failure(self.http.redactor()).message),
         }
     }
 
@@ -208,7 +208,7 @@ impl AwsSecretsManager {
         let fill = async |text: &Confidential| -> Result<Secret, Failure> {
             let secrets: &dyn Secrets = &*self.local;
             let secret = text.fill(secrets).await?;
-            self.http.hush().keep(&secret);
+            self.http.redactor().keep(&secret);
             Ok(secret)
         };
         if let Some((id, key)) = &self.auth.keys {
@@ -253,7 +253,7 @@ impl AwsSecretsManager {
         let bytes = file::read_bounded(&identity.token_file, SECRET_BYTES_MAX).await;
         let bytes = bytes.map_err(|error| lost(error.to_string()))?;
         let token = std::str::from_utf8(&bytes).map_err(|_| lost("not UTF-8".to_owned()))?;
-        self.http.hush().keep(&Secret::new(token.trim().to_owned()));
+        self.http.redactor().keep(&Secret::new(token.trim().to_owned()));
         let life = ROLE_LIFE.as_secs().to_string();
         let session = identity.session.as_deref().unwrap_or(&self.auth.session_name);
         let request = form(
@@ -273,7 +273,7 @@ impl AwsSecretsManager {
     /// Sends a request to STS, and reads the keys that it gives.
     async fn tokens_of(&self, request: &Request) -> Result<Credentials, Failure> {
         let answer = self.http.send(request, None).await?;
-        let answer = answer.succeeded(self.http.hush()).map_err(|failure| {
+        let answer = answer.succeeded(self.http.redactor()).map_err(|failure| {
             let refused = failure.status.is_some_and(|status| (400..404).contains(&status));
             let cause = if refused { Cause::Authentication } else { failure.cause };
             Failure { cause, ..failure }
@@ -288,8 +288,8 @@ impl AwsSecretsManager {
         let (Some(access_key_id), Some(secret_access_key)) = (id, key) else {
             return Err(Failure::new(Cause::Response, "the answer has no keys"));
         };
-        self.http.hush().keep(&secret_access_key);
-        session_token.iter().for_each(|token| self.http.hush().keep(token));
+        self.http.redactor().keep(&secret_access_key);
+        session_token.iter().for_each(|token| self.http.redactor().keep(token));
         Ok(Credentials { access_key_id, secret_access_key, session_token })
     }
 }

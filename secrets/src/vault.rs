@@ -108,7 +108,7 @@ impl Server {
             request.headers.insert(NAMESPACE, namespace.clone());
         }
         if let Some(token) = token {
-            self.http.hush().keep(token);
+            self.http.redactor().keep(token);
             request.set_secret(TOKEN, token.reveal())?;
         }
         Ok(request)
@@ -122,7 +122,7 @@ impl Server {
     ) -> Result<Wiped, Failure> {
         let mut request = self.request(Method::POST, path, token)?;
         request.body = body.to_string().into();
-        let answer = self.http.send(&request, None).await?.succeeded(self.http.hush())?;
+        let answer = self.http.send(&request, None).await?.succeeded(self.http.redactor())?;
         parse(&answer)
     }
 
@@ -210,11 +210,11 @@ impl Vault {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Err(missing(&self.name, key, "404")),
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                let failure = answer.failure(self.server.http.hush());
+                let failure = answer.failure(self.server.http.redactor());
                 return Err(missing(&self.name, key, format!("{status}: {}", failure.message)));
             }
             _ => {
-                let failure = answer.failure(self.server.http.hush());
+                let failure = answer.failure(self.server.http.redactor());
                 return Err(unavailable(&self.name, failure.message));
             }
         }
@@ -252,7 +252,7 @@ impl Vault {
             return Ok((token, false));
         }
         let (token, lease) = self.log_in().await?;
-        self.server.http.hush().keep(&token);
+        self.server.http.redactor().keep(&token);
         self.begin(token.clone(), lease);
         Ok((token, true))
     }
@@ -314,7 +314,7 @@ impl Vault {
             }
             VaultAuth::AppRole { mount, role_id, secret_id } => {
                 let (role, secret) = (self.fill(role_id).await?, self.kept(secret_id).await?);
-                self.server.http.hush().keep(&secret);
+                self.server.http.redactor().keep(&secret);
                 let body = json!({ "role_id": role.reveal(), "secret_id": secret.reveal() });
                 let mount = mount.split('/').map(encode).collect::<Vec<_>>().join("/");
                 let path = format!("auth/{mount}/login");

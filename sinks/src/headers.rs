@@ -1,6 +1,7 @@
 //! Headers that an author writes, which may name secrets; and what it means when one cannot be had.
 
 use crate::deliver::{Failure, FailureKind};
+use azud_client::Redactor;
 use azud_plan::component::{Confidential, Options, SecretError, SecretUse, Secrets};
 use azud_plan::diagnostic::{Checker, Diagnostic, codes};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -45,13 +46,19 @@ impl Headers {
         self.0.iter().map(|(_, value)| value)
     }
 
-    /// Adds them to those of a request, in place of such as have their names.
+    /// Adds them to those of a request, in place of such as have their names. What is secret in
+    /// them is known to the redactor then.
     ///
     /// # Errors
     /// When a secret cannot be had, or cannot stand in a header.
-    pub async fn fill(&self, secrets: &dyn Secrets, into: &mut HeaderMap) -> Result<(), Failure> {
+    pub async fn fill(
+        &self,
+        secrets: &dyn Secrets,
+        redactor: &Redactor,
+        into: &mut HeaderMap,
+    ) -> Result<(), Failure> {
         for (name, value) in &self.0 {
-            let text = value.fill(secrets).await.map_err(not_had)?;
+            let text = redactor.fill_header(name, value, secrets).await.map_err(not_had)?;
             let mut filled = HeaderValue::from_str(text.reveal())
                 .map_err(|_| rejected(format!("what is to stand in `{name}` cannot")))?;
             filled.set_sensitive(true);

@@ -164,7 +164,7 @@ impl Aws {
             None => None,
         };
         Ok(Credentials {
-            access_key_id: self.access_key_id.fill(&*keys.secrets).await?.reveal().to_owned(),
+            access_key_id: keys.fill_open(&self.access_key_id, http).await?.reveal().to_owned(),
             secret_access_key: keys.fill(&self.secret_access_key, http).await?,
             session_token,
         })
@@ -214,7 +214,10 @@ impl Aws {
         let mut request = Request::form(role.endpoint.clone(), pairs);
         request.headers.remove(reqwest::header::ACCEPT);
         sign(&mut request, &own, (&self.region, "sts"), http.clock().now())?;
-        let answer = http.exchange(request).await?.succeeded(http.hush())?;
+        let answer = http.identify(request).await?;
+        if !answer.status.is_success() {
+            return Err(answer.identity_failure(http.redactor()));
+        }
         let text = String::from_utf8_lossy(&answer.body);
         let part = |name: &str| {
             let behind = text.split_once(&format!("<{name}>"))?.1;
@@ -226,8 +229,8 @@ impl Aws {
             let message = "the answer has no keys of the role";
             return Err(Failure::new(Cause::Response, message));
         };
-        http.hush().keep(&secret_access_key);
-        token.iter().for_each(|token| http.hush().keep(token));
+        http.redactor().keep(&secret_access_key);
+        token.iter().for_each(|token| http.redactor().keep(token));
         Ok(Credentials { access_key_id, secret_access_key, session_token: token })
     }
 }

@@ -27,7 +27,7 @@ impl Strategy for Basic {
         keys: &'a Keys,
     ) -> BoxFuture<'a, Result<(), Failure>> {
         async move {
-            let user = self.user.fill(&*keys.secrets).await?;
+            let user = keys.fill_open(&self.user, http).await?;
             let password = keys.fill(&self.password, http).await?;
             set(request, http, user.reveal(), password.reveal())
         }
@@ -43,6 +43,6 @@ pub(crate) fn set(
     password: &str,
 ) -> Result<(), Failure> {
     let both = Secret::new(STANDARD.encode(format!("{user}:{password}")));
-    http.hush().keep(&both);
+    http.redactor().keep(&both);
     request.set_secret(AUTHORIZATION, &format!("Basic {}", both.reveal()))
 }

@@ -176,7 +176,7 @@ impl Strategy for Digest {
                 challenge.count += 1;
                 challenge.clone()
             };
-            let user = self.user.fill(&*keys.secrets).await?;
+            let user = keys.fill_open(&self.user, http).await?;
             let password = keys.fill(&self.password, http).await?;
             let uri = match request.url.query() {
                 Some(query) => format!("{}?{query}", request.url.path()),

@@ -142,7 +142,7 @@ impl Strategy for Hmac {
             let message = values.fill(&self.message);
             let code = mac(self.algorithm(), key.reveal().as_bytes(), message.as_bytes());
             let code = if self.base64 { STANDARD.encode(code) } else { hex(&code) };
-            http.hush().keep(&Secret::new(code.clone()));
+            http.redactor().keep(&Secret::new(code.clone()));
             values.all.push(("signature", code.clone()));
             let uses_date = self.message.contains("date");
             if uses_date
@@ -153,12 +153,12 @@ impl Strategy for Hmac {
                 request.headers.insert(reqwest::header::DATE, value);
             }
             for (name, value) in &self.headers {
-                let value = value.fill(&*keys.secrets).await?;
+                let value = keys.fill_open(value, http).await?;
                 request.set_secret(name.clone(), &values.fill(value.reveal()))?;
             }
             match &self.user {
                 Some(user) => {
-                    let user = user.fill(&*keys.secrets).await?;
+                    let user = keys.fill_open(user, http).await?;
                     super::basic::set(request, http, user.reveal(), &code)
                 }
                 None => Ok(()),

@@ -40,7 +40,7 @@ impl Key {
     ) -> Result<Secret, Failure> {
         let key = keys.fill(&self.private, http).await?;
         let signed = sign(self.algorithm, &key, self.id.as_deref(), claims, life, http)?;
-        http.hush().keep(&signed);
+        http.redactor().keep(&signed);
         Ok(signed)
     }
 }

@@ -51,24 +51,25 @@ impl Login {
             request.body = body.reveal().to_owned().into();
         }
         if let Some((user, password)) = user {
-            let user = user.fill(&*keys.secrets).await?;
+            let user = keys.fill_open(user, http).await?;
             let password = keys.fill(password, http).await?;
             super::basic::set(&mut request, http, user.reveal(), password.reveal())?;
         }
-        let answer = http.exchange(request).await.map_err(|failure| failure.during("login"))?;
-        let told = answer.clone().succeeded(http.hush()).map_err(|mut failure| {
+        let answer = http.identify(request).await.map_err(|failure| failure.during("login"))?;
+        if !answer.status.is_success() {
+            let mut failure = answer.identity_failure(http.redactor());
             if matches!(answer.status.as_u16(), 400 | 404) {
                 failure.cause = Cause::Authentication;
             }
-            failure.during("login")
-        })?;
+            return Err(failure.during("login"));
+        }
         let missing = |what: &str| {
             Failure::new(Cause::Authentication, format!("the answer to the login has no {what}"))
         };
         let secret = match carried {
-            Carried::Cookie => cookies(&told).ok_or_else(|| missing("cookie"))?,
+            Carried::Cookie => cookies(&answer).ok_or_else(|| missing("cookie"))?,
             Carried::Token { path, .. } => {
-                let body = serde_json::from_slice(&told.body).unwrap_or_default();
+                let body = serde_json::from_slice(&answer.body).unwrap_or_default();
                 json::text_at(&body, path).ok_or_else(|| missing("token at its place"))?
             }
         };

@@ -84,14 +84,18 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Fills a text, and has it hushed from now on.
+    /// Fills a text that is a secret, and has it hushed from now on.
     pub(crate) async fn fill(&self, text: &Confidential, http: &Http) -> Result<Secret, Failure> {
-        for name in text.names() {
-            http.hush().keep(&self.secrets.get(name).await?);
-        }
-        let filled = text.fill(&*self.secrets).await?;
-        http.hush().keep(&filled);
-        Ok(filled)
+        Ok(http.redactor().fill(text, &*self.secrets).await?)
+    }
+
+    /// Fills a text that is secret only where it names secrets, such as a user; has these hushed.
+    pub(crate) async fn fill_open(
+        &self,
+        text: &Confidential,
+        http: &Http,
+    ) -> Result<Secret, Failure> {
+        Ok(http.redactor().fill_open(text, &*self.secrets).await?)
     }
 }
 
@@ -169,7 +173,7 @@ impl Auth {
             Ok(answer) if answer.status.is_success() => SecretUse::Taken,
             Ok(answer) if answer.status == StatusCode::NOT_MODIFIED => SecretUse::Taken,
             Ok(answer) => {
-                failure = answer.failure(http.hush());
+                failure = answer.failure(http.redactor());
                 match failure.refused {
                     true => SecretUse::Refused(&failure.message),
                     false => return,

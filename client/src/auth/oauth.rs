@@ -157,7 +157,7 @@ impl Asker {
             Grant::ClientCredentials => add("grant_type", open("client_credentials")),
             Grant::Password { user, password } => {
                 add("grant_type", open("password"));
-                add("username", user.fill(&*keys.secrets).await?);
+                add("username", keys.fill_open(user, http).await?);
                 add("password", keys.fill(password, http).await?);
             }
             Grant::RefreshToken(first) => {
@@ -243,7 +243,7 @@ impl Asker {
             let id = crate::url::encode(&id.unwrap_or_default());
             super::basic::set(&mut request, http, &id, &crate::url::encode(secret.reveal()))?;
         }
-        let answer = http.exchange_in_time(request).await;
+        let answer = http.identify(request).await;
         let answer = answer.map_err(|failure| failure.during("asking for a token"))?;
         self.understand(endpoint, &answer, http)
     }
@@ -259,7 +259,7 @@ impl Asker {
     ) -> Result<Token, Failure> {
         let Granted { token, life, refresh } = Granted::read(answer)?;
         if let (Grant::RefreshToken(first), Some(token)) = (&self.options.grant, refresh) {
-            http.hush().keep(&token);
+            http.redactor().keep(&token);
             *self.unkept.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some(Unkept { of, token });
             self.keep(first, keys).await?;
@@ -287,7 +287,7 @@ impl Asker {
         match kept.reveal().split_once(' ') {
             Some((known, token)) if known == of => {
                 let token = Secret::new(token.to_owned());
-                http.hush().keep(&token);
+                http.redactor().keep(&token);
                 Ok(token)
             }
             _ => Ok(written),
@@ -314,7 +314,7 @@ impl Asker {
             let missing = || Failure::new(Cause::Response, "the answer is not JSON").during(&place);
             return body.ok_or_else(missing);
         }
-        let mut failure = answer.failure(http.hush());
+        let mut failure = answer.identity_failure(http.redactor());
         if matches!(answer.status.as_u16(), 400 | 401 | 403) {
             failure.cause = Cause::Authentication;
             let text = |name: &str| body.as_ref()?.get(name).and_then(json::text);
@@ -323,8 +323,8 @@ impl Asker {
                     failure.cause = Cause::Server;
                 }
                 let described = text("error_description").map(|text| format!(" ({text})"));
-                let told = http.hush().clean(&format!("{error}{}", described.unwrap_or_default()));
-                let told = &told[..told.floor_char_boundary(ANSWER_TOLD_BYTES_MAX)];
+                let told = format!("{error}{}", described.unwrap_or_default());
+                let told = http.redactor().quote(told.as_bytes(), ANSWER_TOLD_BYTES_MAX);
                 let remedy = self.remedy(&error).map(|remedy| format!(": {remedy}"));
                 failure.message = format!("it was refused: {told}{}", remedy.unwrap_or_default());
                 failure.refused |= REFUSALS.contains(&error.as_str());
@@ -442,7 +442,7 @@ impl ServiceAccount {
         scopes: &[String],
         http: &Http,
     ) -> Result<Secret, Failure> {
-        http.hush().keep(&self.key);
+        http.redactor().keep(&self.key);
         let mut claims = Claims {
             issuer: Some(self.email.clone()),
             subject,
@@ -452,7 +452,7 @@ impl ServiceAccount {
         claims.others.insert("scope".to_owned(), scopes.join(" ").into());
         let id = self.key_id.as_deref();
         let signed = sign(Algorithm::Rs256, &self.key, id, &claims, ASSERTION_LIFE, http)?;
-        http.hush().keep(&signed);
+        http.redactor().keep(&signed);
         Ok(signed)
     }
 }

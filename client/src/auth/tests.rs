@@ -1,5 +1,7 @@
 //! Each kind against a server that wants it.
 
+mod telling;
+
 use super::{AUTH, AuthOptions, TokenStore};
 use crate::failure::Failure;
 use crate::http::{Http, Request};

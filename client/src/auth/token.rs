@@ -20,7 +20,7 @@ pub(crate) struct Token {
 impl Token {
     /// Makes a token that was had now and lives so long.
     pub(crate) fn new(secret: Secret, life: Duration, http: &Http) -> Self {
-        http.hush().keep(&secret);
+        http.redactor().keep(&secret);
         let until = http.clock().monotonic().saturating_add(life);
         Token { secret, until, margin: TOKEN_MARGIN.min(life / 4) }
     }

@@ -6,6 +6,7 @@
 
 use crate::deliver::{Failure, FailureKind, Unsent};
 use crate::limits::ANSWER_TOLD_BYTES_MAX;
+use azud_client::Redactor;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub(super) fn understand(
     answer: &[u8],
     records: usize,
     wait: Option<Duration>,
+    redactor: &Redactor,
 ) -> Result<(), Unsent> {
     let broken = |why: String| {
         let message = format!("the answer is none to a bulk request: {why}");
@@ -77,7 +79,7 @@ pub(super) fn understand(
     let failed: Vec<(usize, Failure)> = items
         .iter()
         .enumerate()
-        .filter_map(|(number, item)| Some((number, refusal(item, wait)?)))
+        .filter_map(|(number, item)| Some((number, refusal(item, wait, redactor)?)))
         .collect();
     let waits = |failure: &Failure| failure.kind != FailureKind::Refused;
     match failed.first() {
@@ -91,7 +93,7 @@ pub(super) fn understand(
 }
 
 /// Gives why a record was not taken, if it was not.
-fn refusal(item: &Value, wait: Option<Duration>) -> Option<Failure> {
+fn refusal(item: &Value, wait: Option<Duration>, redactor: &Redactor) -> Option<Failure> {
     let (action, item) = item.as_object()?.iter().next()?;
     let status = item.get("status").and_then(Value::as_u64).unwrap_or(500);
     let status = u16::try_from(status).unwrap_or(500);
@@ -113,7 +115,7 @@ fn refusal(item: &Value, wait: Option<Duration>) -> Option<Failure> {
     if let Some(cause) = cause {
         told.push_str(&format!(": {cause}"));
     }
-    told.truncate(told.floor_char_boundary(ANSWER_TOLD_BYTES_MAX));
+    let told = redactor.quote(told.as_bytes(), ANSWER_TOLD_BYTES_MAX);
     Some(failure(kind, format!("the server answered {told}"), Some(status), wait))
 }
 
@@ -139,10 +141,12 @@ mod tests {
 
     fn kinds(items: &str, records: usize) -> Result<(), Vec<(usize, FailureKind)>> {
         let answer = format!(r#"{{"took":1,"errors":true,"items":[{items}]}}"#);
-        understand(answer.as_bytes(), records, None).map_err(|unsent| match unsent {
-            Unsent::All(failure) => vec![(usize::MAX, failure.kind)],
-            Unsent::Some(items) => {
-                items.into_iter().map(|(number, failure)| (number, failure.kind)).collect()
+        understand(answer.as_bytes(), records, None, &Redactor::default()).map_err(|unsent| {
+            match unsent {
+                Unsent::All(failure) => vec![(usize::MAX, failure.kind)],
+                Unsent::Some(items) => {
+                    items.into_iter().map(|(number, failure)| (number, failure.kind)).collect()
+                }
             }
         })
     }
@@ -178,11 +182,11 @@ mod tests {
             r#"{"errors":"false"}"#,
         ];
         for answer in broken {
-            let unsent = understand(answer.as_bytes(), 1, None).unwrap_err();
+            let unsent = understand(answer.as_bytes(), 1, None, &Redactor::default()).unwrap_err();
             let Unsent::All(failure) = unsent else { panic!("{answer}") };
             assert_eq!(failure.kind, FailureKind::Status, "{answer}");
         }
-        assert_eq!(understand(br#"{"errors":false}"#, 1, None), Ok(()));
+        assert_eq!(understand(br#"{"errors":false}"#, 1, None, &Redactor::default()), Ok(()));
         let odd = vec![(usize::MAX, FailureKind::Status)];
         assert_eq!(kinds(r#"{"create":{}}"#, 1), Err(odd));
     }
@@ -192,7 +196,8 @@ mod tests {
         let item = r#"{"index":{"status":400,"error":{"type":"document_parsing_exception",
             "reason":"failed to parse","caused_by":{"type":"x","reason":"a text is no number"}}}}"#;
         let answer = format!(r#"{{"errors":true,"items":[{item},{{"index":{{"status":201}}}}]}}"#);
-        let Err(Unsent::Some(items)) = understand(answer.as_bytes(), 2, None) else { panic!() };
+        let understood = understand(answer.as_bytes(), 2, None, &Redactor::default());
+        let Err(Unsent::Some(items)) = understood else { panic!() };
         let expected = "the server answered 400 document_parsing_exception: failed to parse: \
                         a text is no number";
         assert_eq!(items[0].1.message, expected);

@@ -3,7 +3,7 @@
 use super::bulk::{body, failure, understand};
 use crate::deliver::{DeliveryOptions, Failure, FailureKind, Outlet, Unsent};
 use crate::headers::Headers;
-use crate::limits::CONNECT_TIMEOUT;
+use crate::limits::{ANSWER_TOLD_BYTES_MAX, CONNECT_TIMEOUT};
 use azud_client::auth::Keys;
 use azud_client::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use azud_client::{Answer, Auth, AuthOptions, Http, HttpOptions, Method, Request, Tls, Url};
@@ -110,21 +110,21 @@ impl BulkOutlet {
         let own = self.settings.headers.confidential();
         crate::headers::told(own, &*self.secrets, answer.status.as_u16());
         if answer.status.is_success() {
-            return understand(&answer.body, count, wait);
+            return understand(&answer.body, count, wait, self.http.redactor());
         }
         let code = answer.status.as_u16();
         let kind = kind(code);
         if kind == FailureKind::Rejected {
             self.refused();
         }
-        let message = answer.failure(self.http.hush()).message;
+        let message = answer.failure(self.http.redactor()).message;
         Err(failure(kind, message, Some(code), wait).into())
     }
 
     /// Sends a request; where there is no answer, the next goes to another server.
     async fn send(&self, mut request: Request) -> Result<Answer, Failure> {
         let mut own = HeaderMap::new();
-        self.settings.headers.fill(&*self.secrets, &mut own).await?;
+        self.settings.headers.fill(&*self.secrets, self.http.redactor(), &mut own).await?;
         request.headers.extend(own);
         let sent = self.http.send(&request, self.auth.as_ref()).await;
         let failed = |failure: azud_client::Failure| {
@@ -156,7 +156,7 @@ impl BulkOutlet {
             403 if last.kind != FailureKind::Rejected => Ok(()),
             403 => Err(last.clone()),
             _ => {
-                let message = answer.failure(self.http.hush()).message;
+                let message = answer.failure(self.http.redactor()).message;
                 Err(failure(kind(code), message, Some(code), answer.retry_after()))
             }
         }
@@ -181,7 +181,7 @@ impl BulkOutlet {
         };
         let answer = self.send(request).await.map_err(failed)?;
         if !answer.status.is_success() {
-            return Err(answer.failure(self.http.hush()).failed());
+            return Err(answer.failure(self.http.redactor()).failed());
         }
         let about: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let part = |path: &str| about.pointer(path).and_then(Value::as_str);
@@ -192,7 +192,9 @@ impl BulkOutlet {
         };
         let what = part("/version/distribution").unwrap_or("elasticsearch");
         let cluster = part("/cluster_name").unwrap_or("?");
-        Ok(format!("{what} {version}, cluster {cluster}, {} ms", answer.took.as_millis()))
+        let told = format!("{what} {version}, cluster {cluster}");
+        let told = self.http.redactor().quote(told.as_bytes(), ANSWER_TOLD_BYTES_MAX);
+        Ok(format!("{told}, {} ms", answer.took.as_millis()))
     }
 }
 

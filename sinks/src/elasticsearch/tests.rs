@@ -29,6 +29,8 @@ struct Known {
     busy: HashMap<String, usize>,
     /// Answers to whole requests, before those that it looks at.
     whole: VecDeque<&'static str>,
+    /// Whether refusals repeat what was sent.
+    repeats: bool,
     requests: Vec<Received>,
     /// What was wrong with requests.
     broken: Vec<String>,
@@ -135,6 +137,15 @@ impl Server {
             }
             None => ("200 OK", known.bulk(&request).to_string()),
         };
+        let body = match known.repeats {
+            true => {
+                let proof = request.header("authorization").unwrap_or_default();
+                let sent = Value::from(format!("{proof} {}", request.head)).to_string();
+                let body = if body == "{}" { "{\"error\":\"because\"}" } else { &body };
+                body.replace("\"because\"", &sent)
+            }
+            false => body,
+        };
         let length = body.len();
         let kind = "application/json";
         format!(
@@ -215,6 +226,36 @@ async fn who_is_busy_for_some_gets_these_again_and_what_is_wrong_is_set_aside_al
     assert_eq!(refused.response_code, Some(400));
     assert_eq!(refused.fault.message, "the server answered 400 some_exception: because");
     assert!(String::from_utf8_lossy(&refused.bytes).contains("!c"));
+}
+
+#[tokio::test]
+async fn what_a_server_repeats_tells_no_secret() {
+    let secrets = [("u", "us3r-pl4nted"), ("p", "p4ss/pl4nted+"), ("t", "t0ken-pl4nted")];
+    let fake = FakeSecrets::of(&secrets.map(|(key, value)| (key, value, value)));
+    for whole in [None, Some("401 Unauthorized"), Some("500 Oops")] {
+        let server = Server::start().await;
+        server.known().repeats = true;
+        server.known().whole = whole.into_iter().collect();
+        let toml = format!(
+            "endpoints = ['http://{}/es']\nbatch.timeout_secs = 0.01\n\
+             request = {{ retry_attempts = 0, headers = {{ X-Own = 'SECRET[a.t]' }} }}\n\
+             auth = {{ strategy = 'basic', user = 'SECRET[a.u]', password = 'SECRET[a.p]' }}",
+            server.address
+        );
+        let sink = check_sink(&ELASTICSEARCH, &toml);
+        let lines = encoded(&*sink, &["{\"message\":\"!\"}", "{\"message\":\"a\"}"]);
+        let (batch, _, refused) = refusing(&lines);
+        run(&*sink, vec![batch], Arc::clone(&fake).service()).await;
+        let refused = refused.lock().unwrap();
+        let told = &refused[0].fault.message;
+        let basic = "dXMzci1wbDRudGVkOnA0c3MvcGw0bnRlZCs=";
+        let head = server.known().requests[0].head.clone();
+        assert!(head.contains(basic) && head.contains(secrets[2].1), "{head}");
+        assert!(told.contains("_bulk"), "what was sent is repeated: {told}");
+        for secret in secrets.map(|(_, value)| value).into_iter().chain([basic]) {
+            assert!(!told.contains(secret), "{whole:?}: {told}");
+        }
+    }
 }
 
 #[tokio::test]

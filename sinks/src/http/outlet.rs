@@ -3,7 +3,7 @@
 use crate::deliver::{DeliveryOptions, Failure, FailureKind, Outlet, Unsent, causes};
 use crate::headers::{Headers, not_had, rejected};
 use crate::limits::{ANSWER_BYTES_MAX, ANSWER_TOLD_BYTES_MAX, CONNECT_TIMEOUT};
-use azud_client::{Tls, retry_after};
+use azud_client::{Redactor, Tls, retry_after};
 use azud_event::clock::Clock;
 use azud_event::id::Id;
 use azud_plan::component::{
@@ -48,9 +48,14 @@ impl Request {
         [&self.uri].into_iter().chain(auth).chain(self.headers.confidential())
     }
 
-    /// Gives the address and the headers with every secret as it is now.
-    async fn fill(&self, secrets: &dyn Secrets) -> Result<(Url, HeaderMap), Failure> {
-        let uri = self.uri.fill(secrets).await.map_err(not_had)?;
+    /// Gives the address and the headers with every secret as it is now, which the redactor knows
+    /// then.
+    async fn fill(
+        &self,
+        secrets: &dyn Secrets,
+        redactor: &Redactor,
+    ) -> Result<(Url, HeaderMap), Failure> {
+        let uri = redactor.fill_open(&self.uri, secrets).await.map_err(not_had)?;
         let uri = Url::parse(uri.reveal()).ok();
         let uri = uri.filter(|uri| matches!(uri.scheme(), "http" | "https") && uri.has_host());
         let uri = uri.ok_or_else(|| {
@@ -59,9 +64,9 @@ impl Request {
         })?;
         let mut headers = HeaderMap::new();
         if let Some(auth) = &self.auth {
-            headers.insert(AUTHORIZATION, auth.fill(secrets).await?);
+            headers.insert(AUTHORIZATION, auth.fill(secrets, redactor).await?);
         }
-        self.headers.fill(secrets, &mut headers).await?;
+        self.headers.fill(secrets, redactor, &mut headers).await?;
         Ok((uri, headers))
     }
 }
@@ -84,16 +89,22 @@ impl Auth {
     }
 
     /// Makes the value of `Authorization`.
-    async fn fill(&self, secrets: &dyn Secrets) -> Result<HeaderValue, Failure> {
+    async fn fill(
+        &self,
+        secrets: &dyn Secrets,
+        redactor: &Redactor,
+    ) -> Result<HeaderValue, Failure> {
         let text = match self {
             Auth::Basic { user, password } => {
-                let user = user.fill(secrets).await.map_err(not_had)?;
-                let password = password.fill(secrets).await.map_err(not_had)?;
+                let user = redactor.fill_open(user, secrets).await.map_err(not_had)?;
+                let password = redactor.fill(password, secrets).await.map_err(not_had)?;
                 let both = Secret::new(format!("{}:{}", user.reveal(), password.reveal()));
-                Secret::new(format!("Basic {}", STANDARD.encode(both.reveal())))
+                let both = Secret::new(STANDARD.encode(both.reveal()));
+                redactor.keep(&both);
+                Secret::new(format!("Basic {}", both.reveal()))
             }
             Auth::Bearer(token) => {
-                let token = token.fill(secrets).await.map_err(not_had)?;
+                let token = redactor.fill(token, secrets).await.map_err(not_had)?;
                 Secret::new(format!("Bearer {}", token.reveal()))
             }
         };
@@ -177,6 +188,7 @@ pub(super) struct HttpOutlet {
     client: Client,
     request: Request,
     secrets: Arc<dyn Secrets>,
+    redactor: Redactor,
     clock: Clock,
 }
 
@@ -205,12 +217,13 @@ impl HttpOutlet {
             help: None,
         })?;
         let secrets = SecretService::of(&context.services);
-        Ok(HttpOutlet { client, request, secrets, clock: context.clock.clone() })
+        let (redactor, clock) = (Redactor::default(), context.clock.clone());
+        Ok(HttpOutlet { client, request, secrets, redactor, clock })
     }
 
     async fn post(&self, records: &[u8]) -> Result<(), Failure> {
         let Request { method, compression, framing, .. } = &self.request;
-        let (uri, headers) = self.request.fill(&*self.secrets).await?;
+        let (uri, headers) = self.request.fill(&*self.secrets, &self.redactor).await?;
         let body = framing.body(records);
         let key = Id::of(&[body.as_slice()]).to_string();
         let body = self.compress(body).await?;
@@ -238,7 +251,7 @@ impl HttpOutlet {
     /// Asks for nothing (`HEAD`), as whoever sends. A server that does not know this method, or has
     /// nothing to show here, is there all the same; but who was rejected before wants a success.
     async fn head(&self, last: &Failure) -> Result<(), Failure> {
-        let (uri, headers) = self.request.fill(&*self.secrets).await?;
+        let (uri, headers) = self.request.fill(&*self.secrets, &self.redactor).await?;
         let request = self.client.request(Method::HEAD, uri).headers(headers);
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
@@ -285,8 +298,8 @@ impl HttpOutlet {
         if status.is_success() {
             return Ok(());
         }
-        let told = String::from_utf8_lossy(&answer);
-        let told = told[..told.floor_char_boundary(ANSWER_TOLD_BYTES_MAX)].trim();
+        let told = self.redactor.quote(&answer, ANSWER_TOLD_BYTES_MAX);
+        let told = told.trim();
         let message = match told.is_empty() {
             true => format!("the server answered {status}"),
             false => format!("the server answered {status}: {told}"),

@@ -7,6 +7,8 @@ use crate::testing::{
 use azud_plan::component::{Batch, Options, Services, SinkTask, check_options};
 use azud_plan::diagnostic::{Checker, codes};
 use azud_plan::document::Document;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use flate2::read::GzDecoder;
 use futures_util::SinkExt;
 use proptest::prelude::*;
@@ -29,6 +31,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 enum Answer {
     /// Answers with these lines, after having taken the body if they say 2xx.
     Says(&'static str),
+    /// Answers with this status, and with all headers that it was sent.
+    Repeats(&'static str),
     /// Takes the body and closes the connection.
     Cuts,
     /// Takes the body, says nothing, and keeps the connection.
@@ -80,14 +84,19 @@ impl Server {
     ) {
         while let Some(request) = read_request(&mut stream).await {
             let bad = request.body.contains(&b'!');
+            let proof = request.header("authorization").unwrap_or_default();
+            let sent = format!("{proof} {}", request.head);
             self.received.lock().unwrap().push(request);
             let answer = answers.lock().unwrap().pop_front();
             let says = match answer {
                 Some(Answer::Cuts) => return,
                 Some(Answer::Stalls) => std::future::pending().await,
-                Some(Answer::Says(says)) => says,
-                None if bad => "400 Bad Request\r\nContent-Length: 9\r\n\r\nnot this!",
-                None => "200 OK\r\nContent-Length: 2\r\n\r\nok",
+                Some(Answer::Says(says)) => says.to_owned(),
+                Some(Answer::Repeats(status)) => {
+                    format!("{status}\r\nContent-Length: {}\r\n\r\n{sent}", sent.len())
+                }
+                None if bad => "400 Bad Request\r\nContent-Length: 9\r\n\r\nnot this!".to_owned(),
+                None => "200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned(),
             };
             let answer = format!("HTTP/1.1 {says}");
             if stream.write_all(answer.as_bytes()).await.is_err() {
@@ -213,6 +222,41 @@ async fn a_record_that_is_refused_is_set_aside_with_the_answer() {
     let bodies = server.bodies();
     assert!(bodies.contains(&"[{\"a\":1}]".to_owned()), "{bodies:?}");
     assert!(bodies.contains(&"[{\"a\":3}]".to_owned()), "{bodies:?}");
+}
+
+#[tokio::test]
+async fn what_a_receiver_repeats_tells_no_secret() {
+    let planted = ["us3r-pl4nted", "p4ss/pl4nted+", "t0ken-pl4nted"];
+    let secrets = [("u", planted[0]), ("p", planted[1]), ("t", planted[2])];
+    let secrets = FakeSecrets::of(&secrets.map(|(key, value)| (key, value, value)));
+    let basic = "auth = { strategy = 'basic', user = 'SECRET[a.u]', password = 'SECRET[a.p]' }";
+    let bearer = "auth = { strategy = 'bearer', token = 'SECRET[a.p]' }";
+    for more in [basic, bearer, "headers.X-Own = 'SECRET[a.p]'"] {
+        for status in ["400 Bad Request", "401 Unauthorized", "500 Internal Server Error"] {
+            let server = Server::start(vec![Answer::Repeats(status)]).await;
+            let toml = format!(
+                "uri = 'http://{}/logs/SECRET[a.t]'\nbatch.timeout_secs = 0.01\n\
+                 request.retry_attempts = 0\n{more}",
+                server.address
+            );
+            let services = Arc::clone(&secrets).service();
+            let task = check_sink(&HTTP, &toml).build(&context(Path::new(""), services)).unwrap();
+            let (one, _, refused) = refusing("{}\n");
+            let (mut sender, queue) = queue();
+            sender.send(one).await.unwrap();
+            drop(sender);
+            task.run(queue).await.unwrap();
+            let sent = server.received()[0].head.clone();
+            assert!(sent.contains("/logs/t0ken-pl4nted"), "{sent}");
+            let basic = STANDARD.encode(format!("{}:{}", planted[0], planted[1]));
+            // The status of the sink and its line in the log are made of the same message.
+            let told = refused.lock().unwrap()[0].fault.message.clone();
+            assert!(told.contains(status) && told.contains("POST /logs/***"), "{told}");
+            for secret in planted.iter().copied().chain([basic.as_str()]) {
+                assert!(!told.contains(secret), "{more}: {told}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use super::poller::{Poller, Tally};
 use super::settings::{Job, JobResult};
 use super::state::{State, Walk};
-use azud_client::{Answer, Failure, Request, Url, json};
+use azud_client::{ANSWER_TOLD_BYTES_MAX, Answer, Failure, Request, Url, json};
 use azud_plan::component::Cause;
 use serde_json::Value;
 use std::sync::Arc;
@@ -83,7 +83,10 @@ impl Poller {
             let told = told.map_err(|failure| failure.during("the state of the job"))?;
             let now = json::text_at(&told, &job.state).unwrap_or_default();
             if job.failed.contains(&now) {
-                let message = format!("the job ended as `{}`", self.http.hush().clean(&now));
+                let message = format!(
+                    "the job ended as `{}`",
+                    self.http.redactor().quote(now.as_bytes(), ANSWER_TOLD_BYTES_MAX)
+                );
                 return Err(Failure::new(Cause::Server, message));
             }
             if job.done.contains(&now) {
@@ -107,7 +110,7 @@ impl Poller {
     }
 
     async fn answer(&mut self, request: &Request, tally: &mut Tally) -> Result<Value, Failure> {
-        let answer: Answer = self.fetch(request, tally).await?.succeeded(self.http.hush())?;
+        let answer: Answer = self.fetch(request, tally).await?.succeeded(self.http.redactor())?;
         serde_json::from_slice(&answer.body).map_err(|error| {
             Failure::new(Cause::Response, format!("the answer is no JSON: {error}"))
         })

@@ -80,7 +80,7 @@ impl Poller {
         let paging = Paging { kind, ..Paging::none() };
         let mut found = Vec::new();
         for _ in 0..PAGES_MAX {
-            let answer = self.fetch(&request, tally).await?.succeeded(self.http.hush());
+            let answer = self.fetch(&request, tally).await?.succeeded(self.http.redactor());
             let answer = answer.map_err(|failure| failure.during("the list of parents"))?;
             let lines = extract.records(&answer, false)?.lines;
             let count = lines.len() as u64;

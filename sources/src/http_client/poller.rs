@@ -452,7 +452,7 @@ impl Poller {
                     self.pace.note(&answer);
                     self.requests().told(&answer);
                     match answer.status.as_u16() {
-                        408 | 425 | 429 | 500.. => answer.failure(self.http.hush()),
+                        408 | 425 | 429 | 500.. => answer.failure(self.http.redactor()),
                         _ => return Ok(answer),
                     }
                 }

@@ -30,7 +30,7 @@ impl Probe for HttpProbe {
         async move {
             let mut steps = Vec::new();
             if let Err((name, failure)) = self.steps(&mut steps).await {
-                let message = self.client.0.hush().clean(&failure.message);
+                let message = self.client.0.redactor().clean(&failure.message);
                 let failed = Failure { message, ..failure }.failed();
                 steps.push(ProbeStep { name, outcome: Err(failed) });
             }
@@ -66,7 +66,7 @@ impl HttpProbe {
             "https" => told("connection and TLS", format!("answered in {milliseconds} ms")),
             _ => told("connection", format!("answered in {milliseconds} ms, without TLS")),
         }
-        let failure = (!answer.status.is_success()).then(|| answer.failure(http.hush()));
+        let failure = (!answer.status.is_success()).then(|| answer.failure(http.redactor()));
         match failure {
             Some(failure) if failure.cause == Cause::Authentication => {
                 return Err(("authentication", failure));

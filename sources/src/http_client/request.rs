@@ -87,8 +87,8 @@ impl Requests<'_> {
                     headers.append(name.clone(), value);
                 }
                 Header::Secret(secret) => {
-                    let secret = secret.fill(self.secrets).await?;
-                    self.http.hush().keep(&secret);
+                    let secret =
+                        self.http.redactor().fill_header(name, secret, self.secrets).await?;
                     headers.append(name.clone(), secret_value(name, &secret)?);
                 }
             }
@@ -104,7 +104,7 @@ impl Requests<'_> {
                 200..=299 | 304 => secret.used(self.secrets, SecretUse::Taken),
                 401 | 403 => {
                     secret.refused(self.secrets);
-                    let why = answer.failure(self.http.hush()).message;
+                    let why = answer.failure(self.http.redactor()).message;
                     secret.used(self.secrets, SecretUse::Refused(&why));
                 }
                 _ => {}

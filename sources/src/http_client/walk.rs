@@ -161,7 +161,7 @@ impl Poller {
             return Ok(Asked::Unchanged);
         }
         if !answer.status.is_success() {
-            let failure = answer.failure(self.http.hush());
+            let failure = answer.failure(self.http.redactor());
             if !walk.downloads.is_empty() && matches!(answer.status.as_u16(), 400..=499) {
                 self.give_up_downloads(walk.clone());
                 return Err(failure.during("the result of the job"));
