@@ -25,6 +25,7 @@ mod database;
 mod dead_letters;
 mod deeds;
 mod documents;
+mod environment;
 mod graph;
 mod health;
 mod keys;

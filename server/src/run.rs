@@ -19,7 +19,7 @@ use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Service
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use azud_secrets::Cache;
-use azud_store::Registry;
+use azud_store::{Declared, Registry};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -221,7 +221,7 @@ async fn open_store(
 ) -> Result<Option<Arc<Registry>>, Outcome> {
     let Start { plan, instance, incarnation, standby, clock } = *start;
     let declared = connectors::declared(plan);
-    if !needs_store(plan) && declared.is_empty() {
+    if !needs_store(plan, &declared) {
         return Ok(None);
     }
     let location = database::location(instance, secrets).await?;
@@ -254,8 +254,11 @@ fn explain_not_built(failed: &[NotBuilt]) -> Outcome {
     Outcome::Environment
 }
 
-fn needs_store(plan: &Plan) -> bool {
-    has_alerts(plan) || plan.sources.iter().any(|source| source.kind == "connector_status")
+/// Whether something of a plan is kept in the database.
+pub fn needs_store(plan: &Plan, declared: &[Declared]) -> bool {
+    !declared.is_empty()
+        || has_alerts(plan)
+        || plan.sources.iter().any(|source| source.kind == "connector_status")
 }
 
 fn has_alerts(plan: &Plan) -> bool {
