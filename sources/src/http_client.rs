@@ -25,6 +25,7 @@ mod seen;
 mod settings;
 mod spool;
 mod state;
+mod start;
 mod task;
 mod template;
 mod tenant;

@@ -369,6 +369,10 @@ fn an_encoder_writes_a_line_for_each_record() {
 async fn a_secret_that_is_refused_is_read_anew_and_the_request_goes_again() {
     let refused = "401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
     let server = Server::start(vec![Answer::Says(refused)]).await;
+        (
+            "auth = { strategy = 'bearer', token = 't' }\nheaders.authorization = 'x'",
+            codes::CONTRADICTION,
+        ),
     let secrets = FakeSecrets::of(&[("token", "old", "new"), ("hook", "h1", "h1")]);
     let toml = format!(
         "uri = 'http://{}/SECRET[b.hook]'\nbatch.timeout_secs = 0.01\n\

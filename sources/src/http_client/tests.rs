@@ -621,6 +621,28 @@ fn contradictions_are_told() {
         ("proxy = \"http://a:b@proxy\"", codes::MALFORMED_VALUE),
     ] {
         let faults = check(&super::HTTP_CLIENT, &format!("{base}{toml}")).err().unwrap_or_default();
+        (
+            "pagination = { type = \"page\", param = \"p\", stop = \"short_page\" }",
+            codes::CONTRADICTION,
+        ),
+        ("pagination = { type = \"link_header\", stop = \"short_page\" }", codes::CONTRADICTION),
+        (
+            "auth = { strategy = \"bearer\", token = \"t\" }\nheaders = { authorization = \"x\" }",
+            codes::CONTRADICTION,
+        ),
+        (
+            "auth = { strategy = \"api_key\", key = \"k\", header = \"X-Key\" }\n\
+             headers = { x-key = \"x\" }",
+            codes::CONTRADICTION,
+        ),
+        (
+            "cursor = { value = \"max\", field = \".id\", param = \"a\", first.start = \"-7dd\" }",
+            codes::MALFORMED_VALUE,
+        ),
+        (
+            "cursor = { value = \"now\", param = \"a\", first.start = \"yesterday\" }",
+            codes::MALFORMED_VALUE,
+        ),
         assert!(faults.iter().any(|fault| fault.code == code), "{toml}: {faults:#?}");
     }
     for bad in ["ftp://x/", "https://u:p@x/", "x", "https://{{ cursor }}/"] {
