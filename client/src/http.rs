@@ -248,7 +248,12 @@ impl Http {
             match self.guard.is_written(&request.url) {
                 true => {
                     if let Some(auth) = auth {
-                        auth.sign(&mut signed, self).await?;
+                        match auth.sign(&mut signed, self).await {
+                            // What a recording answers goes nowhere, and needs no key that is one.
+                            Err(failure)
+                                if failure.status.is_none() && self.trace.is_replayed() => {}
+                            done => done?,
+                        }
                     }
                 }
                 false => strip(&mut signed.headers),

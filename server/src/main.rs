@@ -37,6 +37,7 @@ mod outcome;
 mod output;
 mod probers;
 mod prompt;
+mod replays;
 mod retention;
 mod run;
 mod secrets;

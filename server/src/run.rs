@@ -11,8 +11,8 @@ use crate::letters_table::LettersTable;
 use crate::outcome::Outcome;
 use crate::probers::Probers;
 use crate::wiring::{self, NotBuilt};
-use crate::{retention, secrets};
-use azud_client::{Replay, Traces};
+use crate::{replays, retention, secrets};
+use azud_client::Traces;
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
 use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Services, StatusHistory};
@@ -159,7 +159,8 @@ async fn prepare(
     }
     let secrets: Arc<dyn Secrets> = Arc::new(secrets);
     services.add(Arc::new(SecretService(Arc::clone(&secrets))));
-    let traces = Arc::new(replays(&arguments.replay)?);
+    let store = registry.as_ref().map(|registry| &**registry.store());
+    let traces = Arc::new(replays::traces(&arguments.replay, plan, store).await?);
     services.add(Arc::clone(&traces));
     let services = Arc::new(services);
     let probers = Arc::new(Probers::new(plan, data_dir, clock, &services));
@@ -185,21 +186,6 @@ async fn prepare(
     };
     let secrets = Some(secrets);
     Ok(Prepared { built, settings, registry, probers, traces, secrets })
-}
-
-/// Makes what keeps the exchanges of connectors; those that were recorded answer in place of
-/// others.
-fn replays(of: &[String]) -> Result<Traces, Outcome> {
-    let traces = Traces::default();
-    for written in of {
-        let Some((connector, folder)) = written.split_once('=') else {
-            return Err(refuse(&format!("`--replay {written}` is not of the form NAME=FOLDER")));
-        };
-        let replay = Replay::load(Path::new(folder))
-            .map_err(|error| refuse(&format!("{folder} cannot be replayed: {error}")))?;
-        traces.replay(connector, replay);
-    }
-    Ok(traces)
 }
 
 /// What a start goes by.
