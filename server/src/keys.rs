@@ -107,7 +107,10 @@ fn help(error: &KeyError) -> &'static str {
         }
         KeyError::Exposed { .. } => "`chmod 600` it; if somebody may have read it, rotate it",
         KeyError::Malformed { .. } => "make one with `openssl rand -base64 32`",
-        KeyError::Unset { .. } => "set it for the service, for example with `LoadCredential`",
+        KeyError::Unset { .. } => {
+            "set it for the service (`EnvironmentFile`), or let `keys.master` be a file that systemd \
+             gives it (`LoadCredential`): `azud explain E009`"
+        }
         KeyError::File { .. } => "see that the instance's user may read it and its folder",
         KeyError::Unavailable(_) => "`azud explain E002` says more",
         KeyError::Store(_) => "`azud explain E007` says more",
