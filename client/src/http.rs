@@ -2,10 +2,10 @@
 
 use crate::auth::Auth;
 use crate::body;
-use crate::failure::{Failure, is_page, title};
+use crate::failure::{Failure, causes, is_page, title};
 use crate::guard::Guard;
 use crate::hush::Hush;
-use crate::limits::{REDIRECTS_MAX, REFUSAL_BYTES_MAX};
+use crate::limits::{IDLE_CONNECTION, REDIRECTS_MAX, REFUSAL_BYTES_MAX};
 use crate::options::HttpOptions;
 use crate::renewal::Renewal;
 use crate::retry::{http_date, retry_after};
@@ -19,7 +19,7 @@ use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE,
     HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
 };
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Client, Method, StatusCode, Url, redirect};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,7 +159,9 @@ impl Http {
         clock: &Clock,
     ) -> Result<Self, BuildError> {
         let guard = Guard::new(options.allow_private, written.into_iter().chain(&options.proxy));
-        let client = Arc::new(Renewal::build(options, &guard, clock)?);
+        let (files, own) = (options.files().cloned().collect(), (options.clone(), guard.clone()));
+        let client = Renewal::build(files, clock, move || make(&own.0, &own.1))?;
+        let client = Arc::new(client);
         Ok(Http {
             client,
             guard,
@@ -331,6 +333,29 @@ impl Http {
         let took = self.clock.monotonic().saturating_sub(begun);
         Ok(Answer { status, headers, body, url, took, at: self.clock.now() })
     }
+}
+
+/// Makes the connections, with what the files of TLS hold now.
+fn make(options: &HttpOptions, guard: &Guard) -> Result<Client, BuildError> {
+    let unbuilt = |error: reqwest::Error| BuildError {
+        message: format!("the HTTP client cannot be made: {}", causes(&error.without_url())),
+        help: None,
+    };
+    let mut builder = Client::builder()
+        .user_agent(concat!("azud/", env!("CARGO_PKG_VERSION")))
+        // Redirects are followed by us, who know what may be sent on.
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        // What the environment says is for the author to let in.
+        .no_proxy()
+        .dns_resolver(Arc::new(guard.clone()))
+        .connect_timeout(options.connect_timeout)
+        .read_timeout(options.read_timeout)
+        .pool_idle_timeout(IDLE_CONNECTION);
+    if let Some(proxy) = &options.proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy.clone()).map_err(unbuilt)?);
+    }
+    options.tls.apply(builder)?.build().map_err(unbuilt)
 }
 
 /// Leaves of the headers what goes to anybody.
