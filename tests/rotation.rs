@@ -148,7 +148,7 @@ fn rows_of_a_definition_are_tried_with_the_credentials_that_it_names() {
          endpoint = \"http://{}/{{{{ label.site }}}}\"\nscrape_interval_secs = 3600\n\
          decoding.codec = \"json\"\n\
          auth = {{ strategy = \"bearer\", token = \"SECRET[azud.client]\" }}\n\
-         request.headers.X-Own = \"SECRET[azud.{{{{ connector }}}}_token]\"\n\
+         headers.X-Own = \"SECRET[azud.{{{{ connector }}}}_token]\"\n\
          [sinks.out]\ntype = \"blackhole\"\ninputs = [\"tenants\"]\n",
         server.address
     );

@@ -88,8 +88,15 @@ async fn look(
     if !credentials && !needs_store(plan, &connectors::declared(plan)) {
         return Ok(None);
     }
-    let database = places.find(&["database.url", "database"]);
+    // The line is shown: not one with a password in it.
+    let open = instance.database.as_ref().filter(|database| !holds_password(&database.url));
+    let database = open.and_then(|_| places.find(&["database.url"]));
     let master = places.find(&["keys.master.path", "keys.master.name", "keys.master.key"]);
+    let inside = master.is_none() || instance.database.is_none();
+    if inside && resolve::writable(&instance.data_dir, "the instance").is_some() {
+        // That has been said.
+        return Err(Vec::new());
+    }
     let opened = look_at_database(instance, secrets).await;
     let opened = opened.map_err(|fault| fault.at(database));
     let found = keys::master(instance, secrets).await.and_then(|found| match &found {
@@ -109,6 +116,12 @@ async fn look(
         Ok(keyring) => Ok(keyring.map(|keyring| (store, keyring))),
         Err(error) => Err(vec![keys::fault(&error).at(master)]),
     }
+}
+
+/// Whether an address may hold a password.
+fn holds_password(url: &str) -> bool {
+    let user = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
+    user.is_some_and(|(user, _)| user.contains(':')) || url.contains("password")
 }
 
 /// Opens a database that a start would open; `None` where it would make one.
