@@ -469,7 +469,19 @@ fn check_paging(options: &Options<'_>, checker: &mut Checker) -> Option<Paging> 
             }
         }
     };
-    if table.one_of("stop") == Some("short_page") && size.is_none() {
+    let stop = check_stop(&table, &kind, size.is_some(), checker)?;
+    let max_pages = table.integer("max_pages")?.unsigned_abs();
+    Some(Paging { kind, stop, max_pages, more: table.field("more") })
+}
+
+/// Checks which page is the last.
+fn check_stop(
+    table: &Options<'_>,
+    kind: &Kind,
+    has_size: bool,
+    checker: &mut Checker,
+) -> Option<Stop> {
+    if table.one_of("stop") == Some("short_page") && !has_size {
         let title = "no page is short where none has a size";
         let help = match kind {
             Kind::Offset { .. } | Kind::Page { .. } | Kind::Keyset { .. } => {
@@ -477,21 +489,19 @@ fn check_paging(options: &Options<'_>, checker: &mut Checker) -> Option<Paging> 
             }
             _ => "write `stop = \"last_page\"`, or `stop = \"empty_page\"`",
         };
-        contradicts(&table, "stop", title, help, checker);
+        contradicts(table, "stop", title, help, checker);
         return None;
     }
-    let stop = match table.one_of("stop") {
+    Some(match table.one_of("stop") {
         Some("empty_page") => Stop::Empty,
         Some("short_page") => Stop::Short,
         Some(_) => Stop::Unnamed,
-        None if size.is_some() => Stop::Short,
+        None if has_size => Stop::Short,
         None if matches!(kind, Kind::Offset { .. } | Kind::Page { .. } | Kind::Keyset { .. }) => {
             Stop::Empty
         }
         None => Stop::Unnamed,
-    };
-    let max_pages = table.integer("max_pages")?.unsigned_abs();
-    Some(Paging { kind, stop, max_pages, more: table.field("more") })
+    })
 }
 
 fn check_token(table: &Options<'_>, checker: &mut Checker) -> Option<Kind> {

@@ -621,6 +621,19 @@ fn contradictions_are_told() {
         ("auth = { strategy = \"oauth2\" }", codes::MISSING_OPTION),
         ("auth = { strategy = \"basic\", user = \"a\", token = \"b\" }", codes::CONTRADICTION),
         ("proxy = \"http://a:b@proxy\"", codes::MALFORMED_VALUE),
+    ] {
+        let faults = check(&super::HTTP_CLIENT, &format!("{base}{toml}")).err().unwrap_or_default();
+        assert!(faults.iter().any(|fault| fault.code == code), "{toml}: {faults:#?}");
+    }
+    for bad in ["ftp://x/", "https://u:p@x/", "x", "https://{{ cursor }}/"] {
+        assert!(check(&super::HTTP_CLIENT, &format!("endpoint = \"{bad}\"")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn what_means_nothing_is_told() {
+    let base = "endpoint = \"https://api.example/\"\n";
+    for (toml, code) in [
         (
             "pagination = { type = \"page\", param = \"p\", stop = \"short_page\" }",
             codes::CONTRADICTION,
@@ -647,9 +660,6 @@ fn contradictions_are_told() {
         let faults = check(&super::HTTP_CLIENT, &format!("{base}{toml}")).err().unwrap_or_default();
         assert!(faults.iter().any(|fault| fault.code == code), "{toml}: {faults:#?}");
     }
-    for bad in ["ftp://x/", "https://u:p@x/", "x", "https://{{ cursor }}/"] {
-        assert!(check(&super::HTTP_CLIENT, &format!("endpoint = \"{bad}\"")).is_err(), "{bad}");
-    }
 }
 
 #[test]
@@ -670,7 +680,8 @@ fn what_does_no_harm_passes() {
         "pagination = { type = \"page\", param = \"p\", size = 5, stop = \"short_page\" }",
         "auth = { strategy = \"api_key\", key = \"k\", header = \"X-Key\" }\n\
          headers = { Authorization = \"x\" }",
-        "auth = { strategy = \"api_key\", key = \"k\", query = \"key\" }\nheaders = { key = \"x\" }",
+        "auth = { strategy = \"api_key\", key = \"k\", query = \"key\" }\n\
+         headers = { key = \"x\" }",
         "cursor = { value = \"max\", field = \".id\", param = \"a\", first.start = \"-1\" }",
         "cursor = { value = \"max\", field = \".id\", param = \"a\", first.start = \"0\" }",
         "cursor = { value = \"now\", param = \"a\", first.start = \"1772359200\" }",
