@@ -106,17 +106,34 @@ fn whoever_has_no_token_may_look_and_not_change() {
     let new = json!({ "name": "okta", "type": "http_client" });
     assert_eq!(anonymous(&instance).call_with("POST", "/connectors", &new).status, 401);
     assert_eq!(editor.call_with("POST", "/connectors", &new).status, 201);
-    let disable = |client: &Client| client.call("POST", "/connectors/okta/disable").status;
+    let any = [("If-Match", "*")];
+    let switch = |client: &Client, to: &str| {
+        client.send("POST", &format!("/connectors/okta/{to}"), &any, None)
+    };
+    let disable = |client: &Client| switch(client, "disable").status;
     assert_eq!(anonymous(&instance).call("GET", "/connectors").status, 200);
     assert_eq!(
         [disable(&anonymous(&instance)), disable(&wrong), disable(&viewer)],
         [401, 401, 403]
     );
-    let disabled = editor.call("POST", "/connectors/okta/disable");
+    // Who may not change anything learns nothing of what is wrong with the change.
+    let malformed = json!({ "nonsense": 1 });
+    assert_eq!(viewer.call_with("POST", "/connectors", &malformed).status, 403);
+    assert_eq!(editor.call_with("POST", "/connectors", &malformed).status, 422);
+    assert_eq!(editor.call_with("POST", "/tokens", &malformed).status, 403);
+    assert_eq!(editor.call("POST", "/connectors/okta/disable").status, 428);
+    let version = editor.call("GET", "/connectors/okta");
+    let version = [("If-Match", version.header("etag").unwrap())];
+    let disabled = editor.send("POST", "/connectors/okta/disable", &version, None);
     assert_eq!((disabled.status, &disabled.body["status"]), (200, &json!("disabled")));
     assert_eq!(disabled.body["status_message"], "disabled by ed");
     assert_eq!(editor.call("POST", "/connectors/okta/poll").status, 409);
-    assert_eq!(editor.call("POST", "/connectors/okta/enable").body["status"], "starting");
+    let stale = editor.send("POST", "/connectors/okta/enable", &version, None);
+    assert_eq!(stale.status, 412, "{stale:?}");
+    assert_eq!(switch(&editor, "enable").body["status"], "starting");
+    let untried = editor.call("POST", "/connectors/okta/test");
+    let why = untried.body["title"].as_str().unwrap();
+    assert!(why.contains("no definition that runs matches it"), "{untried:?}");
     assert_eq!(editor.call("POST", "/connectors/far/disable").status, 409, "it is a sink");
     // A page of a browser that was led here by a name of its own does not see a thing.
     let led = anonymous(&instance).send("GET", "/connectors", &[("Host", "evil.example")], None);
@@ -220,7 +237,8 @@ fn nobody_is_given_the_answer_of_somebody_else() {
     assert_eq!((made.status, made.body["token"].is_string()), (201, true));
     let again = create();
     assert_eq!((again.status, again.body.get("token")), (409, None), "{again:?}");
-    let enable = || admin.send("POST", "/connectors/okta/enable", &key, None);
+    let both = [key[0], ("If-Match", "*")];
+    let enable = || admin.send("POST", "/connectors/okta/enable", &both, None);
     assert_eq!((enable().status, enable().status), (200, 200));
     let (code, _, errors) = ask(&instance.folder, &["tokens", "revoke", "ad"]);
     assert_eq!(code, 0, "{errors}");
@@ -459,6 +477,29 @@ fn how_far_a_connector_has_come_can_be_carried_elsewhere() {
     assert!(!shown.to_string().contains("eHl6"));
     let (code, _, _) = ask_with(&instance.folder, &set, "no cursor");
     assert_eq!(code, 3);
+    // As a person writes it.
+    let written = json!({ "cursor": "2026-03-01T10:00:00Z" });
+    let state = |folder: &Folder| {
+        let (_, out, _) = ask(folder, &["connectors", "cursor", "export", "far"]);
+        let line: Value = serde_json::from_str(&out).unwrap();
+        (line["state"].clone(), line["format"].clone(), line["summary"].clone())
+    };
+    let (code, _, errors) = ask_with(&instance.folder, &set, &written.to_string());
+    assert_eq!(code, 0, "{errors}");
+    let by_command = state(&instance.folder);
+    // `{"cursor":"2026-03-01T10:00:00Z"}`
+    let expected = json!("eyJjdXJzb3IiOiIyMDI2LTAzLTAxVDEwOjAwOjAwWiJ9");
+    assert_eq!(by_command, (expected, json!(1), json!("set by hand")));
+    let editor = token(&instance, "ed", "editor");
+    let (code, _, _) = ask(&instance.folder, &["connectors", "cursor", "reset", "far"]);
+    assert_eq!(code, 0);
+    let put = editor.call_with("PUT", "/connectors/far/cursor", &written);
+    assert_eq!((put.status, state(&instance.folder)), (204, by_command), "{put:?}");
+    for wrong in [json!({ "cursor": "" }), json!({ "cursor": 7 }), json!({ "cursr": "x" })] {
+        let put = editor.call_with("PUT", "/connectors/far/cursor", &wrong);
+        assert!(matches!(put.status, 400 | 422), "{wrong}: {put:?}");
+        assert_eq!(ask_with(&instance.folder, &set, &wrong.to_string()).0, 3);
+    }
     let (code, out, _) = ask(&instance.folder, &["connectors", "cursor", "reset", "far"]);
     assert_eq!((code, out.starts_with("1 cursors")), (0, true), "{out}");
     let (_, out, _) = ask(&instance.folder, &["connectors", "cursor", "export", "far"]);

@@ -99,6 +99,41 @@ fn what_was_recorded_answers_again_and_holds_no_secret() {
 }
 
 #[test]
+fn a_replay_needs_no_secrets_and_the_name_of_a_connector() {
+    let (server, asked) = server();
+    let folder = Folder::new();
+    let exchange = serde_json::json!({
+        "request": { "method": "GET", "url": format!("http://{server}/events") },
+        "response": { "status": 200, "headers": [], "body": "[{\"id\":7}]" },
+    });
+    std::fs::create_dir(folder.join("recorded")).unwrap();
+    folder.write("recorded/0001.json", exchange.to_string());
+    let assertion = "auth = { strategy = \"oauth2\", token_endpoint = \"https://a.example/token\", \
+                     client_id = \"a\", client_assertion = { algorithm = \"RS256\", private_key = \
+                     \"SECRET[env.TOKEN]\" } }\nheaders.X-Own = \"SECRET[azud.nobody]\"";
+    let bearer = document(server);
+    let bearer_line = bearer.lines().find(|line| line.starts_with("auth")).unwrap().to_owned();
+    let api = program::free_address();
+    let out = folder.path().display().to_string();
+    let head = format!("data_dir = \"data\"\napi.address = \"{api}\"\n");
+    folder.write("azud.toml", head + &bearer.replace("@OUT@", &out));
+    let (code, _, errors) = ask(&folder, &["run", "azud.toml", "--replay", "apy=recorded"]);
+    assert_eq!(code, 2, "{errors}");
+    assert!(errors.contains("no connector `apy` is polled here; there are api"), "{errors}");
+    let replay = ["--replay", "api=recorded"];
+    let instance = Instance::start_with(folder, &bearer, &replay, &[]);
+    assert_eq!(instance.lines("out.jsonl", 1), [r#"{"id":7}"#]);
+    let (_, folder) = instance.stop();
+    std::fs::remove_dir_all(folder.join("data")).unwrap();
+    std::fs::remove_file(folder.join("out.jsonl")).unwrap();
+    // A key that is none signs nothing, and nothing is to be signed.
+    let signed = bearer.replace(&bearer_line, assertion);
+    let instance = Instance::start_with(folder, &signed, &replay, &[]);
+    assert_eq!(instance.lines("out.jsonl", 1), [r#"{"id":7}"#]);
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "the server was asked");
+}
+
+#[test]
 fn recordings_that_nobody_ends_or_takes_away_are_bounded() {
     let (server, _) = server();
     let token = [("TOKEN", SECRET.to_owned())];

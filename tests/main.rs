@@ -37,3 +37,4 @@ mod soak;
 mod stalls;
 mod support;
 mod tidy;
+mod validate;

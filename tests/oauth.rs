@@ -341,10 +341,11 @@ fn an_end_or_a_pause_in_the_middle_of_an_exchange_loses_no_refresh_token() {
     let editor = Client { address: instance.api, token: Some(out.trim().to_owned()) };
 
     held(&server);
-    assert_eq!(editor.call("POST", "/connectors/in/disable").status, 200);
+    let any = [("If-Match", "*")];
+    assert_eq!(editor.send("POST", "/connectors/in/disable", &any, None).status, 200);
     status(&instance, "in", "disabled");
     server.set("hold=0&open=200");
-    assert_eq!(editor.call("POST", "/connectors/in/enable").status, 200);
+    assert_eq!(editor.send("POST", "/connectors/in/enable", &any, None).status, 200);
     taken(&instance.folder, "in", 200);
     the_family_lives(&server);
 

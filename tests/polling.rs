@@ -4,6 +4,7 @@ use crate::recovery::load::{Dice, OFTEN};
 use crate::support::files::Folder;
 use crate::support::instance::Instance;
 use crate::support::paged::{PAGE, Paged};
+use crate::support::program::{self, ask};
 use crate::support::soak::Soak;
 use crate::support::tools::sqlite;
 use crate::support::wait::{self, PATIENCE};
@@ -110,4 +111,28 @@ fn soak_of_kills_between_pages() {
         soak.elapsed(),
         api.asked().len()
     );
+}
+
+#[test]
+fn a_poller_that_goes_on_failing_is_told_once() {
+    let nobody = program::free_address();
+    let document = format!(
+        "[sources.api]\ntype = \"http_client\"\nendpoint = \"http://{nobody}/\"\n\
+         decoding.codec = \"json\"\nscrape_interval_secs = 0.1\n\
+         retry = {{ attempts = 1, min = \"10ms\", max = \"100ms\" }}\n\
+         [sinks.out]\ntype = \"blackhole\"\ninputs = [\"api\"]\n"
+    );
+    let instance = Instance::start(&document);
+    let failed = || {
+        let name = "azud_connector_attempts_total";
+        instance.metrics().sum(name, &[("connector", "api"), ("outcome", "unreachable")])
+    };
+    wait::until("twenty polls", PATIENCE, || (failed() >= 20.0).then_some(()));
+    let shown = ask(&instance.folder, &["connectors", "show", "api", "--json"]).1;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["status"], "warning", "{shown}");
+    let (ended, _) = instance.stop();
+    let told: Vec<_> = ended.errors.iter().filter(|line| line.contains("connector=")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains(" WARN ") && told[0].contains("status=\"warning\""), "{told:?}");
 }

@@ -130,6 +130,42 @@ fn a_command_rotates_by_the_instance_that_runs() {
 }
 
 #[test]
+fn rows_of_a_definition_are_tried_with_the_credentials_that_it_names() {
+    let server = Server::start();
+    server.want("/mad", "one");
+    server.want("/bcn", "one");
+    let folder = Folder::new();
+    for name in ["client", "okta-b_token"] {
+        let (code, _, errors) = ask_with(&folder, &["credentials", "set", name], "one");
+        assert_eq!(code, 0, "{errors}");
+    }
+    for (name, site) in [("okta-a", "site=mad"), ("okta-b", "site=bcn")] {
+        let (code, _, errors) = ask(&folder, &["connectors", "add", name, "--label", site]);
+        assert_eq!(code, 0, "{errors}");
+    }
+    let document = format!(
+        "[sources.tenants]\ntype = \"http_client\"\nconnector = \"okta-*\"\n\
+         endpoint = \"http://{}/{{{{ label.site }}}}\"\nscrape_interval_secs = 3600\n\
+         decoding.codec = \"json\"\n\
+         auth = {{ strategy = \"bearer\", token = \"SECRET[azud.client]\" }}\n\
+         headers.X-Own = \"SECRET[azud.{{{{ connector }}}}_token]\"\n\
+         [sinks.out]\ntype = \"blackhole\"\ninputs = [\"tenants\"]\n",
+        server.address
+    );
+    let instance = Instance::start_in(folder, &document, &[]);
+    let command = |arguments: &[&str]| ask(&instance.folder, arguments);
+    let (_, out, errors) = command(&["credentials", "uses", "client"]);
+    assert_eq!(out, "okta-a\nokta-b\n", "{errors}");
+    let (_, out, errors) = command(&["credentials", "uses", "okta-b_token"]);
+    assert_eq!(out, "okta-b\n", "{errors}");
+    let (_, out, errors) = command(&["credentials", "test", "okta-b_token"]);
+    assert!(out.contains("okta-b:") && !out.contains("okta-a:"), "{out}{errors}");
+    let rotate = ["credentials", "rotate", "okta-b_token"];
+    let (code, out, errors) = ask_with(&instance.folder, &rotate, "two");
+    assert!(code == 0 && out.contains("it works with okta-b"), "{out}{errors}");
+}
+
+#[test]
 fn members_of_a_credential_are_rotated_with_it() {
     let server = Server::start();
     let instance = start(&server);

@@ -1,8 +1,10 @@
 //! Prometheus, the real one, scrapes us; its figures are ours, and promtool finds nothing to say.
 
+use crate::support::files::Folder;
 use crate::support::instance::Instance;
 use crate::support::metrics;
 use crate::support::program::{Program, free_address};
+use crate::support::tools::succeed;
 use crate::support::wait::{self, PATIENCE};
 use std::io::Write;
 use std::net::TcpStream;
@@ -78,6 +80,52 @@ fn the_figures_of_prometheus_are_ours() {
             (value == expected.to_string()).then_some(())
         });
     }
+}
+
+/// What promtool is to find: of connectors that succeeded at 0, after so many minutes those with an
+/// interval of a minute and those without one, but not what is no poller or was switched off.
+const RULES_CASES: &str = r#"
+rule_files: [rules.yml]
+evaluation_interval: 1m
+tests:
+- interval: 1m
+  input_series:
+  - { series: 'azud_connector_interval_seconds{connector="often",kind="api",type="http_client"}', values: '60x2000' }
+  - { series: 'azud_connector_interval_seconds{connector="off",kind="api",type="http_client"}', values: '60x2000' }
+  - { series: 'azud_connector_last_success_timestamp_seconds{connector="often",kind="api",type="http_client"}', values: '0x2000' }
+  - { series: 'azud_connector_last_success_timestamp_seconds{connector="off",kind="api",type="http_client"}', values: '0x2000' }
+  - { series: 'azud_connector_last_success_timestamp_seconds{connector="nightly",kind="api",type="http_client"}', values: '0x2000' }
+  - { series: 'azud_connector_last_success_timestamp_seconds{connector="sink",kind="sink",type="http"}', values: '0x2000' }
+  - { series: 'azud_connector_status{connector="off",kind="api",type="http_client",status="disabled"}', values: '1x2000' }
+  - { series: 'azud_connector_status{connector="often",kind="api",type="http_client",status="disabled"}', values: '0x2000' }
+  - { series: 'azud_connector_status{connector="sink",kind="sink",type="http",status="error"}', values: '1x2000' }
+  alert_rule_test:
+  - { eval_time: 3m, alertname: AzudConnectorSilent, exp_alerts: [] }
+  - eval_time: 4m
+    alertname: AzudConnectorSilent
+    exp_alerts: [ { exp_labels: { connector: often, kind: api, type: http_client } } ]
+  - { eval_time: 24h, alertname: AzudConnectorSilent, exp_alerts: [ { exp_labels: { connector: often, kind: api, type: http_client } } ] }
+  - eval_time: 1441m
+    alertname: AzudConnectorSilent
+    exp_alerts:
+    - { exp_labels: { connector: often, kind: api, type: http_client } }
+    - { exp_labels: { connector: nightly, kind: api, type: http_client } }
+  - eval_time: 4m
+    alertname: AzudConnectorError
+    exp_alerts: [ { exp_labels: { connector: sink, kind: sink, type: http, status: error } } ]
+"#;
+
+#[test]
+fn the_rules_of_the_manual_find_who_is_silent() {
+    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/connectors.md");
+    let manual = std::fs::read_to_string(manual).unwrap();
+    let (_, rules) = manual.split_once("```yaml\ngroups:").expect("the manual has rules");
+    let (rules, _) = rules.split_once("```").unwrap();
+    let folder = Folder::new();
+    folder.write("rules.yml", format!("groups:{rules}"));
+    folder.write("cases.yml", RULES_CASES);
+    let mut promtool = Command::new("promtool");
+    succeed(promtool.args(["test", "rules", "cases.yml"]).current_dir(folder.path()));
 }
 
 /// Writes a query so that it may stand in a URL.

@@ -75,7 +75,10 @@ fn decode(body: &[u8], encoding: &str, most: usize) -> Result<Vec<u8>, Failure> 
             bounded(decoder.map_err(|error| damaged("zstd", &error))?, body.len(), most, "zstd")
         }
         _ => {
-            let message = format!("the body is encoded as `{encoding}`, which we did not ask for");
+            let message = format!(
+                "the body is encoded as `{encoding}`, which is not read, and was not asked for \
+                 (but {ACCEPTED}): see what stands before the server and encodes unasked"
+            );
             Err(Failure::new(Cause::Response, message))
         }
     }
@@ -168,7 +171,10 @@ mod tests {
         ] {
             assert_eq!(inflated(body, encoding).await.unwrap(), TEXT, "{encoding}");
         }
-        assert_eq!(inflated(TEXT.to_vec(), "br").await, Err(Cause::Response));
+        let brotli = inflate(TEXT.to_vec(), "br", 64 << 20).await.unwrap_err();
+        assert_eq!(brotli.cause, Cause::Response);
+        assert!(brotli.message.contains("as `br`, which is not read"), "{}", brotli.message);
+        assert!(brotli.message.contains("(but gzip, zstd, deflate)"), "{}", brotli.message);
     }
 
     #[tokio::test]

@@ -54,6 +54,7 @@ pub use limits::{
 pub use options::{ALLOW_PRIVATE, CONNECT_TIMEOUT, HttpOptions, MAX_RESPONSE, PROXY, READ_TIMEOUT};
 pub use recorder::{Ended, Recorder, Recording};
 pub use redactor::Redactor;
+pub use renewal::Renewal;
 pub use reqwest::header;
 pub use reqwest::{Method, StatusCode, Url};
 pub use retry::{Backoff, http_date, retry_after};

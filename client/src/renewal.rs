@@ -5,23 +5,23 @@
 //! half-done (the certificate there, its key not yet) is not used: those before go on, and it is
 //! looked at again when a file changes again.
 
-use crate::failure::causes;
-use crate::guard::Guard;
-use crate::limits::{IDLE_CONNECTION, RENEWAL_EVERY};
-use crate::options::HttpOptions;
+use crate::limits::RENEWAL_EVERY;
 use azud_event::clock::Clock;
 use azud_plan::component::BuildError;
-use reqwest::{Client, redirect};
+use reqwest::Client;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// Makes a client of what the files hold now.
+type Make = Box<dyn Fn() -> Result<Client, BuildError> + Send + Sync>;
+
 /// The connections, and what they were made of.
-pub(crate) struct Renewal {
-    options: HttpOptions,
-    guard: Guard,
+pub struct Renewal {
+    files: Vec<PathBuf>,
+    make: Make,
     clock: Clock,
     state: Mutex<State>,
 }
@@ -47,25 +47,25 @@ impl Stamp {
 }
 
 impl Renewal {
-    /// Reads the files of TLS and makes the client; nothing is connected yet.
+    /// Makes the client by `make`, which reads `files`; nothing is connected yet.
     ///
     /// # Errors
-    /// When a file cannot be read, or does not hold what it should.
-    pub(crate) fn build(
-        options: &HttpOptions,
-        guard: &Guard,
+    /// Those of `make`.
+    pub fn build(
+        files: Vec<PathBuf>,
         clock: &Clock,
+        make: impl Fn() -> Result<Client, BuildError> + Send + Sync + 'static,
     ) -> Result<Self, BuildError> {
         // Before they are read: what is written meanwhile is read again.
-        let read = stamps(options);
-        let client = make(options, guard)?;
+        let read = stamps(&files);
+        let client = make()?;
         let looked_at = clock.monotonic();
         let state = Mutex::new(State { client, read, looked_at });
-        Ok(Renewal { options: options.clone(), guard: guard.clone(), clock: clock.clone(), state })
+        Ok(Renewal { files, make: Box::new(make), clock: clock.clone(), state })
     }
 
     /// Gives the client, a new one when a file has changed.
-    pub(crate) async fn client(self: &Arc<Self>) -> Client {
+    pub async fn client(self: &Arc<Self>) -> Client {
         let client = {
             let mut state = self.lock();
             let now = self.clock.monotonic();
@@ -84,14 +84,14 @@ impl Renewal {
 
     /// Looks at the files, and reads those that have changed.
     fn look(&self) -> Client {
-        let found = stamps(&self.options);
+        let found = stamps(&self.files);
         let mut state = self.lock();
         if state.read == found {
             return state.client.clone();
         }
         state.read = found;
         drop(state);
-        let made = make(&self.options, &self.guard);
+        let made = (self.make)();
         let mut state = self.lock();
         match made {
             Ok(client) => {
@@ -107,7 +107,7 @@ impl Renewal {
     }
 
     fn names(&self) -> String {
-        let files = self.options.files().map(|path| path.display().to_string());
+        let files = self.files.iter().map(|path| path.display().to_string());
         files.collect::<Vec<_>>().join(", ")
     }
 
@@ -116,28 +116,6 @@ impl Renewal {
     }
 }
 
-fn stamps(options: &HttpOptions) -> Vec<Option<Stamp>> {
-    options.files().map(|path| Stamp::of(path)).collect()
-}
-
-fn make(options: &HttpOptions, guard: &Guard) -> Result<Client, BuildError> {
-    let unbuilt = |error: reqwest::Error| BuildError {
-        message: format!("the HTTP client cannot be made: {}", causes(&error.without_url())),
-        help: None,
-    };
-    let mut builder = Client::builder()
-        .user_agent(concat!("azud/", env!("CARGO_PKG_VERSION")))
-        // Redirects are followed by us, who know what may be sent on.
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        // What the environment says is for the author to let in.
-        .no_proxy()
-        .dns_resolver(Arc::new(guard.clone()))
-        .connect_timeout(options.connect_timeout)
-        .read_timeout(options.read_timeout)
-        .pool_idle_timeout(IDLE_CONNECTION);
-    if let Some(proxy) = &options.proxy {
-        builder = builder.proxy(reqwest::Proxy::all(proxy.clone()).map_err(unbuilt)?);
-    }
-    options.tls.apply(builder)?.build().map_err(unbuilt)
+fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
+    files.iter().map(|path| Stamp::of(path)).collect()
 }

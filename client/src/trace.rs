@@ -156,7 +156,7 @@ impl Trace {
     }
 
     /// Whether a recording answers.
-    pub(crate) fn replays(&self) -> bool {
+    pub(crate) fn is_replayed(&self) -> bool {
         self.lock().replay.is_some()
     }
 
@@ -177,21 +177,27 @@ impl Trace {
 #[derive(Default)]
 pub struct Traces {
     traces: Mutex<BTreeMap<String, Arc<Trace>>>,
-    /// Recordings that are to answer, until their connectors are there.
-    replays: Mutex<BTreeMap<String, Replay>>,
+    /// Recordings that are to answer; `None` once their connectors are there.
+    replays: Mutex<BTreeMap<String, Option<Replay>>>,
 }
 
 impl Traces {
     /// Has a recording answer a connector in place of the network.
     pub fn replay(&self, connector: &str, replay: Replay) {
         let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
-        replays.insert(connector.to_owned(), replay);
+        replays.insert(connector.to_owned(), Some(replay));
+    }
+
+    /// Whether a recording answers a connector.
+    pub fn is_replayed(&self, connector: &str) -> bool {
+        let replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
+        replays.contains_key(connector)
     }
 
     /// Takes in the trace of a connector, in place of one of the same name.
     pub fn note(&self, connector: &str, trace: &Arc<Trace>) {
         let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(replay) = replays.remove(connector) {
+        if let Some(replay) = replays.get_mut(connector).and_then(Option::take) {
             trace.replay_from(replay);
         }
         let mut traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);

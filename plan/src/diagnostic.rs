@@ -84,6 +84,25 @@ impl Diagnostic {
         Diagnostic { severity: Severity::Warning, ..Self::error(code, span, title, label) }
     }
 
+    /// Makes an error that has no place in a document.
+    pub fn nowhere(code: Code, title: impl Into<String>) -> Self {
+        Diagnostic {
+            code,
+            severity: Severity::Error,
+            title: title.into(),
+            labels: Vec::new(),
+            help: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Adds a place, where there is one.
+    #[must_use]
+    pub fn at(mut self, span: Option<Span>) -> Self {
+        self.labels.extend(span.map(|span| (span, String::new())));
+        self
+    }
+
     /// Adds a place.
     #[must_use]
     pub fn label(mut self, span: Span, words: impl Into<String>) -> Self {

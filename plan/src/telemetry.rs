@@ -125,7 +125,7 @@ metrics_table! {
     Counter SINK_SPILLED_EVENTS "azud_sink_spilled_events_total"
         "Events that were put into the spill of a sink.";
     Gauge SINK_STATE "azud_sink_state"
-        "1 for the state that a sink is in, 0 for the others: `flowing`; `spilling`, what comes goes to disk; `draining`, what is on disk goes out; `dropping`; `full`, its pipeline waits; `held`, its receiver went back and what it lacks is not kept.";
+        "1 for the state that a sink is in, 0 for the others: `flowing`; `spilling`, what comes goes to disk; `draining`, what is on disk goes out; `dropping`; `full`, its spill has its size and its pipeline waits; `no_room`, the disk of its spill is full and its pipeline waits; `held`, its receiver went back and what it lacks is not kept.";
     Gauge SINK_UNCONFIRMED_SECONDS "azud_sink_unconfirmed_seconds"
         "How long the oldest batch of a sink has waited for its delivery.";
     Histogram SOURCE_LAG "azud_source_lag_time_seconds"

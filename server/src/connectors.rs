@@ -2,31 +2,23 @@
 
 use crate::wiring::NotBuilt;
 use azud_event::clock::Clock;
-use azud_plan::component::{Attempt, Cause, Connectors, Endpoint, Failed, Outcome};
+use azud_plan::component::{Attempt, Cause, Connectors, Failed, Outcome};
 use azud_plan::plan::Plan;
 use azud_store::{Declared, Registry};
 
-/// Lists the components of a plan that have a row of their own among the connectors.
+/// Lists the components of a plan that talk to the outside: those that have a row of their own
+/// among the connectors, and those that run for rows of others.
 pub fn declared(plan: &Plan) -> Vec<Declared> {
     let sources = plan.sources.iter().filter_map(|source| {
-        declare(&source.id, source.kind, &source.document, &source.written, source.spec.endpoint()?)
+        let endpoint = source.spec.endpoint()?;
+        Some(Declared::new(&source.id, source.kind, &source.document, &source.written, endpoint))
     });
     let sinks = plan.pipelines.iter().flat_map(|pipeline| &pipeline.sinks);
     let sinks = sinks.filter_map(|sink| {
-        declare(&sink.id, sink.kind, &sink.document, &sink.written, sink.spec.endpoint()?)
+        let endpoint = sink.spec.endpoint()?;
+        Some(Declared::new(&sink.id, sink.kind, &sink.document, &sink.written, endpoint))
     });
     sources.chain(sinks).collect()
-}
-
-fn declare(
-    id: &str,
-    kind: &str,
-    document: &str,
-    written: &str,
-    endpoint: Endpoint,
-) -> Option<Declared> {
-    let own = endpoint.runs_for.is_none();
-    own.then(|| Declared::new(id, kind, document, written, endpoint))
 }
 
 /// Says of the connectors that could not be built that they are in error, for those who look at the

@@ -1,9 +1,10 @@
 //! The database of the instance: where it is, what is said when it cannot be opened, and watching
 //! it.
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, tell};
 use azud_event::alert::LoadedRule;
 use azud_plan::component::{Secret, Secrets};
+use azud_plan::diagnostic::{Diagnostic, codes};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use azud_plan::telemetry::DATABASE_UP;
@@ -29,20 +30,28 @@ pub fn in_folder(data_dir: &Path) -> Location {
 /// # Errors
 /// Said on standard error: the URL cannot be read, or the password cannot be had.
 pub async fn location(instance: &Instance, secrets: &dyn Secrets) -> Result<Location, Outcome> {
+    find(instance, secrets).await.map_err(|fault| tell(&fault))
+}
+
+/// As [`location`], and says nothing.
+///
+/// # Errors
+/// The URL cannot be read, or the password cannot be had.
+pub async fn find(instance: &Instance, secrets: &dyn Secrets) -> Result<Location, Diagnostic> {
     let Some(address) = &instance.database else { return Ok(in_folder(&instance.data_dir)) };
     let password = match &address.password {
         Some(password) => Some(password.fill(secrets).await.map_err(|error| {
-            eprintln!("error[E002]: the password of the database cannot be had: {error}");
-            eprintln!("help: `azud explain E002` says more");
-            Outcome::Environment
+            let title = format!("the password of the database cannot be had: {error}");
+            let fault = Diagnostic::nowhere(codes::SECRET_NOT_HAD, title);
+            fault.help("`azud explain E002` says more")
         })?),
         None => None,
     };
     let password = password.as_ref().map(Secret::reveal);
     Location::parse(&address.url, password).map_err(|error| {
-        eprintln!("error[E007]: `database.url` names no database: {error}");
-        eprintln!("help: write it as `postgres://user@host:5432/database?sslmode=verify-full`");
-        Outcome::Environment
+        let title = format!("`database.url` names no database: {error}");
+        Diagnostic::nowhere(codes::DATABASE, title)
+            .help("write it as `postgres://user@host:5432/database?sslmode=verify-full`")
     })
 }
 
@@ -98,9 +107,13 @@ pub async fn load_rules(store: &Store, location: &Location, plan: &Plan) -> Resu
 
 /// Says why a database cannot be opened, and what to do.
 pub fn explain(location: &Location, error: &StoreError) -> Outcome {
-    eprintln!("error[E007]: the database {location} cannot be opened: {}", causes(error));
-    eprintln!("help: {}", help(error));
-    Outcome::Environment
+    tell(&fault(location, error))
+}
+
+/// Makes of an error why a database cannot be opened, and what to do.
+pub fn fault(location: &Location, error: &StoreError) -> Diagnostic {
+    let title = format!("the database {location} cannot be opened: {}", causes(error));
+    Diagnostic::nowhere(codes::DATABASE, title).help(help(error))
 }
 
 fn help(error: &StoreError) -> &'static str {

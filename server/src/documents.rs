@@ -1,9 +1,9 @@
 //! Reading documents, and showing what is wrong with them.
 
 use crate::cli::{Documents, Format, Global, Validate};
+use crate::environment;
 use crate::logging::colors;
 use crate::outcome::Outcome;
-use crate::secrets;
 use crate::wiring::REGISTRY;
 use azud_plan::diagnostic::Severity;
 use azud_plan::document::Sources;
@@ -64,12 +64,9 @@ fn explain(checked: Checked, global: &Global) -> Option<Loaded> {
 /// `azud validate`: shows everything that is wrong.
 pub fn validate(arguments: &Validate, global: &Global) -> Outcome {
     let mut checked = load(&arguments.documents);
-    if let Some(plan) = &checked.plan
-        && !arguments.no_environment
-    {
-        let environment = resolve::environment(plan, &checked.instance);
+    if !arguments.no_environment {
+        let environment = environment::try_all(&checked);
         checked.diagnostics.extend(environment);
-        checked.diagnostics.extend(secrets::try_all(&checked.instance, &checked.secrets));
     }
     let Checked { sources, plan, diagnostics, .. } = &checked;
     match arguments.format {

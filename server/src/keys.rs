@@ -1,8 +1,9 @@
 //! The keys of the instance: where the master key is, and what is said when it is not right.
 
 use crate::database;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, tell};
 use azud_plan::component::{Confidential, SecretError, Secrets};
+use azud_plan::diagnostic::{Diagnostic, codes};
 use azud_plan::resolve::{Instance, MasterKeyPlace};
 use azud_secrets::Cache;
 use azud_store::{KeyError, Keyring, Master, MasterKey, MasterKind, MasterPlace, Store};
@@ -18,7 +19,7 @@ pub async fn open(
     instance: &Instance,
     secrets: &Cache,
 ) -> Result<Arc<Keyring>, Outcome> {
-    let master = master(instance, secrets).await?;
+    let master = master(instance, secrets).await.map_err(|fault| tell(&fault))?;
     let opened = Keyring::open(store, &master).await.map_err(|error| explain(&error))?;
     let (place, secrets) = (instance.master_key.clone(), secrets.clone());
     let again = MasterPlace::new(move || {
@@ -48,16 +49,14 @@ enum NoMaster {
 /// Looks for the master key where the documents say.
 ///
 /// # Errors
-/// Said on standard error: it is there and cannot be used, or cannot be had.
-pub async fn master(instance: &Instance, secrets: &dyn Secrets) -> Result<Master, Outcome> {
+/// It is there and cannot be used, or cannot be had.
+pub async fn master(instance: &Instance, secrets: &dyn Secrets) -> Result<Master, Diagnostic> {
     read(&instance.master_key, secrets).await.map_err(|error| match error {
-        NoMaster::Key(error) => explain(&error),
+        NoMaster::Key(error) => fault(&error),
         NoMaster::Secret(error) => {
-            eprintln!("error[E002]: the master key cannot be had: {error}");
-            eprintln!(
-                "help: `azud explain E002` says more; nothing was changed, and no key was made"
-            );
-            Outcome::Environment
+            let title = format!("the master key cannot be had: {error}");
+            Diagnostic::nowhere(codes::SECRET_NOT_HAD, title)
+                .help("`azud explain E002` says more; nothing was changed, and no key was made")
         }
     })
 }
@@ -92,9 +91,12 @@ async fn kept(
 
 /// Says why the keys cannot be opened, and what to do.
 pub fn explain(error: &KeyError) -> Outcome {
-    eprintln!("error[E009]: {}", database::causes(error));
-    eprintln!("help: {}", help(error));
-    Outcome::Environment
+    tell(&fault(error))
+}
+
+/// Makes of an error why the keys cannot be opened, and what to do.
+pub fn fault(error: &KeyError) -> Diagnostic {
+    Diagnostic::nowhere(codes::KEYS, database::causes(error)).help(help(error))
 }
 
 fn help(error: &KeyError) -> &'static str {
@@ -105,7 +107,10 @@ fn help(error: &KeyError) -> &'static str {
         }
         KeyError::Exposed { .. } => "`chmod 600` it; if somebody may have read it, rotate it",
         KeyError::Malformed { .. } => "make one with `openssl rand -base64 32`",
-        KeyError::Unset { .. } => "set it for the service, for example with `LoadCredential`",
+        KeyError::Unset { .. } => {
+            "set it for the service (`EnvironmentFile`), or let `keys.master` be a file that systemd \
+             gives it (`LoadCredential`): `azud explain E009`"
+        }
         KeyError::File { .. } => "see that the instance's user may read it and its folder",
         KeyError::Unavailable(_) => "`azud explain E002` says more",
         KeyError::Store(_) => "`azud explain E007` says more",

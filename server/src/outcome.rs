@@ -1,5 +1,6 @@
 //! How a command ends: the exit codes, which scripts may rely on.
 
+use azud_plan::diagnostic::Diagnostic;
 use std::process::ExitCode;
 
 /// How a command ended.
@@ -13,6 +14,13 @@ pub enum Outcome {
     Usage,
     /// The environment did not allow it, now or while running: 3.
     Environment,
+}
+
+/// Says on standard error what of the environment does not allow it.
+pub fn tell(fault: &Diagnostic) -> Outcome {
+    eprintln!("error[{}]: {}", fault.code.0, fault.title);
+    fault.help.iter().for_each(|help| eprintln!("help: {help}"));
+    Outcome::Environment
 }
 
 impl From<Outcome> for ExitCode {

@@ -11,15 +11,15 @@ use crate::letters_table::LettersTable;
 use crate::outcome::Outcome;
 use crate::probers::Probers;
 use crate::wiring::{self, NotBuilt};
-use crate::{retention, secrets};
-use azud_client::{Replay, Traces};
+use crate::{replays, retention, secrets};
+use azud_client::Traces;
 use azud_engine::{Acknowledge, Durability, Engine, EngineError, Settings};
 use azud_event::clock::Clock;
 use azud_plan::component::{Connectors, Resource, SecretService, Secrets, Services, StatusHistory};
 use azud_plan::plan::Plan;
 use azud_plan::resolve::Instance;
 use azud_secrets::Cache;
-use azud_store::Registry;
+use azud_store::{Declared, Registry};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -165,7 +165,8 @@ async fn prepare(
     }
     let secrets: Arc<dyn Secrets> = Arc::new(secrets);
     services.add(Arc::new(SecretService(Arc::clone(&secrets))));
-    let traces = Arc::new(replays(&arguments.replay)?);
+    let store = registry.as_ref().map(|registry| &**registry.store());
+    let traces = Arc::new(replays::traces(&arguments.replay, plan, store).await?);
     services.add(Arc::clone(&traces));
     let services = Arc::new(services);
     let probers = Arc::new(Probers::new(plan, data_dir, clock, &services));
@@ -193,21 +194,6 @@ async fn prepare(
     Ok(Prepared { built, settings, registry, replaced, probers, traces, secrets })
 }
 
-/// Makes what keeps the exchanges of connectors; those that were recorded answer in place of
-/// others.
-fn replays(of: &[String]) -> Result<Traces, Outcome> {
-    let traces = Traces::default();
-    for written in of {
-        let Some((connector, folder)) = written.split_once('=') else {
-            return Err(refuse(&format!("`--replay {written}` is not of the form NAME=FOLDER")));
-        };
-        let replay = Replay::load(Path::new(folder))
-            .map_err(|error| refuse(&format!("{folder} cannot be replayed: {error}")))?;
-        traces.replay(connector, replay);
-    }
-    Ok(traces)
-}
-
 /// What a start goes by.
 struct Start<'a> {
     plan: &'a Plan,
@@ -227,7 +213,7 @@ async fn open_store(
 ) -> Result<(Option<Arc<Registry>>, Replaced), Outcome> {
     let Start { plan, instance, incarnation, standby, clock } = *start;
     let declared = connectors::declared(plan);
-    if !needs_store(plan) && declared.is_empty() {
+    if !needs_store(plan, &declared) {
         return Ok((None, pending().boxed()));
     }
     let location = database::location(instance, secrets).await?;
@@ -260,8 +246,11 @@ fn explain_not_built(failed: &[NotBuilt]) -> Outcome {
     Outcome::Environment
 }
 
-fn needs_store(plan: &Plan) -> bool {
-    has_alerts(plan) || plan.sources.iter().any(|source| source.kind == "connector_status")
+/// Whether something of a plan is kept in the database.
+pub fn needs_store(plan: &Plan, declared: &[Declared]) -> bool {
+    !declared.is_empty()
+        || has_alerts(plan)
+        || plan.sources.iter().any(|source| source.kind == "connector_status")
 }
 
 fn has_alerts(plan: &Plan) -> bool {

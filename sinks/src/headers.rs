@@ -4,7 +4,7 @@ use crate::deliver::{Failure, FailureKind};
 use azud_client::Redactor;
 use azud_plan::component::{Confidential, Options, SecretError, SecretUse, Secrets};
 use azud_plan::diagnostic::{Checker, Diagnostic, codes};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 /// Headers that follow from a request.
 const OURS: &[&str] = &["content-length", "content-encoding", "host", "transfer-encoding"];
@@ -19,12 +19,24 @@ impl Headers {
         let mut headers = Vec::new();
         let mut sound = true;
         let request = options.table("request")?;
+        // The others may put what they have elsewhere.
+        let elsewhere = ["api_key", "hmac", "jwt", "login"];
+        let strategy = options.table("auth").and_then(|auth| auth.one_of("strategy"));
+        let by_auth = strategy.is_some_and(|strategy| !elsewhere.contains(&strategy));
         let own = names.iter().flat_map(|name| options.map(name));
         for entry in own.chain(request.map("headers")) {
             let name = HeaderName::from_bytes(entry.key.as_bytes()).ok();
             let value = entry.node.as_text().and_then(|text| Confidential::parse(&text.text).ok());
             let value = value
                 .filter(|value| HeaderValue::from_str(value.stand_in("secret").reveal()).is_ok());
+            if by_auth && name.as_ref() == Some(&AUTHORIZATION) {
+                let title = format!("`{}` is set by `auth`, too", entry.key);
+                let found = Diagnostic::error(codes::CONTRADICTION, entry.key_span, title, "");
+                let found = found.label(options.span("auth"), "by this");
+                checker.report(found.help("remove one of them"));
+                sound = false;
+                continue;
+            }
             let title = match (name, value) {
                 (Some(name), _) if OURS.contains(&name.as_str()) => {
                     format!("`{name}` follows from the request and cannot be set")

@@ -39,6 +39,18 @@ pub(crate) fn check(
     factory: &'static SourceFactory,
     toml: &str,
 ) -> Result<Box<dyn SourceSpec>, Vec<Diagnostic>> {
+    checked(factory, toml).map(|(spec, _)| spec)
+}
+
+/// Checks a table that has no fault, and gives what is told of it all the same.
+pub(crate) fn warnings(factory: &'static SourceFactory, toml: &str) -> Vec<Diagnostic> {
+    let checked = checked(factory, toml);
+    checked.map(|(_, told)| told).unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+type Checked = (Box<dyn SourceSpec>, Vec<Diagnostic>);
+
+fn checked(factory: &'static SourceFactory, toml: &str) -> Result<Checked, Vec<Diagnostic>> {
     let mut checker = Checker::default();
     let document = Document::parse(0, toml, &mut checker).expect("the table is TOML");
     let common: Vec<&str> = SOURCE_OPTIONS.iter().map(|option| option.name).collect();
@@ -47,7 +59,7 @@ pub(crate) fn check(
     options.common = SOURCE_OPTIONS;
     let spec = (factory.check)(&options, &mut checker);
     match spec {
-        Some(spec) if !checker.failed() => Ok(spec),
+        Some(spec) if !checker.failed() => Ok((spec, checker.diagnostics)),
         _ => {
             assert!(checker.failed(), "a source was refused without a word");
             Err(checker.diagnostics)

@@ -3,9 +3,9 @@
 use crate::keys::Keyring;
 use crate::seal::Place;
 use crate::statements::{self, TokensRow, row_name};
-use crate::{Store, StoreError};
+use crate::{ConnectorRow, Store, StoreError};
 use azud_event::time::EventTime;
-use azud_plan::component::{ConnectorError, Secret};
+use azud_plan::component::{ConnectorError, Secret, matches};
 use serde_json::{Value, json};
 use std::time::Duration;
 use uuid::Uuid;
@@ -267,7 +267,6 @@ impl Store {
     ) -> Result<Vec<String>, StoreError> {
         let filter =
             crate::ConnectorFilter { limit: u32::MAX, ..crate::ConnectorFilter::default() };
-        let ends = [format!("SECRET[azud.{name}]"), format!("SECRET[azud.{name}#")];
         let mut uses = Vec::new();
         for row in statements::connectors(&self.readers, &filter).await? {
             let place = Place { table: "connectors", row: &row.id, field: "configuration" };
@@ -276,12 +275,42 @@ impl Store {
                 continue;
             };
             let text = Zeroizing::new(String::from_utf8_lossy(&text).into_owned());
-            if ends.iter().any(|end| text.contains(end)) {
+            if names(&text).any(|written| is_named(written, name, &row)) {
                 uses.push(row.name);
             }
         }
         Ok(uses)
     }
+}
+
+/// Lists the credentials that settings name, as they are written.
+fn names(settings: &str) -> impl Iterator<Item = &str> {
+    let found = settings.split("SECRET[azud.").skip(1).filter_map(|rest| rest.split_once(']'));
+    found.map(|(key, _)| key.split_once('#').map_or(key, |(name, _)| name))
+}
+
+/// Whether a credential is the one that is written in the settings of a row. These may be shared by
+/// several rows, and then have what each puts in: `{{ connector }}_token`, `{{ label.site }}`.
+fn is_named(written: &str, name: &str, row: &ConnectorRow) -> bool {
+    let (mut pattern, mut rest) = (String::new(), written);
+    while let Some((literal, (value, behind))) =
+        rest.split_once("{{").and_then(|(before, rest)| Some((before, rest.split_once("}}")?)))
+    {
+        pattern.push_str(literal);
+        match (value.trim(), value.trim().strip_prefix("label.")) {
+            ("connector", _) => pattern.push_str(&row.name),
+            // What is made of a value by a form is not made here.
+            (value, _) if value.contains('|') => pattern.push('*'),
+            (_, Some(label)) => match row.labels.get(label) {
+                Some(value) => pattern.push_str(value),
+                None => return false,
+            },
+            _ => return false,
+        }
+        rest = behind;
+    }
+    pattern.push_str(rest);
+    matches(&pattern, name)
 }
 
 fn secret(bytes: &[u8]) -> Secret {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::access::{Deed, Role};
 
-use crate::connectors::{ConnectorFilter, Declared, Registry};
+use crate::connectors::{ConnectorFilter, Declared, NewConnector, Origin, Registry};
 use crate::keys::{Master, MasterKey, MasterKind};
 use crate::testing::{ME, Place as At, number, on_both};
 use crate::uses::CredentialNote;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 on_both! {
     a_credential_is_set_rotated_and_revoked
     who_uses_a_credential_is_known
+    who_uses_a_credential_by_its_definition_is_known
     tokens_are_kept_by_version
     what_comes_of_the_use_of_a_credential_is_written
     a_token_of_the_api_opens_until_it_is_over
@@ -101,6 +102,49 @@ async fn who_uses_a_credential_is_known(place: &At) {
     Registry::open(Arc::clone(&store), Arc::clone(&keyring), &all).await.unwrap();
     assert_eq!(store.credential_uses(&keyring, "okta").await.unwrap(), ["a", "c"]);
     assert_eq!(store.credential_uses(&keyring, "okta2").await.unwrap(), ["b"]);
+}
+
+/// Adds a row for a definition.
+async fn add_row(store: &Store, keyring: &Keyring, name: &str, labels: &[(&str, &str)]) {
+    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let row = NewConnector {
+        origin: Origin::Api,
+        origin_path: None,
+        labels: labels.collect(),
+        ..declared(name, "{}").new
+    };
+    store.add_connector(keyring, &row).await.unwrap();
+}
+
+async fn who_uses_a_credential_by_its_definition_is_known(place: &At) {
+    let store = Arc::new(place.open().await);
+    let keyring = keyring(&store).await;
+    let table = "id = \"SECRET[azud.client]\"\n\
+                 token = \"SECRET[azud.{{ connector }}_token#key]\"\n\
+                 secret = \"SECRET[azud.{{label.site}}/x]\"\n\
+                 other = \"SECRET[azud.{{ label.site | base64 }}_b]\"";
+    let mut shared = declared("tenants", table);
+    shared.endpoint.runs_for = Some("okta-*".to_owned());
+    shared.new.interval = Some(Duration::from_secs(60));
+    add_row(&store, &keyring, "okta-a", &[("site", "mad")]).await;
+    add_row(&store, &keyring, "other", &[("site", "mad")]).await;
+    let all = [shared];
+    let open = Registry::open(Arc::clone(&store), Arc::clone(&keyring), &all);
+    let registry = open.await.unwrap();
+    let before = store.connector("okta-a").await.unwrap().unwrap().version;
+    // One that comes while it runs.
+    add_row(&store, &keyring, "okta-b", &[]).await;
+    registry.refresh().await.unwrap();
+    let uses = async |name: &str| store.credential_uses(&keyring, name).await.unwrap();
+    assert_eq!(uses("client").await, ["okta-a", "okta-b"]);
+    assert_eq!(uses("okta-a_token").await, ["okta-a"]);
+    assert_eq!(uses("okta-b_token").await, ["okta-b"]);
+    assert_eq!(uses("mad/x").await, ["okta-a"], "the other has no such label");
+    assert_eq!(uses("bWFk_b").await, ["okta-a", "okta-b"], "rather one too many");
+    assert_eq!(uses("other_token").await, Vec::<String>::new());
+    assert!(store.connector("tenants").await.unwrap().is_none(), "a definition has no row");
+    let row = store.connector("okta-a").await.unwrap().unwrap();
+    assert_eq!((row.version, row.interval_seconds), (before, Some(60)));
 }
 
 async fn tokens_are_kept_by_version(place: &At) {

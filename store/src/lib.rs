@@ -143,6 +143,23 @@ impl Store {
         Ok(Store { readers, writer: None, clock: Clock::system() })
     }
 
+    /// Opens the database for reading and leaves no trace; `None` when there is none yet, or one of
+    /// an older version, which [`Store::open`] would make or bring up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerSchema`] when a later version made it; else what the database answers.
+    pub async fn look(location: &Location) -> Result<Option<Self>, StoreError> {
+        let readers = match &location.0 {
+            Place::File(path) => sqlite::look(path).await,
+            Place::Server(options) => postgres::read(options).await,
+        };
+        match readers {
+            Ok(readers) => Ok(Some(Store { readers, writer: None, clock: Clock::system() })),
+            Err(StoreError::Missing { .. } | StoreError::OlderSchema { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes revisions of alerts and the progress of their sink, all or nothing.
     ///
     /// A row follows the greatest revision of its alert, so the same delivery may be repeated, also

@@ -16,6 +16,7 @@ use sqlx::sqlite::{
     SqliteRow, SqliteSynchronous,
 };
 use sqlx::{Row as _, Sqlite};
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 use uuid::Uuid;
@@ -81,9 +82,32 @@ pub(crate) async fn read(path: &Path) -> Result<Pool, StoreError> {
     Ok(readers)
 }
 
+/// As [`read`], and makes no file beside it.
+pub(crate) async fn look(path: &Path) -> Result<Pool, StoreError> {
+    // Who has it open for writing has a log beside it, and who closed it last has removed that.
+    // Where there is none nothing changes the file, and nothing has to be kept of who reads it.
+    let log = path.with_file_name(path.file_name().map_or_else(OsString::new, |name| {
+        let mut name = name.to_owned();
+        name.push("-wal");
+        name
+    }));
+    match path.exists() && !log.exists() {
+        false => read(path).await,
+        true => {
+            let pool = pool(options(path).immutable(true)).await?;
+            DIALECT.check_version(&pool).await?;
+            Ok(pool)
+        }
+    }
+}
+
 /// Opens connections that only read.
 pub(crate) async fn readers(path: &Path) -> Result<Pool, StoreError> {
-    let options = options(path).read_only(true);
+    pool(options(path)).await
+}
+
+async fn pool(options: SqliteConnectOptions) -> Result<Pool, StoreError> {
+    let options = options.read_only(true);
     let pool = SqlitePoolOptions::new().max_connections(READERS_MAX).connect_with(options).await;
     Ok(Pool::Sqlite(pool.map_err(explain)?))
 }

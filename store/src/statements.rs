@@ -21,9 +21,9 @@ pub(crate) use access::{
 pub(crate) use alerts::{apply, get, list, revisions};
 pub(crate) use connectors::{
     CursorChange, CursorChanged, Declaration, Known, SealedCursor, add_connector, change_cursors,
-    connector, connectors, connectors_version, cursors, cursors_and_version, declare_connectors,
-    enable_connector, label_connector, remove_connector, report_connectors, reset_cursors,
-    set_cursor, take_leases,
+    configure_connector, connector, connectors, connectors_version, cursors, cursors_and_version,
+    declare_connectors, enable_connector, label_connector, remove_connector, report_connectors,
+    reset_cursors, set_cursor, take_leases,
 };
 pub(crate) use credentials::{
     CredentialChange, TokensRow, credential, credentials, forget_previous, note_credentials,

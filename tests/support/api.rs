@@ -96,8 +96,12 @@ impl Client {
 /// Runs a command on the data of an instance's folder with something on its standard input; gives
 /// its exit code and what it said on both outputs.
 pub fn ask_with(folder: &Folder, arguments: &[&str], input: &str) -> (i32, String, String) {
-    let arguments = [arguments, &["--data-dir", "data"]].concat();
-    let mut command = program::azud(folder.path(), &arguments);
+    tell(folder, &[arguments, &["--data-dir", "data"]].concat(), input)
+}
+
+/// As [`ask_with`], on the instance of the document in the folder.
+pub fn tell(folder: &Folder, arguments: &[&str], input: &str) -> (i32, String, String) {
+    let mut command = program::azud(folder.path(), arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // A command that refuses before it reads closes its input.

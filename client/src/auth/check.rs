@@ -19,7 +19,7 @@ use azud_plan::component::{Confidential, Options};
 use azud_plan::diagnostic::{Checker, Diagnostic, codes};
 use azud_plan::document::{Node, Value as Written};
 use reqwest::Url;
-use reqwest::header::{AUTHORIZATION, HeaderName};
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName};
 use serde_json::Value;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -121,6 +121,23 @@ impl AuthOptions {
             Kind::OAuth2(options) => Box::new(OAuth2::new(*options)),
         };
         Auth::new(strategy, keys)
+    }
+
+    /// Whether it sets this header.
+    pub fn sets(&self, name: &HeaderName) -> bool {
+        match &self.0 {
+            Kind::ApiKey { place: Place::Header(header), .. } => header == name,
+            Kind::ApiKey { place: Place::Query(_), .. } => false,
+            Kind::Hmac(hmac) if hmac.user.is_none() => {
+                hmac.headers.iter().any(|(header, _)| header == name)
+            }
+            Kind::Jwt(jwt) => jwt.header == *name,
+            Kind::Login(login) => match &login.carried {
+                Carried::Cookie => *name == COOKIE,
+                Carried::Token { header, .. } => header == name,
+            },
+            _ => *name == AUTHORIZATION,
+        }
     }
 
     /// Lists the addresses that it names itself: where tokens are had.

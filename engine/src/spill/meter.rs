@@ -19,19 +19,22 @@ pub enum SinkState {
     Draining,
     /// It does not deliver; what comes is let go.
     Dropping,
-    /// It does not deliver, and its spill has no room: its pipeline waits.
+    /// It does not deliver, and its spill holds what it may: its pipeline waits.
     Full,
+    /// It does not deliver, and the disk has no room for its spill: its pipeline waits.
+    NoRoom,
     /// Its receiver went back, and what it lacks is not kept any more: it is given nothing.
     Held,
 }
 
 impl SinkState {
-    const ALL: [(SinkState, &'static str); 6] = [
+    const ALL: [(SinkState, &'static str); 7] = [
         (SinkState::Flowing, "flowing"),
         (SinkState::Spilling, "spilling"),
         (SinkState::Draining, "draining"),
         (SinkState::Dropping, "dropping"),
         (SinkState::Full, "full"),
+        (SinkState::NoRoom, "no_room"),
         (SinkState::Held, "held"),
     ];
 }
@@ -40,7 +43,7 @@ impl SinkState {
 pub struct StallMeter {
     id: String,
     clock: Clock,
-    states: [Gauge; 6],
+    states: [Gauge; 7],
     spilled_events: Counter,
     spilled_bytes: Counter,
     damaged_bytes: Counter,
@@ -111,6 +114,13 @@ impl StallMeter {
                      or `spill.max_bytes` must be larger"
                 );
             }
+            SinkState::NoRoom => {
+                tracing::error!(
+                    component_id = id,
+                    "the disk has no room for the spill of `{id}`, and its pipeline waits; make \
+                     room in the data folder's file system, or let the sink deliver"
+                );
+            }
             SinkState::Spilling if !recently => {
                 tracing::warn!(
                     component_id = id,
@@ -129,7 +139,7 @@ impl StallMeter {
             _ => {}
         }
         match state {
-            SinkState::Full => told.owed = true,
+            SinkState::Full | SinkState::NoRoom => told.owed = true,
             SinkState::Spilling | SinkState::Dropping if !recently => {
                 told.said = Some(now);
                 told.owed = true;
@@ -186,6 +196,9 @@ impl StallMeter {
             SinkState::Draining => "delivers what was kept on disk",
             SinkState::Dropping => "has stalled, and what comes for it is dropped",
             SinkState::Full => "has stalled, its spill is full, and its pipeline waits",
+            SinkState::NoRoom => {
+                "has stalled, the disk has no room for its spill, and its pipeline waits"
+            }
             SinkState::Held => {
                 let why = self.held.lock().unwrap_or_else(PoisonError::into_inner);
                 return Some(why.clone());

@@ -4,7 +4,7 @@ use super::ledger::{Ledger, SpillState};
 use super::queue::{Spill, SpillParts};
 use super::{Bell, SinkState, Stage, StageParts, StallMeter};
 use crate::egress::SinkQueue;
-use crate::log::Folder;
+use crate::log::{Folder, Observer, Phase};
 use crate::telemetry::SinkMeter;
 use azud_event::clock::Clock;
 use azud_event::dead_letter::{Fault, Reason};
@@ -34,6 +34,7 @@ struct Rig {
     meter: Arc<SinkMeter>,
     stall: Arc<StallMeter>,
     ledger: Arc<Ledger>,
+    bell: Arc<Bell>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), RunError>>,
 }
@@ -78,7 +79,7 @@ impl Rig {
             stall_meter: Arc::clone(&stall),
             clock,
             ledger: Arc::clone(&ledger),
-            bell,
+            bell: Arc::clone(&bell),
             spill: Some(parts),
             open,
             follow: None,
@@ -97,6 +98,7 @@ impl Rig {
             meter,
             stall,
             ledger,
+            bell,
             stop: Some(stop),
             running,
         }
@@ -246,6 +248,23 @@ async fn a_full_spill_pushes_back_and_loses_nothing() {
     rig.gate.send_replace(true);
     assert_eq!(rig.took(2_000).await, texts(0..2_000));
     rig.confirmed(2_000).await;
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_not_told_as_a_full_spill() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = Rig::start(folder.path(), SPILL, None);
+    rig.send(0, texts(0..10)).await;
+    rig.state(SinkState::Spilling).await;
+    rig.bell.phase(Phase::Full);
+    rig.state(SinkState::NoRoom).await;
+    let word = rig.stall.word().unwrap();
+    assert!(word.contains("the disk has no room for its spill"), "{word}");
+    rig.bell.phase(Phase::Running);
+    rig.state(SinkState::Spilling).await;
+    rig.gate.send_replace(true);
+    rig.took(10).await;
     rig.end().await;
 }
 

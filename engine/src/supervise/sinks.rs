@@ -32,7 +32,7 @@ impl Sink {
     pub fn not_ready(&self) -> Option<String> {
         let stalled = self.meter.stalled_for();
         match self.stall.as_ref().map(|stall| (stall, stall.state().0)) {
-            Some((stall, SinkState::Full | SinkState::Held)) => stall.word(),
+            Some((stall, SinkState::Full | SinkState::NoRoom | SinkState::Held)) => stall.word(),
             Some((_, SinkState::Spilling | SinkState::Draining | SinkState::Dropping)) => None,
             _ if stalled > STALLED => {
                 let seconds = stalled.as_secs();

@@ -1,7 +1,7 @@
 //! Tries the outside world as a start would, and leaves nothing behind.
 
 use super::instance::Instance;
-use super::nowhere;
+use super::places::Places;
 use crate::component::Resource;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::plan::Plan;
@@ -14,12 +14,14 @@ use std::path::Path;
 ///
 /// Each socket is bound and closed again at once; files are only asked for, so that nothing is made
 /// or changed.
-pub fn environment(plan: &Plan, instance: &Instance) -> Vec<Diagnostic> {
+pub fn environment(plan: &Plan, instance: &Instance, places: &Places) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     if let Some(address) = instance.api_address {
-        found.extend(listen("tcp", address, "the API"));
+        let refused = listen("tcp", address, "the API");
+        found.extend(refused.map(|refused| refused.at(places.find(&["api.address"]))));
     }
-    found.extend(writable(&instance.data_dir, "the instance"));
+    let refused = writable(&instance.data_dir, "the instance");
+    found.extend(refused.map(|refused| refused.at(places.find(&["data_dir"]))));
     let sources = plan.sources.iter().map(|source| (&source.id, source.spec.resources()));
     let sinks = plan.pipelines.iter().flat_map(|pipeline| &pipeline.sinks);
     let sinks = sinks.map(|sink| (&sink.id, sink.spec.resources()));
@@ -43,11 +45,12 @@ fn listen(protocol: &str, address: SocketAddr, owner: &str) -> Option<Diagnostic
     let error = tried.err()?;
     let title = format!("{owner} cannot listen on {protocol} {address}: {error}");
     Some(match error.kind() {
-        ErrorKind::PermissionDenied => nowhere(codes::PORT_PRIVILEGED, title)
+        ErrorKind::PermissionDenied => Diagnostic::nowhere(codes::PORT_PRIVILEGED, title)
             .help("give the program CAP_NET_BIND_SERVICE, or take a port above 1023"),
-        ErrorKind::AddrInUse => nowhere(codes::ADDRESS_TAKEN, title)
+        ErrorKind::AddrInUse => Diagnostic::nowhere(codes::ADDRESS_TAKEN, title)
             .help("`ss -lntup` shows who has it; if it is this instance, say --no-environment"),
-        _ => nowhere(codes::ADDRESS_TAKEN, title).help("choose an address of this machine"),
+        _ => Diagnostic::nowhere(codes::ADDRESS_TAKEN, title)
+            .help("choose an address of this machine"),
     })
 }
 
@@ -59,14 +62,14 @@ fn readable(path: &Path, owner: &str) -> Option<Diagnostic> {
     let error = access(path, AccessFlags::R_OK).err()?;
     let title = format!("{owner} cannot read {}: {}", path.display(), error.desc());
     Some(
-        nowhere(codes::NOT_READABLE, title)
+        Diagnostic::nowhere(codes::NOT_READABLE, title)
             .help("it must be there, and be open to the user that runs Azud"),
     )
 }
 
-/// Asks the file or folder; where there is none yet, the nearest folder above, in which it would be
-/// made.
-fn writable(path: &Path, owner: &str) -> Option<Diagnostic> {
+/// Asks whether a file or folder may be written; where there is none yet, the nearest folder above,
+/// in which it would be made.
+pub fn writable(path: &Path, owner: &str) -> Option<Diagnostic> {
     let absolute = std::path::absolute(path).ok()?;
     let mut nearest = absolute.as_path();
     while !nearest.exists() {
@@ -82,7 +85,7 @@ fn writable(path: &Path, owner: &str) -> Option<Diagnostic> {
     };
     let title = format!("{owner} cannot write {}: {}: {reason}", path.display(), nearest.display());
     Some(
-        nowhere(codes::NOT_WRITABLE, title)
+        Diagnostic::nowhere(codes::NOT_WRITABLE, title)
             .help("give it to the user that runs Azud, or choose another place"),
     )
 }

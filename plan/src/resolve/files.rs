@@ -1,7 +1,6 @@
 //! Finds and reads the documents.
 
-use super::nowhere;
-use crate::diagnostic::{Checker, codes};
+use crate::diagnostic::{Checker, Diagnostic, codes};
 use crate::document::{DOCUMENT_BYTES_MAX, Document, Sources, Table};
 use std::collections::HashSet;
 use std::io::Read;
@@ -176,8 +175,10 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 }
 
 fn unreadable(path: &Path, reason: &str, checker: &mut Checker) {
-    checker
-        .report(nowhere(codes::UNREADABLE, format!("{} cannot be read: {reason}", path.display())));
+    checker.report(Diagnostic::nowhere(
+        codes::UNREADABLE,
+        format!("{} cannot be read: {reason}", path.display()),
+    ));
 }
 
 /// Two documents of one name would share the ids of their components.
@@ -193,7 +194,7 @@ fn refuse_equal_names(documents: &Documents, sources: &Sources, checker: &mut Ch
                 path(other),
                 path(file)
             );
-            checker.report(nowhere(codes::DUPLICATE, title).help(
+            checker.report(Diagnostic::nowhere(codes::DUPLICATE, title).help(
                 "a document's name is its path below the folder that is named; name one \
                            folder above both",
             ));

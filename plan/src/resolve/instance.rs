@@ -2,6 +2,7 @@
 
 use super::backends::{self, SecretBackendSpec};
 use super::files::Documents;
+use super::places::Places;
 use super::{SECTIONS, vector};
 use crate::component::{
     Confidential, Default as OptionDefault, OptionKind, OptionSpec, Options, parse_duration,
@@ -418,8 +419,8 @@ pub(super) fn fill(documents: &mut Documents, environment: Lookup<'_>, checker: 
     }
 }
 
-/// Gathers the settings of all documents and checks them.
-pub(super) fn check(documents: &Documents, checker: &mut Checker) -> Instance {
+/// Gathers the settings of all documents and checks them; says where they are written.
+pub(super) fn check(documents: &Documents, checker: &mut Checker) -> (Instance, Places) {
     let mut table =
         Table { span: crate::diagnostic::Span { file: 0, start: 0, end: 0 }, entries: Vec::new() };
     for file in &documents.read {
@@ -455,7 +456,7 @@ pub(super) fn check(documents: &Documents, checker: &mut Checker) -> Instance {
         read(&defaults).expect("the defaults of the instance are right")
     });
     instance.secret_backends = secret_backends;
-    instance
+    (instance, Places::of(&table))
 }
 
 fn check_api(table: &Table, checker: &mut Checker) {

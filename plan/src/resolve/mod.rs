@@ -34,6 +34,7 @@ mod files;
 mod instance;
 mod names;
 mod order;
+mod places;
 mod review;
 mod secrets;
 mod vector;
@@ -43,11 +44,12 @@ pub use backends::{
     SecretBackendSpec, SecretTls, Vault, VaultAuth,
 };
 pub use cases::{Repeat, TEST_OPTIONS, Tap, TestCase, TestEvent, TestInput, TestOutput};
-pub use environment::environment;
+pub use environment::{environment, writable};
 pub use instance::{
     ApiTls, DATA_DIR, DatabaseAddress, INSTANCE_OPTIONS, Instance, LogSettings, MASTER_KEY,
     MasterKeyPlace, Retention,
 };
+pub use places::Places;
 pub use secrets::NamedSecret;
 
 use crate::diagnostic::{Checker, Diagnostic, Severity, codes};
@@ -67,6 +69,8 @@ pub struct Loaded {
     pub sources: Sources,
     /// The instance; where it is faulty, with its defaults.
     pub instance: Instance,
+    /// Where its settings are written.
+    pub places: Places,
     /// The plan, if there was no fault.
     pub plan: Option<Plan>,
     /// The tests of the documents; none if there was a fault.
@@ -92,11 +96,11 @@ pub fn load_instance(inputs: &[PathBuf], environment: Lookup<'_>) -> Loaded {
     reading.files(inputs, false);
     let Reading { mut documents, sources, mut checker } = reading;
     instance::fill(&mut documents, environment, &mut checker);
-    let instance = instance::check(&documents, &mut checker);
+    let (instance, places) = instance::check(&documents, &mut checker);
     let mut diagnostics = checker.diagnostics;
     sort(&mut diagnostics);
     let (tests, secrets) = (Vec::new(), Vec::new());
-    Loaded { sources, instance, plan: None, tests, secrets, diagnostics }
+    Loaded { sources, instance, places, plan: None, tests, secrets, diagnostics }
 }
 
 /// Does what [`load`] does, and reads the tests in every `*.case.toml` too.
@@ -125,7 +129,7 @@ impl Reading {
     fn finish(self, registry: &Registry, environment: Lookup<'_>) -> Loaded {
         let Reading { mut documents, mut sources, mut checker } = self;
         instance::fill(&mut documents, environment, &mut checker);
-        let instance = instance::check(&documents, &mut checker);
+        let (instance, places) = instance::check(&documents, &mut checker);
         let mut graph = components::gather(&documents, registry, &mut checker);
         let secrets = secrets::review(&documents, &graph, &instance, &mut checker);
         let (plan, tests) = resolve(&documents, &mut graph, registry, &instance, &mut checker);
@@ -136,7 +140,7 @@ impl Reading {
         let failed = diagnostics.iter().any(|found| found.severity == Severity::Error);
         let plan = if failed { None } else { plan };
         let tests = if failed { Vec::new() } else { tests };
-        Loaded { sources, instance, plan, tests, secrets, diagnostics }
+        Loaded { sources, instance, places, plan, tests, secrets, diagnostics }
     }
 }
 
@@ -160,23 +164,11 @@ fn resolve(
     if plan.pipelines.is_empty() {
         let title = "there is nothing to run: no document has a sink that is fed";
         checker.report(
-            nowhere(codes::EMPTY, title)
+            Diagnostic::nowhere(codes::EMPTY, title)
                 .help("name documents or folders, or make azud.toml and pipelines/"),
         );
     }
     (Some(plan), tests)
-}
-
-/// Makes an error that has no place in a document.
-fn nowhere(code: crate::diagnostic::Code, title: impl Into<String>) -> Diagnostic {
-    Diagnostic {
-        code,
-        severity: Severity::Error,
-        title: title.into(),
-        labels: Vec::new(),
-        help: Vec::new(),
-        notes: Vec::new(),
-    }
 }
 
 /// Sorts by file and place, what has no place last; what was found twice is said once.

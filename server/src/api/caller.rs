@@ -171,6 +171,30 @@ impl FromRequestParts<Api> for Caller {
     }
 }
 
+/// Whoever may do at least as much as a role, which is known before anything else of the request is
+/// looked at.
+macro_rules! may {
+    ($($name:ident $words:literal;)*) => {$(
+        #[doc = concat!($words, ".")]
+        pub struct $name(pub Caller);
+
+        impl FromRequestParts<Api> for $name {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+                let caller = Caller::from_request_parts(parts, api).await?;
+                caller.needs(Role::$name)?;
+                Ok($name(caller))
+            }
+        }
+    )*};
+}
+
+may! {
+    Editor "Whoever may change connectors and credentials";
+    Admin "Whoever may do everything";
+}
+
 /// Finds out who calls.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ mod v1;
 
 pub use caller::{ACTOR, NO_DATABASE};
 pub use local::{LocalSocket, connect};
-pub use serve::{Listener, serve};
+pub use serve::{Listener, acceptor, serve};
 pub use v1::Repeats;
 
 use crate::deeds::credentials::Rotating;

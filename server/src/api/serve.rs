@@ -6,6 +6,7 @@ use super::{Api, routes};
 use axum::Router;
 use axum::http::{Request, Response, StatusCode};
 use axum::response::IntoResponse;
+use azud_plan::component::BuildError;
 use azud_plan::resolve::ApiTls;
 use azud_sources::tls::{Acceptor, HANDSHAKE_TIMEOUT, Refusal, TlsSettings, refusal_of};
 use futures_util::FutureExt;
@@ -61,16 +62,9 @@ impl Listener {
     /// # Errors
     /// A sentence that names what is refused, and the remedy.
     pub async fn bind(address: SocketAddr, tls: Option<&ApiTls>) -> Result<Self, String> {
-        let settings = tls.map(|ApiTls { crt_file, key_file }| TlsSettings {
-            crt_file: crt_file.clone(),
-            key_file: key_file.clone(),
-            clients_of: None,
-            handshake_timeout: HANDSHAKE_PATIENCE,
-        });
-        let acceptor = settings.map(|settings| settings.acceptor()).transpose();
-        let acceptor = acceptor.map_err(|error| {
+        let acceptor = tls.map(acceptor).transpose().map_err(|error| {
             let help = error.help.map(|help| format!("; {help}")).unwrap_or_default();
-            format!("`api.tls`: {}{help}", error.message)
+            format!("{}{help}", error.message)
         })?;
         let listener = TcpListener::bind(address).await.map_err(|error| {
             format!(
@@ -80,6 +74,24 @@ impl Listener {
         })?;
         Ok(Listener { listener, acceptor })
     }
+}
+
+/// Reads the certificate and the key of the API.
+///
+/// # Errors
+/// A file cannot be read, or they do not belong together.
+pub fn acceptor(tls: &ApiTls) -> Result<Acceptor, BuildError> {
+    let settings = TlsSettings {
+        crt_file: tls.crt_file.clone(),
+        key_file: tls.key_file.clone(),
+        clients_of: None,
+        handshake_timeout: HANDSHAKE_PATIENCE,
+    };
+    let named = |error: BuildError| BuildError {
+        message: format!("`api.tls`: {}", error.message),
+        help: error.help,
+    };
+    settings.acceptor().map_err(named)
 }
 
 /// Serves until the process ends.

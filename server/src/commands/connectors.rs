@@ -289,7 +289,10 @@ async fn set_cursor(name: &str, file: Option<&Path>, admin: &Admin) -> Done {
     let cursors: Option<Vec<(String, Cursor)>> =
         text.lines().filter(|line| !line.trim().is_empty()).map(imported).collect();
     let Some(cursors) = cursors.filter(|cursors| !cursors.is_empty()) else {
-        return refuse("that is no cursor: give what `azud connectors cursor export` wrote");
+        return refuse(
+            "that is no cursor: give what `azud connectors cursor export` wrote, or \
+             `{\"cursor\": \"…\"}`",
+        );
     };
     let keyring = admin.keyring().await?;
     for (partition, cursor) in &cursors {
@@ -299,9 +302,15 @@ async fn set_cursor(name: &str, file: Option<&Path>, admin: &Admin) -> Done {
     Ok(())
 }
 
-/// Reads what [`exported`] wrote.
+/// Reads what [`exported`] wrote, or a person: `{"cursor": "…"}`.
 fn imported(line: &str) -> Option<(String, Cursor)> {
     let value: Value = serde_json::from_str(line).ok()?;
+    if let Some(cursor) = value["cursor"].as_str() {
+        let written =
+            value.as_object()?.keys().all(|key| ["cursor", "partition"].contains(&&**key));
+        let partition = value["partition"].as_str().unwrap_or_default().to_owned();
+        return Some((partition, deeds::written_cursor(cursor).ok().filter(|_| written)?));
+    }
     let event_time = value["event_time"].as_str();
     let cursor = Cursor {
         state: STANDARD.decode(value["state"].as_str()?).ok()?,

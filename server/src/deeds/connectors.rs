@@ -137,6 +137,30 @@ pub async fn switch(doer: &Doer, row: &ConnectorRow, enabled: bool) -> Result<bo
     }
 }
 
+/// How long a cursor that a person writes may be, in bytes: links out of answers are below it.
+const CURSOR_BYTES_MAX: usize = 16 * 1024;
+
+/// The first form of what pollers keep, in which all but the cursor may be left out.
+const CURSOR_FORMAT: u32 = 1;
+
+/// Makes what a poller keeps of a cursor that a person writes: as it goes into requests.
+///
+/// # Errors
+/// It is empty, or too long.
+pub fn written_cursor(text: &str) -> Result<Cursor, Refusal> {
+    if text.is_empty() || text.len() > CURSOR_BYTES_MAX {
+        let text = format!("a cursor has 1 to {CURSOR_BYTES_MAX} bytes");
+        return Err(Refusal::Malformed(text));
+    }
+    Ok(Cursor {
+        state: json!({ "cursor": text }).to_string().into_bytes(),
+        format: CURSOR_FORMAT,
+        // It may open doors, and is not shown.
+        summary: "set by hand".to_owned(),
+        event_time: None,
+    })
+}
+
 /// Sets how far a connector has come.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use crate::deliver::{DeliveryOptions, Failure, FailureKind, Outlet, Unsent, causes};
 use crate::headers::{Headers, not_had, rejected};
 use crate::limits::{ANSWER_BYTES_MAX, ANSWER_TOLD_BYTES_MAX, CONNECT_TIMEOUT};
-use azud_client::{Redactor, Tls, retry_after};
+use azud_client::{Redactor, Renewal, Tls, retry_after};
 use azud_event::clock::Clock;
 use azud_event::id::Id;
 use azud_plan::component::{
@@ -183,9 +183,26 @@ impl Framing {
     }
 }
 
+/// Makes the connections, with what the files of TLS hold now.
+fn make(tls: &Tls, options: &DeliveryOptions) -> Result<Client, BuildError> {
+    let builder = Client::builder()
+        .user_agent(concat!("azud/", env!("CARGO_PKG_VERSION")))
+        // A redirect would carry credentials and records to whom the author did not name.
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        // What the environment says is for the author to let in.
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
+        .pool_max_idle_per_host(options.concurrency);
+    tls.apply(builder)?.build().map_err(|error| BuildError {
+        message: format!("the HTTP client cannot be made: {}", causes(&error.without_url())),
+        help: None,
+    })
+}
+
 /// Sends requests.
 pub(super) struct HttpOutlet {
-    client: Client,
+    client: Arc<Renewal>,
     request: Request,
     secrets: Arc<dyn Secrets>,
     redactor: Redactor,
@@ -203,20 +220,9 @@ impl HttpOutlet {
         options: &DeliveryOptions,
         context: &BuildContext,
     ) -> Result<Self, BuildError> {
-        let builder = Client::builder()
-            .user_agent(concat!("azud/", env!("CARGO_PKG_VERSION")))
-            // A redirect would carry credentials and records to whom the author did not name.
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            // What the environment says is for the author to let in.
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
-            .pool_max_idle_per_host(options.concurrency);
-        let client = tls.apply(builder)?.build().map_err(|error| BuildError {
-            message: format!("the HTTP client cannot be made: {}", causes(&error.without_url())),
-            help: None,
-        })?;
-        let secrets = SecretService::of(&context.services);
+        let (files, tls, options) = (tls.files().cloned().collect(), tls.clone(), *options);
+        let client = Renewal::build(files, &context.clock, move || make(&tls, &options))?;
+        let (client, secrets) = (Arc::new(client), SecretService::of(&context.services));
         let (redactor, clock) = (Redactor::default(), context.clock.clone());
         Ok(HttpOutlet { client, request, secrets, redactor, clock })
     }
@@ -235,7 +241,8 @@ impl HttpOutlet {
         }
         // Behind ours: the author knows the server.
         all.extend(headers);
-        let request = self.client.request(method.clone(), uri).headers(all).body(body);
+        let client = self.client.client().await;
+        let request = client.request(method.clone(), uri).headers(all).body(body);
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let understood = self.understand(response).await;
@@ -252,7 +259,8 @@ impl HttpOutlet {
     /// nothing to show here, is there all the same; but who was rejected before wants a success.
     async fn head(&self, last: &Failure) -> Result<(), Failure> {
         let (uri, headers) = self.request.fill(&*self.secrets, &self.redactor).await?;
-        let request = self.client.request(Method::HEAD, uri).headers(headers);
+        let client = self.client.client().await;
+        let request = client.request(Method::HEAD, uri).headers(headers);
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let secrets = &*self.secrets;

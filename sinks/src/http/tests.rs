@@ -315,6 +315,30 @@ async fn a_server_must_prove_who_it_is() {
     }
 }
 
+#[tokio::test]
+async fn certificates_that_are_renewed_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    let acceptor = certificates(folder.path(), "127.0.0.1");
+    let right = fs::read(&ca).unwrap();
+    // Another authority, which the server is not of.
+    certificates(folder.path(), "127.0.0.1");
+    let server = Server::start_with(vec![], Some(acceptor)).await;
+    let table = table(&server, &format!("tls.ca_file = '{}'", ca.display()));
+    let place = context(Path::new(""), Services::default());
+    let task = check_sink(&HTTP, &table.replace("http:", "https:")).build(&place).unwrap();
+    fs::write(&ca, right).unwrap();
+    place.clock.advance(std::time::Duration::from_secs(1));
+    let (mut sender, queue) = queue();
+    let (one, confirmed, refused) = refusing("{}\n");
+    sender.send(one).await.unwrap();
+    drop(sender);
+    let delivered = tokio::time::timeout(std::time::Duration::from_secs(60), task.run(queue)).await;
+    delivered.expect("the authority is read again").unwrap();
+    assert_eq!((confirmed.count(), refused.lock().unwrap().len()), (1, 0));
+    assert_eq!(server.received().len(), 1);
+}
+
 fn answers() -> impl Strategy<Value = Vec<Answer>> {
     let answer = prop_oneof![
         4 => Just(Answer::Says(OK)),
@@ -389,6 +413,10 @@ fn what_cannot_be_is_a_fault_of_the_document() {
         ("auth = { strategy = 'basic', user = 'u' }", codes::CONTRADICTION),
         ("auth = { strategy = 'bearer', token = 't', user = 'u' }", codes::CONTRADICTION),
         ("auth = { strategy = 'bearer', token = \"a\\nb\" }", codes::MALFORMED_VALUE),
+        (
+            "auth = { strategy = 'bearer', token = 't' }\nheaders.authorization = 'x'",
+            codes::CONTRADICTION,
+        ),
         ("headers.Host = 'x'", codes::MALFORMED_VALUE),
         ("headers.'a b' = 'x'", codes::MALFORMED_VALUE),
         ("tls.key_file = '/k'", codes::CONTRADICTION),

@@ -3,9 +3,10 @@
 use super::paging::Kind;
 use super::settings::{CursorValue, Settings, contradicts};
 use super::tenant;
+use azud_client::header::HeaderName;
 use azud_plan::component::{Confidential, Options};
 use azud_plan::diagnostic::{Checker, Diagnostic, codes};
-use azud_plan::document::{Node, Table, Text, Value};
+use azud_plan::document::{Entry, Node, Table, Text, Value};
 
 /// An option, what is wrong with it, and what to do.
 type Contradiction = (&'static str, &'static str, &'static str);
@@ -40,7 +41,35 @@ impl Settings {
         for (name, title, help) in &said {
             contradicts(options, name, title, help, checker);
         }
-        names_agree(options, checker) && said.is_empty()
+        self.warn(options, checker);
+        names_agree(options, checker) && self.headers_agree(options, checker) && said.is_empty()
+    }
+
+    /// Says what works, and hardly as it was meant.
+    fn warn(&self, options: &Options<'_>, checker: &mut Checker) {
+        let overlaps = self.cursor.as_ref().is_some_and(|cursor| !cursor.overlap.is_zero());
+        if let Some(cursor) = options.table("cursor").filter(|_| overlaps && self.dedupe.is_none())
+        {
+            let title = "every poll gives the records of the overlap again";
+            let found =
+                Diagnostic::warning(codes::CONTRADICTION, cursor.span("overlap"), title, "");
+            checker.report(found.help("name what tells them apart in `dedupe.id`"));
+        }
+    }
+
+    /// Reports headers that are written by hand, and set by `auth`, too.
+    fn headers_agree(&self, options: &Options<'_>, checker: &mut Checker) -> bool {
+        let Some(auth) = &self.auth else { return true };
+        let twice = |entry: &&Entry| {
+            let name = HeaderName::from_bytes(entry.key.as_bytes());
+            name.is_ok_and(|name| auth.sets(&name))
+        };
+        let Some(entry) = options.map("headers").into_iter().find(twice) else { return true };
+        let title = format!("`{}` is set by `auth`, too", entry.key);
+        let found = Diagnostic::error(codes::CONTRADICTION, entry.key_span, title, "");
+        let found = found.label(options.span("auth"), "by this");
+        checker.report(found.help("remove one of them"));
+        false
     }
 
     /// Finds what does not go with the cursor.

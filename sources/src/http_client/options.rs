@@ -437,7 +437,13 @@ const RETRY: OptionSpec = OptionSpec {
             "How often a request is made before its poll has failed. After five polls that failed \
              in a row it is once.",
         ),
-        with("max", OptionKind::Duration, "\"5m\"", "The longest pause after polls that failed."),
+        with(
+            "max",
+            OptionKind::Duration,
+            "\"1m\"",
+            "The longest pause after polls that failed, where `Retry-After` does not say more, nor \
+             the time between two polls.",
+        ),
         with("min", OptionKind::Duration, "\"1s\"", "The first pause; it doubles."),
     ]),
     default: Unwritten::Value("{}"),

@@ -53,8 +53,7 @@ impl Requests<'_> {
         };
         let address = settings.endpoint.render_address(values);
         let address = address.ok_or_else(|| missing("`endpoint`"))?;
-        let no_address = |_| Failure::new(Cause::Configuration, "`endpoint` is no address");
-        let mut request = Request::get(Url::parse(&address).map_err(no_address)?);
+        let mut request = Request::get(Url::parse(&address).map_err(|_| no_address(&address))?);
         request.method = settings.method.clone();
         let first = settings.cursor.as_ref().filter(|_| state.cursor.is_none());
         let first = first.and_then(|cursor| cursor.first.as_ref()?.body.as_ref());
@@ -169,4 +168,17 @@ fn secret_value(name: &HeaderName, secret: &Secret) -> Result<HeaderValue, Failu
     })?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Says that an endpoint is none with the values that were put into it.
+fn no_address(filled: &str) -> Failure {
+    let host = filled.split('/').nth(2).unwrap_or_default();
+    let help = match host.contains("%3A") {
+        true => {
+            "; a value is one part of an address: write `{{ label.host }}:{{ label.port }}`, and give \
+             the row both labels"
+        }
+        false => "; see which values are put into it",
+    };
+    Failure::new(Cause::Configuration, format!("`endpoint` is no address: `{filled}`{help}"))
 }

@@ -5,13 +5,12 @@ use super::pace::RateLimit;
 use super::paging::{FollowUp, From, Kind, Paging, Size, Stop, To};
 use super::schedule::{Calendar, Schedule};
 use super::seen::Dedupe;
+use super::start::{Start, check_start};
 use super::template::{Form, Text};
-use super::value::parse_time;
 use crate::decoding::Decoding;
 use azud_client::header::HeaderName;
 use azud_client::{AuthOptions, HttpOptions, Method};
-use azud_event::time::EventTime;
-use azud_plan::component::{Confidential, Options, parse_duration};
+use azud_plan::component::{Confidential, Options};
 use azud_plan::diagnostic::{Checker, Diagnostic, codes};
 use azud_plan::document::{self, Node};
 use std::time::Duration;
@@ -91,42 +90,6 @@ pub(super) struct First {
     pub(super) start: Start,
 }
 
-/// Where something begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Start {
-    Ago(Duration),
-    At(EventTime),
-    Text(String),
-}
-
-impl Start {
-    fn parse(text: &str) -> Start {
-        let time = || EventTime::from_rfc3339(text);
-        match text.strip_prefix('-').and_then(parse_duration) {
-            Some(ago) => Start::Ago(ago),
-            None if text == "now" => Start::Ago(Duration::ZERO),
-            None => time().map_or_else(|| Start::Text(text.to_owned()), Start::At),
-        }
-    }
-
-    /// Gives it as a time, if it is one.
-    pub(super) fn time(&self, now: EventTime) -> Option<EventTime> {
-        match self {
-            Start::Ago(ago) => Some(now.saturating_sub(*ago)),
-            Start::At(time) => Some(*time),
-            Start::Text(text) => parse_time(&text.as_str().into()),
-        }
-    }
-
-    /// Gives it as it goes into a request.
-    pub(super) fn render(&self, now: EventTime, form: &Form) -> String {
-        match self {
-            Start::Text(text) => text.clone(),
-            start => start.time(now).map(|time| form.time(time)).unwrap_or_default(),
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OnRejected {
     pub(super) restart_from: RestartFrom,
@@ -181,7 +144,13 @@ pub(super) struct Retry {
     pub(super) max: Duration,
 }
 
-fn report(options: &Options<'_>, name: &str, title: String, help: &str, checker: &mut Checker) {
+pub(super) fn report(
+    options: &Options<'_>,
+    name: &str,
+    title: String,
+    help: &str,
+    checker: &mut Checker,
+) {
     let found = Diagnostic::error(codes::MALFORMED_VALUE, options.span(name), title, "");
     checker.report(if help.is_empty() { found } else { found.help(help) });
 }
@@ -318,13 +287,13 @@ fn check_address(options: &Options<'_>, name: &str, checker: &mut Checker) -> Op
     Some(parsed)
 }
 
-/// Puts something harmless in the place of values.
+/// Puts something harmless in the place of values; behind a colon it may be a port.
 fn trial(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once("{{") {
         out.push_str(before);
-        out.push('x');
+        out.push(if out.ends_with(':') { '1' } else { 'x' });
         rest = behind.split_once("}}").map_or("", |(_, behind)| behind);
     }
     out + rest
@@ -500,18 +469,39 @@ fn check_paging(options: &Options<'_>, checker: &mut Checker) -> Option<Paging> 
             }
         }
     };
-    let stop = match table.one_of("stop") {
+    let stop = check_stop(&table, &kind, size.is_some(), checker)?;
+    let max_pages = table.integer("max_pages")?.unsigned_abs();
+    Some(Paging { kind, stop, max_pages, more: table.field("more") })
+}
+
+/// Checks which page is the last.
+fn check_stop(
+    table: &Options<'_>,
+    kind: &Kind,
+    has_size: bool,
+    checker: &mut Checker,
+) -> Option<Stop> {
+    if table.one_of("stop") == Some("short_page") && !has_size {
+        let title = "no page is short where none has a size";
+        let help = match kind {
+            Kind::Offset { .. } | Kind::Page { .. } | Kind::Keyset { .. } => {
+                "say in `pagination.size` how many records a full page has"
+            }
+            _ => "write `stop = \"last_page\"`, or `stop = \"empty_page\"`",
+        };
+        contradicts(table, "stop", title, help, checker);
+        return None;
+    }
+    Some(match table.one_of("stop") {
         Some("empty_page") => Stop::Empty,
         Some("short_page") => Stop::Short,
         Some(_) => Stop::Unnamed,
-        None if size.is_some() => Stop::Short,
+        None if has_size => Stop::Short,
         None if matches!(kind, Kind::Offset { .. } | Kind::Page { .. } | Kind::Keyset { .. }) => {
             Stop::Empty
         }
         None => Stop::Unnamed,
-    };
-    let max_pages = table.integer("max_pages")?.unsigned_abs();
-    Some(Paging { kind, stop, max_pages, more: table.field("more") })
+    })
 }
 
 fn check_token(table: &Options<'_>, checker: &mut Checker) -> Option<Kind> {
@@ -605,11 +595,12 @@ fn check_cursor(options: &Options<'_>, checker: &mut Checker) -> Option<Option<C
         ("token", _) => CursorValue::Token,
         _ => CursorValue::LastEventTime,
     };
+    let format = check_form(&table, checker)?;
     let first = match table.table("first") {
         Some(first) => Some(First {
             body: check_optional(&first, "body", checker)?,
             param: first.string("param"),
-            start: Start::parse(&first.string("start")?),
+            start: check_start(&first, &value, &format, checker)?,
         }),
         None => None,
     };
@@ -634,7 +625,7 @@ fn check_cursor(options: &Options<'_>, checker: &mut Checker) -> Option<Option<C
     Some(Some(CursorOptions {
         value,
         param: table.string("param"),
-        format: check_form(&table, checker)?,
+        format,
         overlap: table.duration("overlap")?,
         first,
         on_rejected,

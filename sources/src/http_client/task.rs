@@ -411,7 +411,8 @@ impl Runner {
             return self.poller.tell(Outcome::Limited { until }, tally);
         }
         meter.error(failure.cause.name());
-        tracing::warn!(connector = self.poller.connector.name(), cause = failure.cause.name(),
+        // What it means is told once, when the status changes by it.
+        tracing::debug!(connector = self.poller.connector.name(), cause = failure.cause.name(),
             error = %failure, "a poll failed");
         self.poller.tell(Outcome::Failed(failure.failed()), tally);
     }

@@ -136,6 +136,13 @@ impl Form {
         }
     }
 
+    /// Whether a text is a time in this form.
+    pub(super) fn reads(&self, text: &str) -> bool {
+        let Form::Time(form) = self else { return false };
+        NaiveDateTime::parse_from_str(text, form).is_ok()
+            || NaiveDate::parse_from_str(text, form).is_ok()
+    }
+
     fn text(&self, text: String) -> Option<String> {
         match self {
             Form::Plain => Some(text),

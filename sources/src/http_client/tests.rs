@@ -8,9 +8,11 @@ mod server;
 mod words;
 mod world;
 
-use crate::testing::{check, spec};
-use azud_plan::component::{Asked, Cause, Late, Outcome};
-use azud_plan::diagnostic::codes;
+use super::settings::Settings;
+use crate::testing::{check, spec, warnings};
+use azud_plan::component::{Asked, Cause, Late, Options, Outcome, SOURCE_OPTIONS};
+use azud_plan::diagnostic::{Checker, codes};
+use azud_plan::document::Document;
 use packing::gzip;
 use server::{Seen, answer, json, with};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -626,6 +628,102 @@ fn contradictions_are_told() {
     for bad in ["ftp://x/", "https://u:p@x/", "x", "https://{{ cursor }}/"] {
         assert!(check(&super::HTTP_CLIENT, &format!("endpoint = \"{bad}\"")).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn what_means_nothing_is_told() {
+    let base = "endpoint = \"https://api.example/\"\n";
+    for (toml, code) in [
+        (
+            "pagination = { type = \"page\", param = \"p\", stop = \"short_page\" }",
+            codes::CONTRADICTION,
+        ),
+        ("pagination = { type = \"link_header\", stop = \"short_page\" }", codes::CONTRADICTION),
+        (
+            "auth = { strategy = \"bearer\", token = \"t\" }\nheaders = { authorization = \"x\" }",
+            codes::CONTRADICTION,
+        ),
+        (
+            "auth = { strategy = \"api_key\", key = \"k\", header = \"X-Key\" }\n\
+             headers = { x-key = \"x\" }",
+            codes::CONTRADICTION,
+        ),
+        (
+            "cursor = { value = \"max\", field = \".id\", param = \"a\", first.start = \"-7dd\" }",
+            codes::MALFORMED_VALUE,
+        ),
+        (
+            "cursor = { value = \"now\", param = \"a\", first.start = \"yesterday\" }",
+            codes::MALFORMED_VALUE,
+        ),
+    ] {
+        let faults = check(&super::HTTP_CLIENT, &format!("{base}{toml}")).err().unwrap_or_default();
+        assert!(faults.iter().any(|fault| fault.code == code), "{toml}: {faults:#?}");
+    }
+}
+
+#[test]
+fn the_longest_pause_is_a_minute_where_nobody_says_more() {
+    let mut checker = Checker::default();
+    let toml = "endpoint = \"https://api.example/\"";
+    let document = Document::parse(0, toml, &mut checker).unwrap();
+    let mut options = Options::new("in", &document.root, super::HTTP_CLIENT.options);
+    options.common = SOURCE_OPTIONS;
+    let settings = Settings::check(&options, &mut checker).unwrap();
+    assert_eq!(settings.retry.max, Duration::from_secs(60));
+}
+
+#[test]
+fn what_does_no_harm_passes() {
+    let base = "endpoint = \"https://{{ label.host }}:{{ label.port }}/\"\n";
+    for toml in [
+        "pagination = { type = \"page\", param = \"p\", size = 5, stop = \"short_page\" }",
+        "auth = { strategy = \"api_key\", key = \"k\", header = \"X-Key\" }\n\
+         headers = { Authorization = \"x\" }",
+        "auth = { strategy = \"api_key\", key = \"k\", query = \"key\" }\n\
+         headers = { key = \"x\" }",
+        "cursor = { value = \"max\", field = \".id\", param = \"a\", first.start = \"-1\" }",
+        "cursor = { value = \"max\", field = \".id\", param = \"a\", first.start = \"0\" }",
+        "cursor = { value = \"now\", param = \"a\", first.start = \"1772359200\" }",
+        "cursor = { value = \"now\", param = \"a\", format = \"%Y/%m/%d\", \
+         first.start = \"2026/03/01\" }",
+    ] {
+        let warnings = warnings(&super::HTTP_CLIENT, &format!("{base}{toml}"));
+        assert!(warnings.is_empty(), "{toml}: {warnings:#?}");
+    }
+}
+
+#[test]
+fn what_was_hardly_meant_so_is_told() {
+    let base = "endpoint = \"https://api.example/\"\n";
+    let cursor = "cursor = { value = \"max\", field = \".t\", param = \"since\", ";
+    for (more, code, place) in [
+        ("first.start = \"yesterday\" }", codes::MALFORMED_VALUE, "\"yesterday\""),
+        ("first.start = \"7d\" }", codes::MALFORMED_VALUE, "\"7d\""),
+        ("overlap = \"5m\" }", codes::CONTRADICTION, "\"5m\""),
+    ] {
+        let toml = format!("{base}{cursor}{more}");
+        let warnings = warnings(&super::HTTP_CLIENT, &toml);
+        let [warning] = &warnings[..] else { panic!("{more}: {warnings:#?}") };
+        assert_eq!((warning.code, &toml[warning.labels[0].0.range()]), (code, place));
+        assert!(!warning.help.is_empty());
+    }
+    let toml = format!("{base}{cursor}overlap = \"5m\" }}\ndedupe.id = \".id\"");
+    assert!(warnings(&super::HTTP_CLIENT, &toml).is_empty());
+}
+
+#[tokio::test]
+async fn a_port_in_a_label_is_told_with_the_remedy() {
+    let toml = "connector = \"site-*\"\nscrape_interval_secs = 0.1\ndecoding.codec = \"json\"\n\
+                endpoint = \"http://{{ label.host }}/logs\"";
+    let world = World::start(toml, |_: &Seen| json("[]")).await;
+    world.db.add("site-a", &[("host", "127.0.0.1:8080")]);
+    let running = world.run();
+    world.until_attempts_of("site-a", 1).await;
+    running.stop().await;
+    let failed = world.db.attempts("site-a");
+    let told = format!("{failed:?}");
+    assert!(told.contains("write `{{ label.host }}:{{ label.port }}`"), "{told}");
 }
 
 #[test]

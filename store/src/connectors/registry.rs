@@ -3,7 +3,7 @@
 use super::handle::{Handle, Shared};
 use super::status::Bounds;
 use super::writer::{self, REQUESTS_MAX, Request};
-use super::{ConnectorFilter, ConnectorRow, Declared, Status};
+use super::{ConnectorFilter, ConnectorRow, Declared, Origin, Status};
 use crate::keys::Keyring;
 use crate::seal::Place;
 use crate::statements::{self, Declaration, Known};
@@ -37,6 +37,8 @@ pub struct Registry {
     shared: Arc<Shared>,
     handles: Arc<RwLock<Vec<Arc<Handle>>>>,
     bounds: HashMap<String, Bounds>,
+    /// The components that run for rows which are not their own.
+    definitions: Vec<Definition>,
     changed: watch::Sender<u64>,
     /// The number that the newest change of status had before there was anything of this process.
     beginning: u64,
@@ -44,8 +46,18 @@ pub struct Registry {
     writing: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// A component that runs for every row whose name matches.
+struct Definition {
+    pattern: String,
+    r#type: String,
+    /// Its table, with secrets unfilled.
+    table: String,
+    interval: Option<Duration>,
+}
+
 impl Registry {
-    /// Makes the rows of what the documents declare, and begins to keep them.
+    /// Makes the rows of what the documents declare, and begins to keep them. What runs for rows
+    /// that are not its own (`Endpoint::runs_for`) gets none; those have its settings.
     ///
     /// # Errors
     /// What the database answers; [`StoreError::ReadOnly`] when it was opened for reading.
@@ -55,7 +67,15 @@ impl Registry {
         declared: &[Declared],
     ) -> Result<Arc<Self>, StoreError> {
         let beginning = statements::newest_change(&store.readers).await?;
-        declare(&store, &keyring, declared).await?;
+        let (own, shared): (Vec<_>, Vec<_>) =
+            declared.iter().partition(|one| one.endpoint.runs_for.is_none());
+        declare(&store, &keyring, &own).await?;
+        let definitions = shared.into_iter().filter_map(|Declared { new, endpoint }| {
+            let (r#type, table) = (new.r#type.clone(), new.configuration.clone());
+            let (pattern, interval) = (endpoint.runs_for.clone()?, new.interval);
+            Some(Definition { pattern, r#type, table, interval })
+        });
+        let definitions = definitions.collect();
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let (urgent, told) = (Notify::new(), watch::channel(0).0);
         let uses = Uses::default();
@@ -69,6 +89,7 @@ impl Registry {
             shared: Arc::clone(&shared),
             handles: Arc::default(),
             bounds: bounds.collect(),
+            definitions,
             changed: watch::channel(0).0,
             beginning,
             watching: Mutex::new(None),
@@ -160,11 +181,37 @@ impl Registry {
         handles.iter().find(|handle| handle.name() == name).cloned()
     }
 
+    /// Gives rows that no document has the settings of the definition that runs for them, so that
+    /// it is known which credentials they use; says whether that changed something.
+    async fn configure(&self, rows: &[ConnectorRow]) -> Result<bool, StoreError> {
+        let mut changed = false;
+        let Shared { store, keyring, .. } = &*self.shared;
+        for row in rows.iter().filter(|row| row.origin == Origin::Api.name()) {
+            let runs =
+                |one: &&Definition| one.r#type == row.r#type && matches(&one.pattern, &row.name);
+            let Some(definition) = self.definitions.iter().find(runs) else { continue };
+            let table = definition.table.as_bytes();
+            let known = keyring.open_fresh(store, place(&row.id), &row.configuration).await;
+            if known.is_ok_and(|known| **known == *table) {
+                continue;
+            }
+            let id = Uuid::parse_str(&row.id).expect("it was written from a UUID");
+            let sealed = keyring.seal(place(&row.id), table)?;
+            let configured = (sealed.as_slice(), definition.interval);
+            statements::configure_connector(store.writer()?, id, configured).await?;
+            changed = true;
+        }
+        Ok(changed)
+    }
+
     /// Takes in how the rows are; gives their version.
     async fn follow(&self) -> Result<Id, StoreError> {
         let readers = &self.shared.store.readers;
         let version = statements::connectors_version(readers).await?;
-        let rows = statements::connectors(readers, &everything()).await?;
+        let mut rows = statements::connectors(readers, &everything()).await?;
+        if self.configure(&rows).await? {
+            rows = statements::connectors(readers, &everything()).await?;
+        }
         let now = self.shared.store.clock.now();
         let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
         let known: HashMap<Uuid, usize> =
@@ -221,13 +268,13 @@ fn place(row: &str) -> Place<'_> {
 async fn declare(
     store: &Arc<Store>,
     keyring: &Keyring,
-    declared: &[Declared],
+    declared: &[&Declared],
 ) -> Result<(), StoreError> {
     let rows = statements::connectors(&store.readers, &everything()).await?;
     let known: HashMap<&str, &ConnectorRow> =
         rows.iter().map(|row| (row.name.as_str(), row)).collect();
     let mut prepared = Vec::new();
-    for Declared { new, .. } in declared {
+    for Declared { new, .. } in declared.iter().copied() {
         let row = known.get(new.name.as_str()).copied();
         let (id, configured) = match row {
             Some(row) => {

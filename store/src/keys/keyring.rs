@@ -82,6 +82,20 @@ impl Keyring {
             add_first(store, &master).await?;
             wrapped = statements::data_keys(&store.readers).await?;
         }
+        Keyring::unwrap(master, &wrapped)
+    }
+
+    /// As [`Keyring::open`], and makes nothing; `None` where there are no data keys yet.
+    ///
+    /// # Errors
+    /// As [`Keyring::open`].
+    pub async fn look(store: &Store, master: &Master) -> Result<Option<Self>, KeyError> {
+        let wrapped = statements::data_keys(&store.readers).await?;
+        let any = !wrapped.is_empty();
+        any.then(|| Keyring::unwrap(master, &wrapped)).transpose()
+    }
+
+    fn unwrap(master: &Master, wrapped: &[WrappedKey]) -> Result<Self, KeyError> {
         let master = match master {
             Master::Ready(key) => key.clone(),
             Master::Absent(path) => {
@@ -92,7 +106,7 @@ impl Keyring {
                 })?
             }
         };
-        let keys = unwrap_all(&master, &wrapped)?;
+        let keys = unwrap_all(&master, wrapped)?;
         Ok(Keyring { master: RwLock::new(master), place: None, keys: RwLock::new(keys) })
     }
 

@@ -122,9 +122,10 @@ impl MasterKey {
             .and_then(|()| fs::hard_link(&unfinished, path));
         let removed = fs::remove_file(&unfinished);
         made.and(removed).map_err(failed)?;
-        if let Some(folder) = path.parent() {
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-        }
+        // Of a name alone the folder is the present one.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = File::open(folder.unwrap_or(Path::new(".")));
+        folder.and_then(|folder| folder.sync_all()).map_err(failed)?;
         Ok(MasterKey::new(MasterKind::File, None, *key.bytes()))
     }
 

@@ -631,6 +631,27 @@ pub(crate) async fn remove_connector(
     removed
 }
 
+/// Sets the sealed settings of a connector, and how often it is polled. Its version stays: it is of
+/// what people change.
+pub(crate) async fn configure_connector(
+    writer: &Writer,
+    id: Uuid,
+    (configuration, interval): (&[u8], Option<Duration>),
+) -> Result<(), StoreError> {
+    const CONFIGURE: &str =
+        "UPDATE connectors SET configuration = $2, interval_seconds = $3 WHERE id = $1";
+    let mut connection = writer.pool.acquire().await?;
+    let configuring = async {
+        let mut transaction = connection.begin().await?;
+        let values = [id.into(), Value::Bytes(configuration), seconds(interval)];
+        transaction.execute(CONFIGURE, &values).await?;
+        transaction.commit().await
+    };
+    let configured = within(writer.pool.patience(), configuring).await;
+    connection.release(&configured);
+    configured
+}
+
 /// Changes the labels of a connector.
 ///
 /// # Errors

@@ -521,7 +521,8 @@ impl Stage {
         let state = match self.mode {
             _ if self.rewinding == Rewinding::Held => SinkState::Held,
             Mode::Dropping => SinkState::Dropping,
-            Mode::Spilling if self.full || self.bell.no_room() => SinkState::Full,
+            Mode::Spilling if self.bell.no_room() => SinkState::NoRoom,
+            Mode::Spilling if self.full => SinkState::Full,
             Mode::Spilling if late => SinkState::Spilling,
             Mode::Spilling if self.sorter.is_some() && !self.is_behind() => SinkState::Flowing,
             Mode::Flowing if self.is_read() => SinkState::Flowing,

@@ -1,10 +1,10 @@
 //! `/audit`: who changed what.
 
 use super::paging::{limit, page};
-use crate::api::caller::Caller;
+use crate::api::caller::Admin;
 use crate::api::problem::{Parameters, Problem};
 use axum::Json;
-use azud_store::{AuditRow, Role};
+use azud_store::AuditRow;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,10 +16,9 @@ pub struct Asked {
 }
 
 pub async fn list(
-    caller: Caller,
+    Admin(caller): Admin,
     Parameters(asked): Parameters<Asked>,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(Role::Admin)?;
     let limit = limit(asked.limit)?;
     let rows = caller.registry().store().audit_log(asked.after, limit + 1).await?;
     Ok(page(rows, limit, |row| row.id.to_string(), AuditRow::to_json))

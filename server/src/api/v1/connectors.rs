@@ -2,7 +2,7 @@
 
 use super::paging::{if_match, limit, page, versioned};
 use crate::api::Api;
-use crate::api::caller::Caller;
+use crate::api::caller::{Caller, Editor};
 use crate::api::problem::{Body, Parameters, Problem};
 use crate::deeds::connectors::{self as deeds, Added, is_polled, not_of_a_file};
 use axum::Json;
@@ -77,8 +77,7 @@ fn yes() -> bool {
     true
 }
 
-pub async fn add(caller: Caller, Body(new): Body<New>) -> Result<Response, Problem> {
-    caller.needs(Role::Editor)?;
+pub async fn add(Editor(caller): Editor, Body(new): Body<New>) -> Result<Response, Problem> {
     let New { name, r#type, labels, enabled } = new;
     let added = Added { name: name.clone(), r#type, labels, enabled };
     deeds::add(&caller.doer(), caller.registry().keyring(), added).await?;
@@ -100,12 +99,11 @@ pub struct Change {
 }
 
 pub async fn change(
-    caller: Caller,
+    Editor(caller): Editor,
     Path(name): Path<String>,
     headers: HeaderMap,
     Body(change): Body<Change>,
 ) -> Result<Response, Problem> {
-    caller.needs(Role::Editor)?;
     // Before the version: what is malformed is so of any.
     deeds::check_labels(&change.labels)?;
     let row = find(&caller, &name).await?;
@@ -118,11 +116,10 @@ pub async fn change(
 }
 
 pub async fn remove(
-    caller: Caller,
+    Editor(caller): Editor,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    caller.needs(Role::Editor)?;
     let row = find(&caller, &name).await?;
     not_of_a_file(&row)?;
     if_match(&headers, row.version)?;
@@ -131,17 +128,31 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub async fn enable(caller: Caller, Path(name): Path<String>) -> Result<Response, Problem> {
-    switch(caller, &name, true).await
+pub async fn enable(
+    Editor(caller): Editor,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    switch(caller, &name, &headers, true).await
 }
 
-pub async fn disable(caller: Caller, Path(name): Path<String>) -> Result<Response, Problem> {
-    switch(caller, &name, false).await
+pub async fn disable(
+    Editor(caller): Editor,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    switch(caller, &name, &headers, false).await
 }
 
-async fn switch(caller: Caller, name: &str, enabled: bool) -> Result<Response, Problem> {
-    caller.needs(Role::Editor)?;
+async fn switch(
+    caller: Caller,
+    name: &str,
+    headers: &HeaderMap,
+    enabled: bool,
+) -> Result<Response, Problem> {
     let row = find(&caller, name).await?;
+    is_polled(&row)?;
+    if_match(headers, row.version)?;
     if deeds::switch(&caller.doer(), &row, enabled).await? {
         caller.registry().refresh().await?;
     }
@@ -176,7 +187,7 @@ pub async fn test(
 ) -> Result<Json<Value>, Problem> {
     caller.needs(Role::Analyst)?;
     let row = find(&caller, &name).await?;
-    let probed = probe(&api, &row.name).await;
+    let probed = probe(&api, &row).await;
     let probe =
         caller.did("connector.test", format!("connector/{}", row.name), None, probed).await?;
     Ok(Json(shown(&probe)))
@@ -186,15 +197,25 @@ pub async fn test(
 ///
 /// # Errors
 /// A problem: nothing of the documents that run can try it.
-pub async fn probe(api: &Api, name: &str) -> Result<Vec<ProbeStep>, Problem> {
+pub async fn probe(api: &Api, row: &ConnectorRow) -> Result<Vec<ProbeStep>, Problem> {
     let Some(probers) = &api.probers else {
         return Err(Problem::new(409, "no documents run here"));
     };
-    match probers.of(name) {
-        Some(probe) => Ok(probe.run().await),
-        None => Err(Problem::new(409, format!("there is nothing to try of `{name}`"))
-            .detail("it waits for what is sent to it, or no document that runs has it")),
+    if let Some(probe) = probers.of(&row.name) {
+        return Ok(probe.run().await);
     }
+    let name = &row.name;
+    let nothing =
+        |why: &str| Problem::new(409, format!("there is nothing to try of `{name}`: {why}"));
+    Err(match (row.removed_at, row.origin.as_str()) {
+        (Some(_), _) => nothing("no document declares it any more").detail(
+            "`azud connectors list --removed` shows such; put it into a document that runs again",
+        ),
+        (None, "api") => nothing("no definition that runs matches it").detail(
+            "a source with `connector = \"…\"` that matches its name, in a document, runs for it",
+        ),
+        _ => nothing("it waits for what is sent to it"),
+    })
 }
 
 /// Whether no step of a probe failed.

@@ -4,7 +4,7 @@ use super::connectors::shown;
 use super::paging::{Named, limit, page, versioned};
 use super::tokens::time;
 use crate::api::Api;
-use crate::api::caller::Caller;
+use crate::api::caller::{Caller, Editor};
 use crate::api::problem::{Body, Parameters, Problem};
 use crate::deeds::credentials::{self as deeds, Rotation, Running, Tried};
 use axum::Json;
@@ -82,8 +82,7 @@ fn overlap(text: Option<&str>) -> Result<Option<Duration>, Problem> {
     }
 }
 
-pub async fn add(caller: Caller, Body(new): Body<New>) -> Result<Response, Problem> {
-    caller.needs(Role::Editor)?;
+pub async fn add(Editor(caller): Editor, Body(new): Body<New>) -> Result<Response, Problem> {
     let value = value(new.value, new.kind.as_deref(), new.expires_at.as_deref())?;
     let keyring = caller.registry().keyring();
     let row = deeds::add(&caller.doer(), keyring, &new.name, value).await?;
@@ -93,12 +92,11 @@ pub async fn add(caller: Caller, Body(new): Body<New>) -> Result<Response, Probl
 }
 
 pub async fn set(
-    caller: Caller,
+    Editor(caller): Editor,
     State(api): State<Api>,
     Path(name): Path<String>,
     Body(new): Body<NewValue>,
 ) -> Result<Response, Problem> {
-    caller.needs(Role::Editor)?;
     let value = value(new.value, new.kind.as_deref(), new.expires_at.as_deref())?;
     let (overlap, doer) = (overlap(new.overlap.as_deref())?, caller.doer());
     let row = deeds::find(&doer, &name).await?;
@@ -126,12 +124,11 @@ fn running(api: &Api) -> Result<Running, Problem> {
 }
 
 pub async fn rotate(
-    caller: Caller,
+    Editor(caller): Editor,
     State(api): State<Api>,
     Path(name): Path<String>,
     Body(new): Body<NewValue>,
 ) -> Result<Response, Problem> {
-    caller.needs(Role::Editor)?;
     let running = running(&api)?;
     let rotation = Rotation {
         doer: caller.doer(),
@@ -205,11 +202,10 @@ pub async fn uses(caller: Caller, Path(name): Path<String>) -> Result<Json<Value
 }
 
 pub async fn revoke(
-    caller: Caller,
+    Editor(caller): Editor,
     State(api): State<Api>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    caller.needs(Role::Editor)?;
     let row = deeds::find(&caller.doer(), &name).await?;
     deeds::revoke(&caller.doer(), caller.registry().keyring(), &row.name).await?;
     forget(&api, &row.name).await;

@@ -1,7 +1,7 @@
 //! `/connectors/{connector}/cursor`: how far one has come.
 
 use super::connectors::find;
-use crate::api::caller::Caller;
+use crate::api::caller::{Caller, Editor};
 use crate::api::problem::{Body, Parameters, Problem};
 use crate::deeds::connectors as deeds;
 use axum::Json;
@@ -23,9 +23,17 @@ pub async fn show(caller: Caller, Path(name): Path<String>) -> Result<Json<Value
     Ok(Json(json!({ "items": items, "next": null })))
 }
 
+/// What was exported, or a cursor as a person writes it.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "`state`, `format` and `summary` as they were exported, or `cursor`")]
+pub enum New {
+    Exported(Exported),
+    Written(Written),
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct New {
+pub struct Exported {
     #[serde(default)]
     partition: String,
     state: String,
@@ -33,6 +41,30 @@ pub struct New {
     format: u32,
     summary: String,
     event_time: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Written {
+    #[serde(default)]
+    partition: String,
+    cursor: String,
+}
+
+impl New {
+    fn cursor(self) -> Result<(String, Cursor), Problem> {
+        let Exported { partition, state, format, summary, event_time } = match self {
+            New::Exported(exported) => exported,
+            New::Written(Written { partition, cursor }) => {
+                return Ok((partition, deeds::written_cursor(&cursor)?));
+            }
+        };
+        let Ok(state) = STANDARD.decode(&state) else {
+            return Err(Problem::malformed("`state` is Base64"));
+        };
+        let event_time = super::tokens::time("event_time", event_time.as_deref())?;
+        Ok((partition, Cursor { state, format, summary, event_time }))
+    }
 }
 
 /// Reads a whole number, also one that is written with a fraction of nothing: JSON knows one kind.
@@ -45,19 +77,14 @@ fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
 }
 
 pub async fn set(
-    caller: Caller,
+    Editor(caller): Editor,
     Path(name): Path<String>,
     Body(new): Body<New>,
 ) -> Result<StatusCode, Problem> {
-    caller.needs(Role::Editor)?;
     let row = find(&caller, &name).await?;
-    let Ok(state) = STANDARD.decode(&new.state) else {
-        return Err(Problem::malformed("`state` is Base64"));
-    };
-    let event_time = super::tokens::time("event_time", new.event_time.as_deref())?;
-    let cursor = Cursor { state, format: new.format, summary: new.summary, event_time };
+    let (partition, cursor) = new.cursor()?;
     let keyring = caller.registry().keyring();
-    deeds::set_cursor(&caller.doer(), keyring, &row, &new.partition, &cursor).await?;
+    deeds::set_cursor(&caller.doer(), keyring, &row, &partition, &cursor).await?;
     caller.registry().refresh().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -69,11 +96,10 @@ pub struct Which {
 }
 
 pub async fn reset(
-    caller: Caller,
+    Editor(caller): Editor,
     Path(name): Path<String>,
     Parameters(which): Parameters<Which>,
 ) -> Result<StatusCode, Problem> {
-    caller.needs(Role::Editor)?;
     let row = find(&caller, &name).await?;
     deeds::reset_cursors(&caller.doer(), &row, which.partition.as_deref()).await?;
     caller.registry().refresh().await?;

@@ -3,7 +3,7 @@
 
 use super::connectors::find;
 use crate::api::Api;
-use crate::api::caller::Caller;
+use crate::api::caller::{Caller, Editor};
 use crate::api::problem::{Parameters, Problem};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -53,12 +53,11 @@ pub struct Length {
 }
 
 pub async fn record(
-    caller: Caller,
+    Editor(caller): Editor,
     State(api): State<Api>,
     Path(name): Path<String>,
     Parameters(Length { seconds }): Parameters<Length>,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(Role::Editor)?;
     let length = Duration::from_secs(seconds.unwrap_or(RECORDING_LENGTH_MAX.as_secs()));
     if length.is_zero() || length > RECORDING_LENGTH_MAX {
         let most = RECORDING_LENGTH_MAX.as_secs();
@@ -99,11 +98,10 @@ fn has_room(folder: &FilePath) -> Result<(), Problem> {
 }
 
 pub async fn stop(
-    caller: Caller,
+    Editor(caller): Editor,
     State(api): State<Api>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(Role::Editor)?;
     let ended = trace(&caller, &api, &name).await?.record(None);
     let Recording { folder, exchanges, bytes, ended } = ended
         .ok_or_else(|| Problem::new(409, format!("the exchanges of `{name}` are not recorded")))?;

@@ -72,9 +72,9 @@ operations! {
         "Forgets how far a connector has come: it begins as at its first run."
         ["partition"] => 204 [400 404];
     post "/connectors/{connector}/disable" disableConnector editor
-        "Switches a connector that is polled off." [] => 200 Connector [404 409 412];
+        "Switches a connector that is polled off." [] => 200 Connector [404 409 412 428] versioned;
     post "/connectors/{connector}/enable" enableConnector editor
-        "Switches a connector that is polled on." [] => 200 Connector [404 409 412];
+        "Switches a connector that is polled on." [] => 200 Connector [404 409 412 428] versioned;
     get "/connectors/{connector}/exchanges" listExchanges analyst
         "The last requests of a connector that polls, and their answers, without secrets."
         [] => 200 ExchangePage [404 409];
@@ -316,6 +316,7 @@ fn bodies() -> [(&'static str, Value); 6] {
         "type": "object", "maxProperties": 32, "additionalProperties": text,
         "propertyNames": { "minLength": 1, "maxLength": 256, "pattern": LINE },
     });
+    let cursor = json!({ "type": "string", "minLength": 1, "maxLength": 16384 });
     let number = json!({ "type": "integer", "minimum": 0, "maximum": 4_294_967_295_u64 });
     let base64 = json!({ "type": "string", "pattern": "^([A-Za-z0-9+/]{4})*$" });
     let span = json!({ "type": ["string", "null"], "pattern": "^[0-9]{1,4}(ms|s|m|h|d)$" });
@@ -344,13 +345,16 @@ fn bodies() -> [(&'static str, Value); 6] {
         ),
         (
             "NewCursor",
-            sent(
-                json!({
-                    "partition": text, "state": base64, "format": number, "summary": text,
-                    "event_time": when,
-                }),
-                &["state", "format", "summary"],
-            ),
+            json!({ "oneOf": [
+                sent(
+                    json!({
+                        "partition": text, "state": base64, "format": number, "summary": text,
+                        "event_time": when,
+                    }),
+                    &["state", "format", "summary"],
+                ),
+                sent(json!({ "partition": text, "cursor": cursor }), &["cursor"]),
+            ] }),
         ),
         (
             "NewToken",

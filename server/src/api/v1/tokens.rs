@@ -2,7 +2,7 @@
 
 use super::paging::{Named, limit, page};
 use super::repeats::ShownOnce;
-use crate::api::caller::Caller;
+use crate::api::caller::Admin;
 use crate::api::problem::{Body, Parameters, Problem};
 use crate::deeds::tokens as deeds;
 use axum::Json;
@@ -10,15 +10,14 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use azud_event::time::EventTime;
-use azud_store::{Role, TokenRow};
+use azud_store::TokenRow;
 use serde::Deserialize;
 use serde_json::Value;
 
 pub async fn list(
-    caller: Caller,
+    Admin(caller): Admin,
     Parameters(asked): Parameters<Named>,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(Role::Admin)?;
     let limit = limit(asked.limit)?;
     let rows = caller.registry().store().tokens(asked.after.as_deref(), limit + 1).await?;
     Ok(page(rows, limit, |row| row.name.clone(), TokenRow::to_json))
@@ -32,8 +31,7 @@ pub struct New {
     expires_at: Option<String>,
 }
 
-pub async fn create(caller: Caller, Body(new): Body<New>) -> Result<Response, Problem> {
-    caller.needs(Role::Admin)?;
+pub async fn create(Admin(caller): Admin, Body(new): Body<New>) -> Result<Response, Problem> {
     let expires_at = time("expires_at", new.expires_at.as_deref())?;
     let created = deeds::create(&caller.doer(), &new.name, &new.role, expires_at).await;
     let (row, token) = created?;
@@ -44,8 +42,7 @@ pub async fn create(caller: Caller, Body(new): Body<New>) -> Result<Response, Pr
     Ok(response)
 }
 
-pub async fn revoke(caller: Caller, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    caller.needs(Role::Admin)?;
+pub async fn revoke(Admin(caller): Admin, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     deeds::revoke(&caller.doer(), &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
