@@ -89,7 +89,6 @@ fn a_server_that_is_not_there_or_of_a_later_version_is_told() {
     passes(&here);
     let tables = "select count(*) from pg_tables where schemaname = 'public'";
     assert_eq!(postgres.ask(tables).trim(), "0", "something was made");
-    fs::create_dir(here.join("data")).unwrap();
     set(&here, "x");
     passes(&here);
     postgres.ask(

@@ -46,7 +46,8 @@ pub(crate) const RECORDING_EXCHANGES_MAX: u32 = 9_999;
 /// needs too.
 pub(crate) const RECORDING_BYTES_MAX: u64 = 256 << 20;
 
-/// How many forms of secrets are remembered, to be taken out of what is told: a secret has about ten.
+/// How many forms of secrets are remembered, to be taken out of what is told: a secret has about
+/// ten.
 /// Those of a connector and the tokens that were made of them, of which the oldest are of no use to
 /// anybody.
 pub(crate) const HUSHED_MAX: usize = 512;

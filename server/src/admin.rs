@@ -112,11 +112,10 @@ async fn open(of: &Of, global: &Global) -> Result<Admin, Outcome> {
     let instance = instance(of.data_dir.as_deref(), global)?;
     let secrets = secrets::build(&instance, &Clock::system())?;
     let location = database::location(&instance, &secrets).await?;
-    if instance.database.is_none() {
-        data_folder::make(&instance.data_dir).map_err(|error| {
-            say(&format!("{} cannot be made: {error}", instance.data_dir.display()))
-        })?;
-    }
+    // The master key is there, wherever the database is.
+    data_folder::make(&instance.data_dir).map_err(|error| {
+        say(&format!("{} cannot be made: {error}", instance.data_dir.display()))
+    })?;
     let store = Store::administer(&location).await;
     let store = store.map_err(|error| database::explain(&location, &error))?;
     Ok(Admin { instance, store: Arc::new(store), location, secrets })

@@ -256,8 +256,9 @@ async fn a_gap_that_cannot_be_closed_is_named_and_waits_to_be_accepted() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Runs that end at any epoch, some by a kill that leaves a mark of before them, and databases that
-    /// go back to any earlier moment between runs or within one: at the end each row is there once.
+    /// Runs that end at any epoch, some by a kill that leaves a mark of before them, and databases
+    /// that go back to any earlier moment between runs or within one: at the end each row is there
+    /// once.
     #[test]
     fn whenever_a_database_goes_back_it_ends_with_every_row(
         lengths in proptest::collection::vec(1u64..25, 1..5),

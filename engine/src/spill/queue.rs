@@ -80,8 +80,8 @@ pub struct Sought {
 pub struct Again {
     /// Everything before this: this run gave it to the sink, or the mark says that it is delivered.
     pub to: LogPosition,
-    /// What earlier runs put there of the epochs before this. They delivered it, even where the mark
-    /// is older than the checkpoint that says so; later epochs are made again.
+    /// What earlier runs put there of the epochs before this. They delivered it, even where the
+    /// mark is older than the checkpoint that says so; later epochs are made again.
     pub before: Epoch,
 }
 

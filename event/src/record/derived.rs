@@ -54,8 +54,8 @@ impl From<&str> for MemberName {
 /// map on the way. Each name comes once in its object.
 ///
 /// What is built is JSON text, and nodes over it as if it had been read: it is written out in one
-/// piece when nobody has changed it. Only what text cannot hold (a time of the year 10000, bytes that
-/// are not UTF-8, what is nested) is held as a value beside it.
+/// piece when nobody has changed it. Only what text cannot hold (a time of the year 10000, bytes
+/// that are not UTF-8, what is nested) is held as a value beside it.
 pub struct Building<'r> {
     record: &'r mut Record,
     /// The object that is built now.

@@ -4,10 +4,10 @@
 //!
 //! A rule counts the revisions of its alerts itself, in a *ledger*. Within one incarnation the
 //! ledger is right and the row follows it: a greater revision replaces, anything else is a repeat.
-//! Another incarnation has a ledger of its own: that of an instance that took over the database, or,
-//! without a log, that of each start. It begins anew while the row stays, so the same alert comes
-//! again as revision 1, with only the events that this ledger saw. Then the row keeps the last word
-//! of the other ledgers as *carried*, and shows all together:
+//! Another incarnation has a ledger of its own: that of an instance that took over the database,
+//! or, without a log, that of each start. It begins anew while the row stays, so the same alert
+//! comes again as revision 1, with only the events that this ledger saw. Then the row keeps the
+//! last word of the other ledgers as *carried*, and shows all together:
 //!
 //! ```text
 //!   ledger of A   1 ─ 2 ─ 3   (9 events)         4   (11 events)
@@ -197,6 +197,7 @@ pub(crate) fn merge(stored: Option<&Stored>, incarnation: &str, incoming: &Tally
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use proptest::sample::Index;
 
     fn tally(revision: u64, event_count: u64, from: i64, to: i64) -> Tally {
         let at = |seconds: i64| EventTime::from_nanoseconds(seconds * 1_000_000_000);
@@ -322,7 +323,7 @@ mod tests {
         #[test]
         fn no_event_is_lost_or_doubled(
             ledgers in ledgers(),
-            order in prop::collection::vec(any::<(prop::sample::Index, prop::sample::Index)>(), 0..60),
+            order in prop::collection::vec(any::<(Index, Index)>(), 0..60),
         ) {
             let mut stored: Option<Stored> = None;
             for (ledger, revision) in order {

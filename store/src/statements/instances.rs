@@ -1,8 +1,8 @@
 //! Statements on `instances`: who writes.
 //!
-//! Several instances may write one database in turns: one works, another stands by. Each has its row
-//! here, found again by its data folder, so that what is kept for an instance (how far its sinks
-//! are) is there when its turn comes again. The one that works is the one whose row names a
+//! Several instances may write one database in turns: one works, another stands by. Each has its
+//! row here, found again by its data folder, so that what is kept for an instance (how far its
+//! sinks are) is there when its turn comes again. The one that works is the one whose row names a
 //! process; whoever begins takes that from all others.
 
 use crate::sql::{Connection, Pool, Transaction, within};

@@ -15,7 +15,8 @@
 
 use super::code::{self, Damaged};
 use super::gathered::{Fields, Gathered};
-use super::panes::{Lates, Panes};
+use super::panes::Panes;
+use super::panes_maker::Lates;
 use azud_event::id::Partitioner;
 use azud_event::row::{Place, Row};
 use azud_event::time::EventTime;

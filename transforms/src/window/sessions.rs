@@ -32,7 +32,7 @@ use super::early::Early;
 use super::gathered::{Fields, Gathered};
 use super::grid::Window;
 use super::held::{Applied, Around};
-use super::panes::Lates;
+use super::panes_maker::Lates;
 use super::sorted::Sorted;
 use super::told::Image;
 use azud_event::id::Partitioner;

@@ -128,7 +128,8 @@ fn serve(seen: &Seen, refused: bool) -> Vec<u8> {
         ("POST", _) => {
             let body = format!(
                 "<r><Code>Denied</Code><Message>{}</Message><AccessKeyId>ASIA</AccessKeyId>\
-                 <SecretAccessKey>{key}</SecretAccessKey><SessionToken>{session}</SessionToken></r>",
+                 <SecretAccessKey>{key}</SecretAccessKey>\
+                 <SessionToken>{session}</SessionToken></r>",
                 seen.body
             );
             answer(status, &[("content-type", "text/xml")], body.as_bytes())
@@ -144,9 +145,10 @@ fn serve_data(seen: &Seen, sent: &str, nonce: &str) -> Vec<u8> {
         let challenge = format!("Digest realm=\"r\", nonce=\"{nonce}\", qop=\"auth\"");
         return answer("401 Unauthorized", &[("www-authenticate", &challenge)], b"who?");
     }
+    let each: Vec<String> = shown.iter().map(|value| STANDARD.encode(value)).collect();
     let echo = json!({
         "shown": shown, "Authorization": shown, "sent": sent, "percent": encode(sent),
-        "base64": STANDARD.encode(sent), "each": shown.iter().map(|v| STANDARD.encode(v)).collect::<Vec<_>>(),
+        "base64": STANDARD.encode(sent), "each": each,
     });
     match seen.path.starts_with("/refuse") {
         true => {
