@@ -14,10 +14,12 @@ use azud_event::time::EventTime;
 use azud_event::varint::{self, NoNumber};
 use azud_plan::component::{ArchiveError, Entry};
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use zstd::bulk::Decompressor;
 
 /// The first and the last bytes of a segment; the last is its version.
 const MAGIC: &[u8; 8] = b"azudar\0\x01";
@@ -67,6 +69,11 @@ struct Block {
     /// How long its entries are.
     entries: usize,
     crc: u32,
+}
+
+thread_local! {
+    /// Unpacks blocks, one after the other: to make one for each would cost as much as a small block.
+    static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// A segment.
@@ -174,7 +181,13 @@ impl Block {
         if crc32c::crc32c(&packed) != self.crc {
             return Err(damaged("a block is not as it was written"));
         }
-        zstd::bulk::decompress(&packed, self.entries)
+        UNPACKER.with_borrow_mut(|unpacker| {
+            let unpacker = match unpacker {
+                Some(unpacker) => unpacker,
+                None => unpacker.insert(Decompressor::new()?),
+            };
+            unpacker.decompress(&packed, self.entries)
+        })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
