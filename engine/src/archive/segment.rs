@@ -72,7 +72,7 @@ struct Block {
 }
 
 thread_local! {
-    /// Unpacks blocks, one after the other: to make one for each would cost as much as a small block.
+    /// Unpacks blocks, one after the other: one for each would cost as much as a small block does.
     static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
