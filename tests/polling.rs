@@ -4,11 +4,13 @@ use crate::recovery::load::{Dice, OFTEN};
 use crate::support::files::Folder;
 use crate::support::instance::Instance;
 use crate::support::paged::{PAGE, Paged};
+use crate::support::postgres::Postgres;
 use crate::support::program::{self, ask};
 use crate::support::soak::Soak;
 use crate::support::tools::sqlite;
 use crate::support::wait::{self, PATIENCE};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// All numbers go to a file, which has each at least once, and are counted in the table of alerts,
 /// which counts each record of the log once: so no number may be missing there, nor the count be
@@ -111,6 +113,40 @@ fn soak_of_kills_between_pages() {
         soak.elapsed(),
         api.asked().len()
     );
+}
+
+/// Two processes over one database, each killed while it polls: the other goes on. A page that one
+/// has claimed is its own, and comes with its next turn.
+#[test]
+fn who_takes_over_polls_on_and_nothing_is_doubled() {
+    let (server, api, mut dice) = (Postgres::start(), Paged::start(30 * PAGE), Dice::new());
+    let document = format!("database.url = \"{}\"\n{}", server.url(), document(&api));
+    let one = Instance::start(&document);
+    let mut folders = VecDeque::from([one.folder_beside(), one.kill().1]);
+    for turn in 1..=6 {
+        api.open(5 * turn * PAGE);
+        let instance = Instance::start_in(folders.pop_front().unwrap(), &document, &[]);
+        let wanted = 5 * turn * PAGE - dice.throw(0..3 * PAGE);
+        wait::until("it to poll on", Duration::from_secs(30), || {
+            (api.answered() >= wanted).then_some(())
+        });
+        folders.push_back(instance.kill().1);
+    }
+    // Each hands over what it had claimed, and nobody anything twice.
+    for _ in 0..2 {
+        let before = api.asked().len();
+        let instance = Instance::start_in(folders.pop_front().unwrap(), &document, &[]);
+        wait::until("a poll of its own behind the last record", 4 * PATIENCE, || {
+            api.asked()[before..].contains(&(30 * PAGE, 0)).then_some(())
+        });
+        let (ended, folder) = instance.stop();
+        assert!(ended.status.success(), "{:?}", ended.errors);
+        folders.push_back(folder);
+    }
+    let counted =
+        "SELECT sum(event_count), count(*) FILTER (WHERE event_count <> 1000) FROM alerts";
+    assert_eq!(PAGE, 1_000);
+    assert_eq!(server.ask(counted), format!("{}|0", 30 * PAGE));
 }
 
 #[test]
