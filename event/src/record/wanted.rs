@@ -11,7 +11,15 @@ use vrl::path::{OwnedSegment, OwnedValuePath};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The objects of which only some members are wanted; the first is the event.
-    objects: Vec<Vec<Member>>,
+    objects: Vec<Object>,
+}
+
+/// What is wanted of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Object {
+    /// The bits of their names ([`Key::bit`]): most that is not wanted has another.
+    names: u64,
+    members: Vec<Member>,
 }
 
 /// A wanted member of an object.
@@ -34,7 +42,7 @@ pub(crate) enum Below {
 impl Wanted {
     /// Makes it of the paths that are followed, within the event. `None` when one leads to all.
     pub fn of<'a>(paths: impl IntoIterator<Item = &'a OwnedValuePath>) -> Option<Self> {
-        let mut wanted = Wanted { objects: vec![Vec::new()] };
+        let mut wanted = Wanted { objects: vec![Object::default()] };
         paths.into_iter().all(|path| wanted.add(path)).then_some(wanted)
     }
 
@@ -50,14 +58,15 @@ impl Wanted {
             let last = names.peek().is_none();
             let key = Key::of(name.as_bytes());
             let next = self.objects.len();
-            let members = &mut self.objects[object];
+            let Object { names, members } = &mut self.objects[object];
+            *names |= key.bit();
             let member = match members.iter_mut().find(|member| *member.name == *name) {
                 Some(member) => member,
                 None => {
                     let below = if last { Below::All } else { Below::Object(next as u32) };
                     members.push(Member { key, name: name.into(), below });
                     if !last {
-                        self.objects.push(Vec::new());
+                        self.objects.push(Object::default());
                     }
                     object = next;
                     continue;
@@ -76,7 +85,7 @@ impl Wanted {
 
     /// Whether anything of the event's member `name` is wanted.
     pub fn has(&self, name: &str) -> bool {
-        self.objects[0].iter().any(|member| *member.name == *name)
+        self.objects[0].members.iter().any(|member| *member.name == *name)
     }
 
     /// Gives what is wanted of a member of an object; `None` when nothing is. `text` gives its
@@ -88,13 +97,17 @@ impl Wanted {
         name: Name,
         text: impl Fn() -> &'t [u8],
     ) -> Option<Below> {
+        let Object { names, members } = &self.objects[object as usize];
         let (key, length) = (name.key(), name.len());
+        if names & key.bit() == 0 {
+            return None;
+        }
         let same = |member: &&Member| {
             member.key == key
                 && member.name.len() == length
                 && (length <= 8 || member.name.as_bytes() == text())
         };
-        self.objects[object as usize].iter().find(same).map(|member| member.below)
+        members.iter().find(same).map(|member| member.below)
     }
 }
 

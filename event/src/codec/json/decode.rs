@@ -37,6 +37,7 @@ pub(crate) fn scan_value(
 
 /// An object whose closing brace has not been seen.
 struct Open {
+    /// [`NONE`] of one that nobody wants.
     node: u32,
     /// Its last child so far.
     last: u32,
@@ -125,7 +126,7 @@ impl Builder<'_> {
         self.ordinal += 1;
         let depth = self.around.len() + 1;
         self.here.members += 1;
-        if self.here.members > OBJECT_FIELDS_LAZY_MAX {
+        if self.here.members > OBJECT_FIELDS_LAZY_MAX && self.here.node != NONE {
             return self.hold_whole(depth);
         }
         let Some(below) = self.wanted(name) else {
@@ -155,6 +156,9 @@ impl Builder<'_> {
     /// Says what is wanted of a member of the innermost open object; `None` when nothing is.
     #[inline(always)]
     fn wanted(&self, name: Name) -> Option<Below> {
+        if self.here.node == NONE {
+            return None;
+        }
         match (self.here.below, self.wanted) {
             (Below::Object(object), Some(wanted)) => {
                 let text = || self.tree.name(self.lexer.whole(), &name);
@@ -164,12 +168,19 @@ impl Builder<'_> {
         }
     }
 
-    /// Passes a value that nobody wants, within `depth` open objects.
+    /// Passes a value that nobody wants, within `depth` open objects. An object is only entered: so
+    /// its names, too, are passed as they are known from the last document.
     #[inline(always)]
     fn pass(&mut self, depth: usize) -> Result<(), Refused> {
         match self.lexer.peek() {
             b'"' => self.lexer.string().map(drop),
-            b'{' | b'[' => self.lexer.skip_value(depth),
+            b'{' => {
+                self.lexer.enter(depth)?;
+                self.lexer.at += 1;
+                self.go_into(NONE, Below::All);
+                Ok(())
+            }
+            b'[' => self.lexer.skip_value(depth),
             first => self.lexer.scalar(first).map(drop),
         }
     }
@@ -178,9 +189,14 @@ impl Builder<'_> {
     #[inline]
     fn enter(&mut self, child: u32, token: &Token, below: Below) {
         if token.kind == Kind::Object {
-            let inner = Open { node: child, last: NONE, members: 0, names: 0, below };
-            self.around.push(std::mem::replace(&mut self.here, inner));
+            self.go_into(child, below);
         }
+    }
+
+    #[inline]
+    fn go_into(&mut self, node: u32, below: Below) {
+        let inner = Open { node, last: NONE, members: 0, names: 0, below };
+        self.around.push(std::mem::replace(&mut self.here, inner));
     }
 
     fn put(&mut self, index: u32, token: &Token) {
@@ -194,9 +210,11 @@ impl Builder<'_> {
     /// Goes back to the object around this one; gives `true` when there is none.
     #[inline]
     fn close(&mut self) -> bool {
-        let node = self.tree.node_mut(self.here.node);
-        node.end = self.lexer.at as u32;
-        node.names = self.here.names;
+        if self.here.node != NONE {
+            let node = self.tree.node_mut(self.here.node);
+            node.end = self.lexer.at as u32;
+            node.names = self.here.names;
+        }
         match self.around.pop() {
             Some(outer) => {
                 self.here = outer;
