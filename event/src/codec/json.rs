@@ -12,7 +12,7 @@ mod scan;
 pub use encode::{encode_json, encode_string, encode_time, encode_value};
 
 pub(crate) use decode::{key_string, scan_value, value_of};
-pub(crate) use encode::{encode_event_time, encode_node, encode_usual_time};
+pub(crate) use encode::{Day, encode_event_time, encode_node, encode_usual_time, quote};
 pub(crate) use familiar::Familiar;
 pub(crate) use scan::{Flaw, check_document, check_end, short_word, unescape, word_at};
 

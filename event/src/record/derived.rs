@@ -1,8 +1,10 @@
 //! Records that are made, not taken in: results of keyed transforms.
 
-use super::tree::{Key, Kind, Name, ROOT};
+use super::tree::{Key, Kind, NONE, Name, Node, ROOT};
 use super::{Origin, Record};
-use crate::codec::json::{encode_event_time, encode_string, encode_usual_time, encode_value};
+use crate::codec::json::{
+    encode_event_time, encode_string, encode_usual_time, encode_value, quote,
+};
 use crate::id::SourceIndex;
 use crate::row::Place;
 use crate::time::EventTime;
@@ -35,9 +37,14 @@ pub struct MemberName {
     text: Box<str>,
     /// As JSON has it behind another member: `,"name":`.
     written: Box<[u8]>,
+    /// The same with anything behind, if it is short.
+    padded: Option<[u8; SHORT_NAME_BYTES]>,
     /// Whether it needs no escapes there.
     plain: bool,
 }
+
+/// How many bytes of a name are copied at once, whatever its length.
+const SHORT_NAME_BYTES: usize = 32;
 
 impl From<&str> for MemberName {
     fn from(text: &str) -> Self {
@@ -46,7 +53,12 @@ impl From<&str> for MemberName {
         written.push(b':');
         let plain = written.len() == text.len() + 4;
         let key = Key::of(text.as_bytes());
-        MemberName { key, text: text.into(), written: written.into(), plain }
+        let padded = (written.len() <= SHORT_NAME_BYTES).then(|| {
+            let mut padded = [0; SHORT_NAME_BYTES];
+            padded[..written.len()].copy_from_slice(&written);
+            padded
+        });
+        MemberName { key, text: text.into(), written: written.into(), padded, plain }
     }
 }
 
@@ -58,12 +70,27 @@ impl From<&str> for MemberName {
 /// that are not UTF-8, what is nested) is held as a value beside it.
 pub struct Building<'r> {
     record: &'r mut Record,
-    /// The object that is built now.
-    object: u32,
+    here: Open,
     /// The text, which the record will lie over.
     text: Vec<u8>,
     /// What is set when all else is there.
     apart: Vec<(OwnedValuePath, Value)>,
+}
+
+/// The object that is built now.
+#[derive(Clone, Copy)]
+struct Open {
+    node: u32,
+    /// Its last member so far.
+    last: u32,
+    /// The bits of its names.
+    names: u64,
+}
+
+impl Open {
+    fn new(node: u32) -> Self {
+        Open { node, last: NONE, names: 0 }
+    }
 }
 
 impl Building<'_> {
@@ -87,7 +114,7 @@ impl Building<'_> {
             Value::Boolean(false) => Kind::False,
             Value::Null => Kind::Null,
             Value::Array(values) if values.is_empty() => Kind::Array,
-            _ => return self.record.hold(child, value),
+            _ => return self.hold(child, value),
         };
         self.lies_at(child, kind, start, self.text.len());
     }
@@ -96,7 +123,7 @@ impl Building<'_> {
     pub fn time(&mut self, name: &MemberName, time: EventTime) {
         let child = self.member(name);
         let start = self.text.len();
-        encode_event_time(time, &mut self.text);
+        encode_event_time(time, &mut self.record.day, &mut self.text);
         self.lies_at(child, Kind::Time, start + 1, self.text.len() - 1);
     }
 
@@ -104,23 +131,23 @@ impl Building<'_> {
     pub fn text(&mut self, name: &MemberName, text: &[u8]) {
         let child = self.member(name);
         let start = self.text.len() + 1;
-        encode_string(text, &mut self.text);
+        let plain = quote(text, &mut self.text);
         let end = self.text.len() - 1;
-        if self.text[start..end] == *text {
+        if plain || self.text[start..end] == *text {
             self.lies_at(child, Kind::String, start, end);
         } else if std::str::from_utf8(text).is_ok() {
             self.lies_at(child, Kind::Escaped, start, end);
         } else {
-            self.record.hold(child, Value::Bytes(Bytes::copy_from_slice(text)));
+            self.hold(child, Value::Bytes(Bytes::copy_from_slice(text)));
         }
     }
 
     /// Adds a member that is an object, which `build` fills.
     pub fn object(&mut self, name: &MemberName, build: impl FnOnce(&mut Self)) {
         let child = self.member(name);
-        let around = std::mem::replace(&mut self.object, child);
+        let around = std::mem::replace(&mut self.here, Open::new(child));
         self.fill(build);
-        self.object = around;
+        self.here = around;
     }
 
     /// Sets what is at a path of the whole record, as [`Record::insert`] does, behind all members.
@@ -130,13 +157,14 @@ impl Building<'_> {
 
     /// Writes the object that is built now.
     fn fill(&mut self, build: impl FnOnce(&mut Self)) {
-        let (object, start) = (self.object, self.text.len());
+        let start = self.text.len();
         self.text.push(b'{');
         build(self);
         self.text.push(b'}');
-        self.lies_at(object, Kind::Object, start, self.text.len());
-        let node = self.record.tree.node_mut(object);
-        node.dirty = false;
+        let Open { node, last, names } = self.here;
+        self.lies_at(node, Kind::Object, start, self.text.len());
+        let node = self.record.tree.node_mut(node);
+        (node.last_child, node.names, node.dirty) = (last, names, false);
     }
 
     fn lies_at(&mut self, index: u32, kind: Kind, start: usize, end: usize) {
@@ -144,17 +172,38 @@ impl Building<'_> {
         (node.kind, node.start, node.end) = (kind, start as u32, end as u32);
     }
 
+    /// Holds a value beside the text.
+    fn hold(&mut self, index: u32, value: Value) {
+        self.record.tree.add_cells();
+        self.record.hold(index, value);
+    }
+
     fn member(&mut self, name: &MemberName) -> u32 {
-        let MemberName { key, text, written, plain } = name;
-        let first = usize::from(self.text.last() == Some(&b'{'));
-        self.text.extend_from_slice(&written[first..]);
+        let MemberName { key, text, written, padded, plain } = name;
+        if self.text.last() == Some(&b'{') {
+            self.text.extend_from_slice(&written[1..]);
+        } else if let Some(padded) = padded {
+            // All of it at once, of which as many bytes stay as are meant.
+            let end = self.text.len() + written.len();
+            self.text.extend_from_slice(padded);
+            self.text.truncate(end);
+        } else {
+            self.text.extend_from_slice(written);
+        }
         // Before the quote and the colon.
         let end = self.text.len() - 2;
+        let tree = &mut self.record.tree;
         let name = match plain {
             true => Name::of_key(*key, (end - text.len()) as u32, end as u32),
-            false => self.record.tree.intern(*key, text.as_bytes()),
+            false => tree.intern(*key, text.as_bytes()),
         };
-        self.record.append_named(self.object, *key, name)
+        // Nothing is marked before the record is there, so a node has nothing to save.
+        let child = tree.nodes.len() as u32;
+        tree.nodes.push(Node::new(name, self.here.node));
+        tree.link(self.here.node, self.here.last, child);
+        self.here.last = child;
+        self.here.names |= key.bit();
+        child
     }
 }
 
@@ -167,9 +216,11 @@ impl Record {
         self.origin = origin;
         let mut text = std::mem::take(&mut self.built);
         text.clear();
-        let mut building = Building { record: self, object: ROOT, text, apart: Vec::new() };
+        let here = Open::new(ROOT);
+        let mut building = Building { record: self, here, text, apart: Vec::new() };
         building.fill(build);
         let Building { text, apart, .. } = building;
+        self.tree.add_cells();
         self.bytes = Bytes::copy_from_slice(&text);
         self.built = text;
         for (path, value) in apart {

@@ -60,7 +60,7 @@ pub use wanted::Wanted;
 pub use write::Taken;
 
 use crate::block::{Block, Frame, Peer};
-use crate::codec::json::{Flaw, check_end, scan_value};
+use crate::codec::json::{Day, Flaw, check_end, scan_value};
 use crate::dead_letter::Fault;
 use crate::id::{SourceIndex, StreamId};
 use crate::parts::Parts;
@@ -114,6 +114,7 @@ pub struct Record {
     origin: Origin,
     /// Where the text of a record that is built is put together.
     built: Vec<u8>,
+    day: Day,
 }
 
 impl Default for Record {
@@ -138,8 +139,9 @@ impl Record {
             raw: 0..0,
             peer: 0,
         };
-        let (bytes, journal, built) = (Bytes::new(), Journal::default(), Vec::new());
-        Record { bytes, tree, journal, peers: None, parts: None, origin, built }
+        let (bytes, built, day) = (Bytes::new(), Vec::new(), Day::default());
+        let journal = Journal::default();
+        Record { bytes, tree, journal, peers: None, parts: None, origin, built, day }
     }
 
     /// Points the record at `frame` of `block`, without any field yet. All marks are void from then

@@ -4,6 +4,8 @@ use super::result::{ResultField, Shape, count, span, time};
 use crate::key::{self, KeyField, Part};
 use crate::window::Telling;
 use azud_event::record::{Building, MemberName};
+use azud_event::time::EventTime;
+use azud_plan::component::EpochClock;
 use std::collections::BTreeMap;
 use vrl::path::{OwnedSegment, OwnedValuePath};
 use vrl::value::Value;
@@ -174,6 +176,7 @@ impl Result<'_> {
             Leaf::Id => into.text(name, &self.shape.id(answer.key, answer.anchor).to_text()),
             Leaf::First if answer.gathered.count > 0 => into.time(name, answer.gathered.first),
             Leaf::Last if answer.gathered.count > 0 => into.time(name, answer.gathered.last),
+            Leaf::CompleteTo => into.time(name, complete_to(counted.clock)),
             Leaf::WindowEnd => into.time(name, answer.window.end),
             Leaf::WindowStart => into.time(name, answer.window.start),
             leaf => {
@@ -193,9 +196,7 @@ impl Result<'_> {
             Leaf::Field(at) => look.fields.get(at)?.clone(),
             Leaf::Approximate => Value::Boolean(counted.approximate),
             Leaf::Change => Value::from(counted.change.name()),
-            // At the end of all input everything that there was is in it.
-            Leaf::CompleteTo if clock.watermark.nanoseconds() == i64::MAX => time(clock.now),
-            Leaf::CompleteTo => time(clock.watermark),
+            Leaf::CompleteTo => time(complete_to(clock)),
             Leaf::EventCount => count(gathered.count),
             Leaf::Evidence => {
                 let evidence = gathered.evidence().map(|json| {
@@ -219,6 +220,11 @@ impl Result<'_> {
             Leaf::WindowStart => time(answer.window.start),
         })
     }
+}
+
+/// Says up to when everything is in what is told. At the end of all input that is all there was.
+fn complete_to(clock: &EpochClock) -> EventTime {
+    if clock.watermark.nanoseconds() == i64::MAX { clock.now } else { clock.watermark }
 }
 
 #[cfg(test)]

@@ -184,22 +184,31 @@ const COPIED_BY_WORDS_MAX: usize = 32;
 /// Appends `text` as a JSON string: with quotes and escapes, U+FFFD for what is not UTF-8.
 #[inline]
 pub fn encode_string(text: &[u8], out: &mut Vec<u8>) {
+    quote(text, out);
+}
+
+/// As [`encode_string`]; whether nothing stands between the quotes but the text itself, in ASCII.
+#[inline]
+pub(crate) fn quote(text: &[u8], out: &mut Vec<u8>) -> bool {
     if text.len() <= COPIED_BY_WORDS_MAX
         && let Some(quoted) = quoted_by_words(text)
     {
         // All of it at once, of which as many bytes stay as are meant.
         let end = out.len() + text.len() + 2;
         out.extend_from_slice(&quoted);
-        return out.truncate(end);
+        out.truncate(end);
+        return true;
     }
+    let plain = is_plain(text);
     out.reserve(text.len() + 2);
     out.push(b'"');
-    if is_plain(text) {
+    if plain {
         out.extend_from_slice(text);
     } else {
         append_escaped(text, out);
     }
     out.push(b'"');
+    plain
 }
 
 /// Gives a short text between quotes, with anything behind; `None` when it needs more than that.
@@ -324,26 +333,41 @@ pub fn encode_time(time: &DateTime<Utc>, out: &mut Vec<u8>) {
 
 /// Appends a time between quotes, if it is one that [`read_time`] reads; whether it is.
 pub(crate) fn encode_usual_time(time: &DateTime<Utc>, out: &mut Vec<u8>) -> bool {
-    append_quoted(quoted_time(time), out)
+    quoted_time(time).map(|quoted| append_quoted(quoted, out)).is_some()
+}
+
+/// The day of the last time that was written, as it was written: the next is mostly of the same.
+#[derive(Debug)]
+pub(crate) struct Day {
+    /// Counted from 1970-01-01.
+    number: i64,
+    date: Date,
+}
+
+impl Default for Day {
+    fn default() -> Self {
+        Day { number: 0, date: *b"1970-01-01" }
+    }
 }
 
 /// Appends the time of an event between quotes: it is one that [`read_time`] reads.
-pub(crate) fn encode_event_time(time: EventTime, out: &mut Vec<u8>) {
-    let (seconds, rest) = (
-        time.nanoseconds().div_euclid(1_000_000_000),
-        time.nanoseconds().rem_euclid(1_000_000_000),
-    );
-    let written = append_quoted(quoted_seconds(seconds, rest as u32), out);
-    debug_assert!(written, "its years have four digits");
+pub(crate) fn encode_event_time(time: EventTime, last: &mut Day, out: &mut Vec<u8>) {
+    let seconds = time.nanoseconds().div_euclid(1_000_000_000);
+    let nanoseconds = time.nanoseconds().rem_euclid(1_000_000_000) as u32;
+    let number = seconds.div_euclid(86_400);
+    if last.number != number {
+        let date = date_of(number).expect("the years of events have four digits");
+        *last = Day { number, date };
+    }
+    let of_day = seconds.rem_euclid(86_400) as u32;
+    append_quoted(quoted(last.date, of_day, nanoseconds), out);
 }
 
-fn append_quoted(quoted: Option<([u8; QUOTED_TIME_BYTES], usize)>, out: &mut Vec<u8>) -> bool {
-    let Some((text, length)) = quoted else { return false };
+fn append_quoted((text, length): Quoted, out: &mut Vec<u8>) {
     // All of it at once, of which as many bytes stay as are meant.
     let end = out.len() + length;
     out.extend_from_slice(&text);
     out.truncate(end);
-    true
 }
 
 /// Reads what [`encode_usual_time`] wrote, without the quotes.
@@ -352,31 +376,29 @@ pub(crate) fn read_time(text: &[u8]) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
 }
 
-/// The longest time that is written by [`quoted_time`], with its quotes.
-const QUOTED_TIME_BYTES: usize = 32;
+/// Year, month and day.
+type Date = [u8; 10];
 
-/// Gives a time between quotes, and how many bytes that are. `None` of a leap second, and of a year
-/// that has not four digits: chrono knows how to write them.
+/// A time between quotes, and how many bytes that are.
+type Quoted = ([u8; 32], usize);
+
+/// Gives a time between quotes. `None` of a leap second, and of a year that has not four digits:
+/// chrono knows how to write them.
 #[inline]
-fn quoted_time(time: &DateTime<Utc>) -> Option<([u8; QUOTED_TIME_BYTES], usize)> {
-    quoted_seconds(time.timestamp(), time.timestamp_subsec_nanos())
+fn quoted_time(time: &DateTime<Utc>) -> Option<Quoted> {
+    let date = date_of(time.timestamp().div_euclid(86_400))?;
+    let nanoseconds = Some(time.timestamp_subsec_nanos()).filter(|it| *it < 1_000_000_000)?;
+    Some(quoted(date, time.timestamp().rem_euclid(86_400) as u32, nanoseconds))
 }
 
-/// As [`quoted_time`], of seconds since 1970.
+/// As [`quoted_time`], of seconds and nanoseconds of a day.
 #[inline]
-fn quoted_seconds(since: i64, nanoseconds: u32) -> Option<([u8; QUOTED_TIME_BYTES], usize)> {
-    let (year, month, day) = date_of(since.div_euclid(86_400));
-    let year = u32::try_from(year).ok().filter(|year| *year <= 9999)?;
-    let nanoseconds = Some(nanoseconds).filter(|it| *it < 1_000_000_000)?;
-    let seconds = since.rem_euclid(86_400) as u32;
+fn quoted(date: Date, seconds: u32, nanoseconds: u32) -> Quoted {
     let mut text = *b"\"0000-00-00T00:00:00.000000000Z\"";
+    text[1..11].copy_from_slice(&date);
     let mut pair = |at: usize, number: u32| {
         text[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
     };
-    pair(1, year / 100);
-    pair(3, year);
-    pair(6, month);
-    pair(9, day);
     pair(12, seconds / 3600);
     pair(15, seconds / 60 % 60);
     pair(18, seconds % 60);
@@ -398,15 +420,15 @@ fn quoted_seconds(since: i64, nanoseconds: u32) -> Option<([u8; QUOTED_TIME_BYTE
         _ => 30,
     };
     text[end..end + 2].copy_from_slice(b"Z\"");
-    Some((text, end + 2))
+    (text, end + 2)
 }
 
-/// Gives year, month and day of a day counted from 1970-01-01.
+/// Gives year, month and day of a day counted from 1970-01-01, if the year has four digits.
 ///
 /// Years that begin in March have their leap day at the end (Howard Hinnant, "chrono-Compatible
 /// Low-Level Date Algorithms").
 #[inline]
-fn date_of(day: i64) -> (i64, u32, u32) {
+fn date_of(day: i64) -> Option<Date> {
     const DAYS_OF_400_YEARS: i64 = 146_097;
     let day = day + 719_468;
     let (era, of_era) = (day.div_euclid(DAYS_OF_400_YEARS), day.rem_euclid(DAYS_OF_400_YEARS));
@@ -415,7 +437,12 @@ fn date_of(day: i64) -> (i64, u32, u32) {
     let month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month + 2) / 5 + 1;
     let year = year_of_era + 400 * era + i64::from(month >= 10);
-    (year, (if month < 10 { month + 3 } else { month - 9 }) as u32, day as u32)
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = u32::try_from(year).ok().filter(|year| *year <= 9999)?;
+    let pair = |number: u32| PAIRS[(number % 100) as usize];
+    let ([y1, y2], [y3, y4]) = (pair(year / 100), pair(year));
+    let ([m1, m2], [d1, d2]) = (pair(month as u32), pair(day as u32));
+    Some([y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2])
 }
 
 /// All numbers of two digits.
