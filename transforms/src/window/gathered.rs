@@ -187,21 +187,14 @@ impl Gathered {
     /// # Errors
     /// [`Damaged`] when the bytes are not of something gathered for `fields`.
     pub fn decode(fields: &Fields, bytes: &mut &[u8]) -> Result<Self, Damaged> {
-        let mut gathered = Gathered::new(fields);
-        gathered.count = code::take_number(bytes)?;
-        if gathered.count == 0 {
-            return Ok(gathered);
+        let count = code::take_number(bytes)?;
+        if count == 0 {
+            return Ok(Gathered::new(fields));
         }
-        (gathered.first, gathered.last) = take_span(bytes)?;
-        for (partial, field) in gathered.partials.iter_mut().zip(&fields.fields) {
-            *partial = Partial::decode(&field.aggregate, bytes)?;
-        }
-        let Evidence { first, last } = fields.evidence;
-        let kept = Kept { first: take_kept(first, bytes)?, last: take_kept(last, bytes)? };
-        if kept != Kept::default() {
-            gathered.kept = Some(Box::new(kept));
-        }
-        Ok(gathered)
+        let (first, last) = take_span(bytes)?;
+        let partials = fields.fields.iter().map(|field| Partial::decode(&field.aggregate, bytes));
+        let partials = partials.collect::<Result<_, _>>()?;
+        Ok(Gathered { count, first, last, partials, kept: take_all_kept(fields.evidence, bytes)? })
     }
 }
 
@@ -245,6 +238,16 @@ fn push_kept(kept: &Sorted<Place, Vec<u8>>, out: &mut Vec<u8>) {
         push_place(&place, out);
         code::push_bytes(record, out);
     }
+}
+
+/// Reads the records that were kept as they came; few windows keep any.
+fn take_all_kept(evidence: Evidence, bytes: &mut &[u8]) -> Result<Option<Box<Kept>>, Damaged> {
+    if let [0, 0, rest @ ..] = bytes {
+        *bytes = rest;
+        return Ok(None);
+    }
+    let first = take_kept(evidence.first, bytes)?;
+    Ok(Some(Box::new(Kept { first, last: take_kept(evidence.last, bytes)? })))
 }
 
 fn take_kept(most: usize, bytes: &mut &[u8]) -> Result<Sorted<Place, Vec<u8>>, Damaged> {

@@ -28,6 +28,26 @@ pub struct Grid {
     origin: i128,
     slide: i128,
     panes: i64,
+    /// The same in few bits, where panes run evenly over event time.
+    even: Option<Even>,
+}
+
+/// Where panes begin that run evenly over event time, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Even {
+    origin: i64,
+    slide: i64,
+}
+
+impl Even {
+    fn start(self, pane: i64) -> Option<EventTime> {
+        let start = pane.checked_mul(self.slide)?.checked_add(self.origin)?;
+        Some(EventTime::from_nanoseconds(start))
+    }
+
+    fn pane(self, time: EventTime) -> Option<i64> {
+        Some(time.nanoseconds().checked_sub(self.origin)?.div_euclid(self.slide))
+    }
 }
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -45,27 +65,38 @@ impl Grid {
         let nanoseconds = |span: Duration| i128::try_from(span.as_nanos()).unwrap_or(i128::MAX);
         let weeks = slide.as_nanos().is_multiple_of(WEEK.as_nanos());
         let first = if weeks { MONDAY } else { Duration::ZERO };
-        Grid {
-            timeline: Timeline::new(zone, slide),
-            origin: nanoseconds(first + offset),
-            slide: nanoseconds(slide).max(1),
-            panes: i64::try_from(panes).unwrap_or(i64::MAX).max(1),
-        }
+        let timeline = Timeline::new(zone, slide);
+        let (origin, slide) = (nanoseconds(first + offset), nanoseconds(slide).max(1));
+        let panes = i64::try_from(panes).unwrap_or(i64::MAX).max(1);
+        let even = match timeline {
+            Timeline::Even(shift) => i64::try_from(origin - shift).ok().zip(slide.try_into().ok()),
+            Timeline::Wall(_) => None,
+        };
+        let even = even.map(|(origin, slide)| Even { origin, slide });
+        Grid { timeline, origin, slide, panes, even }
     }
 
     /// Gives the pane that holds `time`.
     pub fn pane(&self, time: EventTime) -> i64 {
-        let (at, slide) = (self.timeline.at(time) - self.origin, self.slide);
-        // Nearly always, and a division of such numbers takes a tenth of the time.
-        if let (Ok(at), Ok(slide)) = (i64::try_from(at), i64::try_from(slide)) {
-            return at.div_euclid(slide);
-        }
+        self.even.and_then(|even| even.pane(time)).unwrap_or_else(|| self.any_pane(time))
+    }
+
+    /// As [`Grid::pane`], of any panes and times.
+    #[inline(never)]
+    fn any_pane(&self, time: EventTime) -> i64 {
+        let at = self.timeline.at(time) - self.origin;
         // A slide is a millisecond at least, and event time has 2^64 nanoseconds.
-        at.div_euclid(slide) as i64
+        at.div_euclid(self.slide) as i64
     }
 
     /// Gives the instant at which a pane begins.
     pub fn start(&self, pane: i64) -> EventTime {
+        self.even.and_then(|even| even.start(pane)).unwrap_or_else(|| self.any_start(pane))
+    }
+
+    /// As [`Grid::start`], of any panes.
+    #[inline(never)]
+    fn any_start(&self, pane: i64) -> EventTime {
         self.timeline.instant(i128::from(pane) * self.slide + self.origin)
     }
 
@@ -186,7 +217,7 @@ mod tests {
         #[test]
         fn a_pane_holds_its_times_and_windows_are_open_or_over(
             time in any::<i64>(), zone in 0..3_usize, slide in 1..200_u64, panes in 1..20_u64,
-            before in any::<i64>(), lateness in 0..100_000_u64,
+            before in any::<i64>(), lateness in 0..100_000_u64, far in any::<i64>(),
         ) {
             let zone = Zone::parse(["UTC", "Europe/Madrid", "Australia/Lord_Howe"][zone]).unwrap();
             let slide = HOUR * u32::try_from(slide).unwrap();
@@ -194,6 +225,10 @@ mod tests {
             let time = EventTime::from_nanoseconds(time);
             let pane = grid.pane(time);
             prop_assert!(grid.start(pane) <= time);
+            prop_assert_eq!(pane, grid.any_pane(time));
+            for pane in [pane, pane + 1, far] {
+                prop_assert_eq!(grid.start(pane), grid.any_start(pane));
+            }
             let next = grid.start(pane + 1);
             prop_assert!(time < next || next.nanoseconds() == i64::MAX);
             prop_assert!(grid.panes(grid.first_window(pane)).contains(&pane));

@@ -39,6 +39,8 @@ pub struct Around<'a> {
     pub fields: &'a Fields,
     /// What ends, with the allowed lateness, at or before this is over.
     pub over_before: EventTime,
+    /// The first window of a grid that is not over: [`Windows::first_open`].
+    pub first_open: i64,
     /// What ends at or before this has ended.
     pub watermark: EventTime,
     /// The account of what is closed.
@@ -107,6 +109,14 @@ impl Windows {
         match self {
             Windows::Panes(windows) => windows.lateness,
             Windows::Sessions(windows) => windows.lateness,
+        }
+    }
+
+    /// Gives the first window of a grid that is not over; of sessions it says nothing.
+    pub fn first_open(&self, over_before: EventTime) -> i64 {
+        match self {
+            Windows::Panes(windows) => windows.grid.first_open(over_before, windows.lateness),
+            Windows::Sessions(_) => i64::MIN,
         }
     }
 

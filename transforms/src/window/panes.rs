@@ -108,7 +108,7 @@ impl Panes {
         let pane = code::take_signed(&mut payload)?;
         let gathered = Gathered::decode(around.fields, &mut payload)?;
         let last_event = gathered.last;
-        if pane < self.first_open(around) {
+        if pane < around.first_open {
             return Ok(Applied::Late(gathered.count));
         }
         let least = key.see(pane);
@@ -126,7 +126,7 @@ impl Panes {
     ) -> Result<Applied, Damaged> {
         let (pane, revision, gathered) = members::read_row(around.fields, &mut payload)?;
         let applied = Applied::Counted(gathered.last);
-        if pane < self.first_open(around) {
+        if pane < around.first_open {
             return Ok(Applied::Late(1));
         }
         let members = key.members.get_or_insert_default();
@@ -139,16 +139,11 @@ impl Panes {
         Ok(applied)
     }
 
-    /// Gives the first window that may still be amended.
-    fn first_open(&self, around: &Around<'_>) -> i64 {
-        self.grid.first_open(around.over_before, self.lateness)
-    }
-
     /// Notes that the windows over a pane are to be looked at again. `least` was the least pane so
     /// far, none when the key is new.
     fn touch(&self, key: &mut KeyPanes, pane: i64, least: Option<i64>, around: &Around<'_>) {
         if least.is_none() {
-            let first = self.grid.first_window(pane).max(self.first_open(around));
+            let first = self.grid.first_window(pane).max(around.first_open);
             key.next = first;
             key.floor = i64::MIN;
             if self.early.at_all() {
@@ -159,7 +154,7 @@ impl Panes {
         if least.is_some_and(|least| pane < least) {
             // The key is older than was known: windows that have not ended wait, as others do.
             let waits = self.grid.first_open(around.watermark, Duration::ZERO);
-            let first = self.grid.first_window(pane).max(self.first_open(around)).max(key.floor);
+            let first = self.grid.first_window(pane).max(around.first_open).max(key.floor);
             key.next = key.next.min(first.max(waits));
             debug_assert!(key.closed.span().is_none_or(|(_, last)| last < key.next));
         }
@@ -176,7 +171,7 @@ impl Panes {
         least: Option<i64>,
         around: &Around<'_>,
     ) -> (i64, i64) {
-        let first = self.grid.first_window(pane).max(self.first_open(around)).max(key.floor);
+        let first = self.grid.first_window(pane).max(around.first_open).max(key.floor);
         let closed = key.next - 1;
         let mut last = if self.early.at_all() { pane } else { pane.min(closed) };
         if let Some(least) = least.filter(|least| self.empty && pane < *least) {

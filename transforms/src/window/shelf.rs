@@ -5,6 +5,7 @@
 
 use super::gathered::Gathered;
 use super::told::Image;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -20,44 +21,67 @@ pub struct Kept {
 }
 
 /// What is kept, in the order of numbers. New entries come at the end, old ones leave at the front.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Shelf(VecDeque<Kept>);
+///
+/// What a late record belongs to is looked up several times, to be amended, told and noted: so the
+/// last place is remembered, and looked at before others.
+#[derive(Clone, Debug, Default)]
+pub struct Shelf {
+    ring: VecDeque<Kept>,
+    /// Where something was looked for last: no more than a guess.
+    guess: Cell<u32>,
+}
+
+impl PartialEq for Shelf {
+    fn eq(&self, other: &Self) -> bool {
+        self.ring == other.ring
+    }
+}
 
 impl Shelf {
     /// Gives where a number stands, or where it belongs.
     fn place(&self, number: i64) -> Result<usize, usize> {
-        match self.0.back() {
-            None => Err(0),
-            Some(last) if last.number < number => Err(self.0.len()),
-            Some(last) if last.number == number => Ok(self.0.len() - 1),
-            Some(_) => self.0.binary_search_by_key(&number, |kept| kept.number),
+        let guess = self.guess.get() as usize;
+        if self.ring.get(guess).is_some_and(|kept| kept.number == number) {
+            return Ok(guess);
         }
+        let place = match self.ring.back() {
+            None => Err(0),
+            Some(last) if last.number < number => Err(self.ring.len()),
+            Some(_) => self.ring.binary_search_by_key(&number, |kept| kept.number),
+        };
+        let (Ok(at) | Err(at)) = place;
+        self.guess.set(at as u32);
+        place
     }
 
     /// Gives what is kept of a number.
     pub fn get(&self, number: i64) -> Option<&Kept> {
-        self.0.get(self.place(number).ok()?)
+        self.ring.get(self.place(number).ok()?)
     }
 
     /// Gives what is kept of a number, at first nothing.
     pub fn at(&mut self, number: i64) -> &mut Kept {
         let place = self.place(number).unwrap_or_else(|place| {
-            self.0.insert(place, Kept { number, pane: None, image: None });
+            self.ring.insert(place, Kept { number, pane: None, image: None });
             place
         });
-        &mut self.0[place]
+        &mut self.ring[place]
     }
 
     /// Lists what is kept of some numbers.
     pub fn range(&self, numbers: Range<i64>) -> impl Iterator<Item = &Kept> {
-        let place = |number| self.place(number).unwrap_or_else(|place| place);
-        let from = place(numbers.start);
-        self.0.range(from..place(numbers.end).max(from))
+        let (Ok(from) | Err(from)) = self.place(numbers.start);
+        // Mostly one number is asked for.
+        let ends = |at: usize| self.ring.get(at).is_none_or(|kept| kept.number >= numbers.end);
+        let to = (from..=from + 1)
+            .find(|at| ends(*at))
+            .unwrap_or_else(|| self.ring.partition_point(|kept| kept.number < numbers.end));
+        self.ring.range(from..to.max(from))
     }
 
     /// Lists all.
     pub fn iter(&self) -> impl Iterator<Item = &Kept> {
-        self.0.iter()
+        self.ring.iter()
     }
 
     /// Lists the panes of some numbers.
@@ -67,26 +91,26 @@ impl Shelf {
 
     /// Gives the least and the greatest number.
     pub fn span(&self) -> Option<(i64, i64)> {
-        Some((self.0.front()?.number, self.0.back()?.number))
+        Some((self.ring.front()?.number, self.ring.back()?.number))
     }
 
     /// Drops a pane.
     pub fn drop_pane(&mut self, number: i64) {
         let Ok(place) = self.place(number) else { return };
-        let kept = &mut self.0[place];
+        let kept = &mut self.ring[place];
         kept.pane = None;
         if kept.image.is_none() {
-            self.0.remove(place);
+            self.ring.remove(place);
         }
     }
 
     /// Drops what is before a number.
     pub fn forget(&mut self, before: i64) {
-        while self.0.pop_front_if(|first| first.number < before).is_some() {}
+        while self.ring.pop_front_if(|first| first.number < before).is_some() {}
     }
 
     /// Drops all, and the room that it took.
     pub fn clear(&mut self) {
-        self.0 = VecDeque::new();
+        self.ring = VecDeque::new();
     }
 }

@@ -29,6 +29,7 @@ use azud_plan::component::{
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 use std::hash::{BuildHasher, RandomState};
+use std::hint::black_box;
 use std::sync::Arc;
 use vrl::value::Value;
 
@@ -171,6 +172,22 @@ struct Known {
     bytes: usize,
 }
 
+/// What is over, and what has ended, in an epoch: as of [`Around`].
+#[derive(Clone, Copy)]
+struct EpochBounds {
+    over_before: EventTime,
+    first_open: i64,
+    watermark: EventTime,
+}
+
+impl Known {
+    /// Has the processor fetch what is looked at when a row is merged and a window told.
+    fn come_near(&self) {
+        black_box((self.key.len(), self.due, self.bytes));
+        self.held.come_near();
+    }
+}
+
 /// A time at which nothing is due: no window ends at the first time of all.
 const NEVER: EventTime = EventTime::MIN;
 
@@ -214,11 +231,11 @@ impl<T: Teller> State<T> {
     }
 
     /// Finds the slot of a key with this hash.
-    fn find(&self, hash: u64, key: &[u8]) -> Option<Slot> {
+    fn find(&self, hash: u64, key: &ShortBytes) -> Option<Slot> {
         let State { table, slots, .. } = self;
         let same = |(of, slot): &(u64, Slot)| {
             let known = || table[*slot as usize].as_ref();
-            *of == hash && known().is_some_and(|known| *known.key == *key)
+            *of == hash && known().is_some_and(|known| known.key == *key)
         };
         slots.find(hash, same).map(|(_, slot)| *slot)
     }
@@ -254,22 +271,30 @@ impl<T: Teller> State<T> {
 
     /// Merges rows into what is held of their keys.
     fn merge(&mut self, rows: &[Row], clock: &EpochClock) {
-        // Keys lie all over the memory. They are found one after the other first, so that the
-        // processor waits for many of them at a time, and not for each by itself.
+        let bounds = self.bounds_of(clock.late_before.max(self.dropped_before), clock.watermark);
+        // Keys lie all over the memory. Before any is worked on, all are looked up by their hashes,
+        // and what is needed of each is touched, in steps so short that the processor waits for
+        // many of them at a time and not for each by itself.
         let mut found = std::mem::take(&mut self.found);
-        found.extend(rows.iter().map(|row| {
-            let hash = self.hashes.hash_one(&*row.key);
-            (hash, self.find(hash, &row.key))
-        }));
+        found.extend(rows.iter().map(|row| (self.hashes.hash_one(&*row.key), None)));
+        for (hash, slot) in &mut found {
+            *slot = self.slots.find(*hash, |(of, _)| of == hash).map(|(_, slot)| *slot);
+        }
+        let known = |slot: Slot| self.table[slot as usize].as_ref();
+        found.iter().filter_map(|(_, slot)| known((*slot)?)).for_each(Known::come_near);
         for (row, (hash, slot)) in rows.iter().zip(found.drain(..)) {
-            // It may have come with a row before this one.
-            let slot = slot.or_else(|| self.find(hash, &row.key));
+            // Another key may have the same hash, and one that is new may have come with a row
+            // before this one.
+            let is_its = |slot: &Slot| {
+                self.table[*slot as usize].as_ref().is_some_and(|known| known.key == row.key)
+            };
+            let slot = slot.filter(is_its).or_else(|| self.find(hash, &row.key));
             // Of a key that is not known, late records have nothing that they could be told with.
             if slot.is_none() && !Windows::has_records(&row.payload) {
                 continue;
             }
             let slot = slot.unwrap_or_else(|| self.add_key(hash, row.key.clone()));
-            if let Err(damaged) = self.apply(slot, row, clock) {
+            if let Err(damaged) = self.apply(slot, row, &bounds) {
                 // Rows are made by this program and live no longer than it.
                 tracing::error!("a row is not one: {damaged}");
             }
@@ -277,14 +302,16 @@ impl<T: Teller> State<T> {
         self.found = found;
     }
 
+    fn bounds_of(&self, over_before: EventTime, watermark: EventTime) -> EpochBounds {
+        EpochBounds { over_before, first_open: self.windows.first_open(over_before), watermark }
+    }
+
     /// Merges one row into what is held of its key.
-    fn apply(&mut self, slot: Slot, row: &Row, clock: &EpochClock) -> Result<(), Damaged> {
-        let State {
-            windows, fields, archive, table, lives, evicted, closed, dropped_before, ..
-        } = self;
+    fn apply(&mut self, slot: Slot, row: &Row, bounds: &EpochBounds) -> Result<(), Damaged> {
+        let State { windows, fields, archive, table, lives, evicted, closed, .. } = self;
         let Some(known) = table[slot as usize].as_mut() else { return Ok(()) };
-        let over_before = clock.late_before.max(*dropped_before);
-        let around = &mut Around { fields, over_before, watermark: clock.watermark, closed };
+        let EpochBounds { over_before, first_open, watermark } = *bounds;
+        let around = &mut Around { fields, over_before, first_open, watermark, closed };
         let held = &mut known.held;
         if let Some(numbers) = windows.needs_back(held, &row.payload, around)? {
             *lives += 1;
@@ -315,7 +342,7 @@ impl<T: Teller> State<T> {
                     known.due = NEVER;
                     // Their turn comes in the order of keys. Here it is the order of memory, which
                     // is read ahead.
-                    known.held.come_near();
+                    known.come_near();
                     if !known.is_ready {
                         known.is_ready = true;
                         self.ready.push((head_of(&known.key), slot));
@@ -681,11 +708,12 @@ impl<T: Teller> State<T> {
         self.lives = code::take_number(bytes)?;
         self.dropped_before = EventTime::from_nanoseconds(code::take_signed(bytes)?);
         self.closed.read(bytes)?;
+        let EpochBounds { over_before, first_open, watermark } =
+            self.bounds_of(self.dropped_before, EventTime::MIN);
         for _ in 0..code::take_number(bytes)? {
             let key = ShortBytes::from(code::take_bytes(bytes)?);
-            let (over_before, watermark) = (self.dropped_before, EventTime::MIN);
             let (fields, closed) = (&self.fields, &mut self.closed);
-            let around = &mut Around { fields, over_before, watermark, closed };
+            let around = &mut Around { fields, over_before, first_open, watermark, closed };
             let held = self.windows.decode(bytes, around)?;
             let hash = self.hashes.hash_one(&*key);
             let slot = self.take_in(hash, key, held);
