@@ -408,8 +408,12 @@ impl Chain {
         buffers.iter_mut().zip(&self.sinks).for_each(|(marks, sink)| sink.mark(marks));
         rows.clear();
         rows.extend(self.keyed.iter().map(|keyed| keyed.as_ref().map_or(0, |it| it.rows.len())));
-        counted.clear();
-        counted.extend(self.meters().map(|meter| meter.pending()));
+        for (number, meter) in self.meters().enumerate() {
+            if number == counted.len() {
+                counted.push(Pending::default());
+            }
+            meter.note(&mut counted[number]);
+        }
     }
 
     fn cut_back(&mut self, marks: &mut Marks) {

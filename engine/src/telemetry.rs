@@ -97,11 +97,20 @@ impl ComponentMeter {
 
     /// Gives what was counted and not yet handed over.
     pub fn pending(&self) -> Pending {
+        let mut pending = Pending::default();
+        self.note(&mut pending);
+        pending
+    }
+
+    /// Notes what was counted and not yet handed over, in the place of what was noted before.
+    pub fn note(&self, pending: &mut Pending) {
         let counters = [&self.received, &self.sent, &self.discarded, &self.dropped];
-        Pending {
-            counts: counters.map(|counter| counter.pending),
-            dead: self.dead.clone(),
-            errors: self.errors.clone(),
+        pending.counts = counters.map(|counter| counter.pending);
+        for (now, noted) in [(&self.dead, &mut pending.dead), (&self.errors, &mut pending.errors)] {
+            // Both are empty nearly always, and this is done for every result.
+            if !now.is_empty() || !noted.is_empty() {
+                noted.clone_from(now);
+            }
         }
     }
 
