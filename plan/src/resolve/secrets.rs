@@ -226,8 +226,10 @@ fn clear(option: &str, text: &str) -> Clear {
     if text.trim().is_empty() {
         return Clear::Harmless;
     }
-    if text.starts_with("http://") || text.starts_with("https://") {
-        return address(text);
+    let parts = text.split_once("://");
+    let is_web = |scheme| matches!(scheme, "http" | "https");
+    if let Some((_, rest)) = parts.filter(|(scheme, _)| is_web(scheme)) {
+        return address(rest, true);
     }
     let option = option.to_ascii_lowercase().replace('-', "_");
     let name = option.rsplit('.').next().unwrap_or_default();
@@ -239,16 +241,19 @@ fn clear(option: &str, text: &str) -> Clear {
     let telling = name.split(['_', '[']).any(|word| TELLING.contains(&word));
     // `auth.value`: what it is says the table.
     let value = name == "value" && option.split('.').any(|word| TELLING.contains(&word));
-    match telling || value || begins.iter().any(|begin| lower.starts_with(begin)) {
-        true => Clear::Secret,
-        false => Clear::Unknown,
+    if telling || value || begins.iter().any(|begin| lower.starts_with(begin)) {
+        return Clear::Secret;
+    }
+    let is_scheme = |scheme: &str| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match parts.filter(|(scheme, _)| is_scheme(scheme)) {
+        Some((_, rest)) => address(rest, false),
+        None => Clear::Unknown,
     }
 }
 
-/// Looks for what opens a door in an address: credentials, a parameter of a telling name, a part of
-/// the path that nobody would choose.
-fn address(text: &str) -> Clear {
-    let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+/// Looks for what opens a door in an address: credentials, a parameter of a telling name, and on the
+/// web a part of the path that nobody would choose.
+fn address(rest: &str, is_web: bool) -> Clear {
     let (host, below) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (path, query) = below.split_once('?').unwrap_or((below, ""));
     let telling = |parameter: &str| {
@@ -262,8 +267,11 @@ fn address(text: &str) -> Clear {
         let digits = part.bytes().filter(u8::is_ascii_digit).count();
         part.len() >= WORD_BYTES_MAX && letters > 0 && digits > 0
     };
-    let opens =
-        host.contains('@') || query.split('&').any(telling) || path.split(['/', ':']).any(random);
+    // Databases are told the name of a user alone, too.
+    let credentials = host.rsplit_once('@').is_some_and(|(user, _)| is_web || user.contains(':'));
+    let opens = credentials
+        || query.split('&').any(telling)
+        || is_web && path.split(['/', ':']).any(random);
     if opens { Clear::Secret } else { Clear::Harmless }
 }
 
@@ -413,6 +421,7 @@ mod tests {
         for (option, text, kind) in [
             ("auth.password", "hunter2", Clear::Secret),
             ("auth.password", "", Clear::Harmless),
+            ("auth.password", "hunter2://x", Clear::Secret),
             ("auth.user", "azud", Clear::Harmless),
             ("auth.value", "SSWS 00abc", Clear::Secret),
             ("auth.client_assertion.private_key", "x", Clear::Secret),
@@ -428,6 +437,10 @@ mod tests {
             ("uri", "https://collector.example/?limit=10&token=x", Clear::Secret),
             ("uri", "https://collector.example/?api_key=x", Clear::Secret),
             ("uri", "https://hooks.example/services/T1/B2/aB3dE5fG7hI9jK1lM2nO", Clear::Secret),
+            ("database.url", "sqlite:///var/lib/azud/production-2026-eu-west.db", Clear::Harmless),
+            ("database.url", "postgres://azud@db/azud_production_eu_1", Clear::Harmless),
+            ("database.url", "postgres://azud:hunter2@db/azud", Clear::Secret),
+            ("database.url", "postgres://db/azud?user=azud&password=hunter2", Clear::Secret),
         ] {
             assert_eq!(clear(option, text), kind, "{option} = {text:?}");
         }
