@@ -24,6 +24,16 @@ address = "{address}"
 type = "filter"
 inputs = ["in"]
 condition = 'mod(to_int!(.procid), 2) == 0'
+[transforms.minutes]
+type = "summarize"
+inputs = ["even"]
+window = {{ type = "tumbling", size = "1m" }}
+fire = "early"
+[sinks.results]
+type = "file"
+inputs = ["minutes"]
+path = "@OUT@/results.jsonl"
+encoding.codec = "json"
 [sinks.out]
 type = "file"
 inputs = ["even"]
@@ -66,7 +76,14 @@ fn the_figures_of_prometheus_are_ours() {
     prometheus.arg(format!("--storage.tsdb.path={}", instance.folder.join("tsdb").display()));
     prometheus.arg(format!("--web.listen-address={address}"));
     let _prometheus = Program::start(prometheus, "Server is ready");
+    let complete = format!("\"event_count\":{},", EVENTS / 2);
+    let results = wait::until("all to be counted", PATIENCE, || {
+        let lines = instance.folder.lines("results.jsonl");
+        lines.last()?.contains(&complete).then_some(lines.len())
+    });
     for (query, expected) in [
+        ("azud_component_received_events_total{component_id=\"minutes\"}", EVENTS / 2),
+        ("azud_component_sent_events_total{component_id=\"minutes\"}", results),
         ("azud_component_received_events_total{component_id=\"in\"}", EVENTS),
         ("azud_component_received_events_total{component_id=\"even\"}", EVENTS),
         ("azud_component_discarded_events_total{component_id=\"even\"}", EVENTS / 2),

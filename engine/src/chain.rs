@@ -26,7 +26,7 @@ use azud_event::codec::Decoder;
 use azud_event::codec::framing::frames;
 use azud_event::dead_letter::{Fault, Reason};
 use azud_event::id::{Partitioner, source_key};
-use azud_event::record::{Path, Record, Wanted};
+use azud_event::record::{Building, Path, Record, Wanted};
 use azud_event::row::Row;
 use azud_event::time::EventTime;
 use azud_plan::component::{Next, RowContext, Running, Taken, Transform, TransformSpec};
@@ -318,10 +318,34 @@ impl Chain {
         }
     }
 
+    /// Writes what a keyed transform gave where it leaves, if one sink alone reads it and takes JSON
+    /// text as it is. Whether that was so; else it has to become a record, for [`Chain::value`].
+    pub fn write(&mut self, port: usize, build: impl FnOnce(&mut Building<'_>)) -> bool {
+        let readers = self.entry.get(port).map(|readers| &**readers);
+        let written = match readers {
+            Some([Reader::Sink(index)]) if self.taps.is_none() => self.sinks[*index].write(build),
+            _ => false,
+        };
+        if written {
+            self.count_result();
+        }
+        written
+    }
+
+    fn count_result(&mut self) {
+        if let Some((_, meter)) = &mut self.results_of {
+            meter.sent(1);
+        }
+    }
+
     /// Runs a value that a keyed transform gave through the readers of its port.
     pub fn value(&mut self, port: usize, record: &mut Record) {
         let Some(readers) = self.entry.get(port).cloned() else { return };
-        if self.guarded(|chain| chain.forward(&readers, record, true)).is_err() {
+        let run = |chain: &mut Chain| {
+            chain.count_result();
+            chain.forward(&readers, record, true);
+        };
+        if self.guarded(run).is_err() {
             self.rebuild();
             let fault = Fault::new(Reason::Panic, "a component panicked on a result");
             let Some((id, meter)) = &mut self.results_of else { return };

@@ -119,6 +119,10 @@ impl Encoder for RecordEncoder {
         out.push(b'\n');
         Ok(())
     }
+
+    fn is_json_lines(&self) -> bool {
+        matches!(self.encoding, Encoding::Json)
+    }
 }
 
 /// How times are written where RFC 3339 is not wanted.

@@ -207,6 +207,10 @@ impl Encoder for FileEncoder {
         }
         Ok(())
     }
+
+    fn is_json_lines(&self) -> bool {
+        matches!(self.place, Place::Fixed(_)) && self.records.is_json_lines()
+    }
 }
 
 /// Whether `name` is a file in `folder` or in a folder below it, that a file system can have. Both

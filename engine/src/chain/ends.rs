@@ -3,7 +3,7 @@
 use super::Readers;
 use crate::telemetry::ComponentMeter;
 use azud_event::dead_letter::Fault;
-use azud_event::record::Record;
+use azud_event::record::{Building, Record, TextWriter};
 use azud_event::row::Row;
 use azud_plan::component::{Encoder, RowMaker, TransformSpec};
 use std::collections::HashMap;
@@ -24,6 +24,8 @@ pub struct KeyedEnd {
 pub struct SinkEnd {
     pub id: Arc<str>,
     encoder: Box<dyn Encoder>,
+    /// Where records are written as JSON text alone.
+    texts: Option<TextWriter>,
     pub buffers: Vec<Buffer>,
     by_partition: HashMap<Arc<str>, usize>,
     last: usize,
@@ -69,6 +71,7 @@ impl SinkEnd {
     pub fn new(id: &str, encoder: Box<dyn Encoder>, meter: ComponentMeter) -> Self {
         SinkEnd {
             id: id.into(),
+            texts: encoder.is_json_lines().then(TextWriter::default),
             encoder,
             buffers: Vec::new(),
             by_partition: HashMap::new(),
@@ -91,6 +94,23 @@ impl SinkEnd {
         }
         buffer.records += 1;
         Ok(())
+    }
+
+    /// Writes what `build` builds as the encoder would, without making a record of it. Whether that
+    /// can be done, and was.
+    pub fn write(&mut self, build: impl FnOnce(&mut Building<'_>)) -> bool {
+        let Some(mut texts) = self.texts.take() else { return false };
+        self.partition.clear();
+        let index = self.open();
+        let buffer = &mut self.buffers[index];
+        let out = buffer.open();
+        let written = texts.append(out, build);
+        if written {
+            out.push(b'\n');
+            buffer.records += 1;
+        }
+        self.texts = Some(texts);
+        written
     }
 
     /// Appends what `write` writes to the buffer without a partition.

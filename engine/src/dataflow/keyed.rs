@@ -23,7 +23,7 @@ use azud_event::id::{KEY_GROUPS, StreamId, source_key};
 use azud_event::record::{Origin, Record};
 use azud_event::row::{Place, Row};
 use azud_event::time::EventTime;
-use azud_plan::component::{Due, EpochClock, KeyedState, Progress, Told};
+use azud_plan::component::{Body, Due, EpochClock, KeyedState, Progress, Told};
 use azud_plan::telemetry::{KEYS_EVICTED, WINDOW_DISK_BYTES, component_labels};
 use metrics::{Counter, Gauge, counter, gauge};
 use std::collections::{BTreeMap, VecDeque};
@@ -195,6 +195,12 @@ impl KeyedStep {
             let before = under_way.told;
             let (record, outlet, raises) = (&mut self.record, &mut self.outlet, self.raises);
             let mut emit = |told: Told<'_>, origin: Origin| {
+                if let Body::Written(written) = &told.body
+                    && !raises
+                    && outlet.chain.write(told.port, |into| written.write(into))
+                {
+                    return;
+                }
                 let port = told.begin(record, origin);
                 if raises {
                     count_alert(record);

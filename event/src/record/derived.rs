@@ -1,14 +1,15 @@
 //! Records that are made, not taken in: results of keyed transforms.
 
-use super::tree::{Key, Kind, NONE, Name, Node, ROOT};
+use super::tree::{Key, Kind, NONE, Name, Node, ROOT, Tree};
 use super::{Origin, Record};
 use crate::codec::json::{
-    encode_event_time, encode_string, encode_usual_time, encode_value, quote,
+    Day, encode_event_time, encode_string, encode_usual_time, encode_value, quote,
 };
 use crate::id::SourceIndex;
 use crate::row::Place;
 use crate::time::EventTime;
 use bytes::Bytes;
+use std::cell::OnceCell;
 use vrl::path::OwnedValuePath;
 use vrl::value::Value;
 
@@ -67,12 +68,15 @@ impl From<&str> for MemberName {
 ///
 /// What is built is JSON text, and nodes over it as if it had been read: it is written out in one
 /// piece when nobody has changed it. Only what text cannot hold (a time of the year 10000, bytes
-/// that are not UTF-8, what is nested) is held as a value beside it.
+/// that are not UTF-8, what is nested) is held as a value beside it. Where nobody looks at the
+/// record, [`TextWriter`] makes the text alone.
 pub struct Building<'r> {
-    record: &'r mut Record,
+    /// The nodes, if any are made.
+    tree: Option<&'r mut Tree>,
     here: Open,
     /// The text, which the record will lie over.
-    text: Vec<u8>,
+    text: &'r mut Vec<u8>,
+    day: &'r mut Day,
     /// What is set when all else is there.
     apart: Vec<(OwnedValuePath, Value)>,
 }
@@ -102,11 +106,11 @@ impl Building<'_> {
         let child = self.member(name);
         let start = self.text.len();
         if let Value::Timestamp(time) = &value
-            && encode_usual_time(time, &mut self.text)
+            && encode_usual_time(time, self.text)
         {
             return self.lies_at(child, Kind::Time, start + 1, self.text.len() - 1);
         }
-        encode_value(&value, &mut self.text);
+        encode_value(&value, self.text);
         let kind = match &value {
             Value::Integer(_) => Kind::Integer,
             Value::Float(number) if number.is_finite() => Kind::Float,
@@ -123,7 +127,7 @@ impl Building<'_> {
     pub fn time(&mut self, name: &MemberName, time: EventTime) {
         let child = self.member(name);
         let start = self.text.len();
-        encode_event_time(time, &mut self.record.day, &mut self.text);
+        encode_event_time(time, self.day, self.text);
         self.lies_at(child, Kind::Time, start + 1, self.text.len() - 1);
     }
 
@@ -131,7 +135,7 @@ impl Building<'_> {
     pub fn text(&mut self, name: &MemberName, text: &[u8]) {
         let child = self.member(name);
         let start = self.text.len() + 1;
-        let plain = quote(text, &mut self.text);
+        let plain = quote(text, self.text);
         let end = self.text.len() - 1;
         if plain || self.text[start..end] == *text {
             self.lies_at(child, Kind::String, start, end);
@@ -163,19 +167,26 @@ impl Building<'_> {
         self.text.push(b'}');
         let Open { node, last, names } = self.here;
         self.lies_at(node, Kind::Object, start, self.text.len());
-        let node = self.record.tree.node_mut(node);
-        (node.last_child, node.names, node.dirty) = (last, names, false);
+        if let Some(tree) = &mut self.tree {
+            let node = tree.node_mut(node);
+            (node.last_child, node.names, node.dirty) = (last, names, false);
+        }
     }
 
     fn lies_at(&mut self, index: u32, kind: Kind, start: usize, end: usize) {
-        let node = self.record.tree.node_mut(index);
-        (node.kind, node.start, node.end) = (kind, start as u32, end as u32);
+        if let Some(tree) = &mut self.tree {
+            let node = tree.node_mut(index);
+            (node.kind, node.start, node.end) = (kind, start as u32, end as u32);
+        }
     }
 
     /// Holds a value beside the text.
     fn hold(&mut self, index: u32, value: Value) {
-        self.record.tree.add_cells();
-        self.record.hold(index, value);
+        if let Some(tree) = &mut self.tree {
+            tree.add_cells();
+            tree.cells[index as usize] = OnceCell::from(value);
+            tree.node_mut(index).kind = Kind::Owned;
+        }
     }
 
     fn member(&mut self, name: &MemberName) -> u32 {
@@ -192,7 +203,7 @@ impl Building<'_> {
         }
         // Before the quote and the colon.
         let end = self.text.len() - 2;
-        let tree = &mut self.record.tree;
+        let Some(tree) = &mut self.tree else { return NONE };
         let name = match plain {
             true => Name::of_key(*key, (end - text.len()) as u32, end as u32),
             false => tree.intern(*key, text.as_bytes()),
@@ -207,6 +218,30 @@ impl Building<'_> {
     }
 }
 
+/// Writes what is built as JSON text, where nobody looks at it as a record.
+#[derive(Debug, Default)]
+pub struct TextWriter {
+    day: Day,
+}
+
+impl TextWriter {
+    /// Appends the text of the record that `build` builds, as it would be written out.
+    ///
+    /// Gives `false`, and appends nothing, when something was set by a path that no text has been
+    /// made for: that needs a record.
+    pub fn append(&mut self, out: &mut Vec<u8>, build: impl FnOnce(&mut Building<'_>)) -> bool {
+        let (start, here) = (out.len(), Open::new(NONE));
+        let day = &mut self.day;
+        let mut building = Building { tree: None, here, text: out, day, apart: Vec::new() };
+        building.fill(build);
+        let is_whole = building.apart.is_empty();
+        if !is_whole {
+            out.truncate(start);
+        }
+        is_whole
+    }
+}
+
 impl Record {
     /// Makes it a record that lies over no block and holds what `build` gives it.
     pub fn begin_built(&mut self, origin: Origin, build: impl FnOnce(&mut Building<'_>)) {
@@ -214,15 +249,14 @@ impl Record {
         self.peers = None;
         self.clear();
         self.origin = origin;
-        let mut text = std::mem::take(&mut self.built);
-        text.clear();
-        let here = Open::new(ROOT);
-        let mut building = Building { record: self, here, text, apart: Vec::new() };
+        let Record { tree, built, day, .. } = self;
+        built.clear();
+        let (tree, here, apart) = (Some(tree), Open::new(ROOT), Vec::new());
+        let mut building = Building { tree, here, text: built, day, apart };
         building.fill(build);
-        let Building { text, apart, .. } = building;
+        let apart = building.apart;
         self.tree.add_cells();
-        self.bytes = Bytes::copy_from_slice(&text);
-        self.built = text;
+        self.bytes = Bytes::copy_from_slice(&self.built);
         for (path, value) in apart {
             self.insert(&path, value);
         }
@@ -300,14 +334,15 @@ mod tests {
     fn what_is_built_reads_and_is_written_as_a_value_is() {
         let names = NAMES.map(MemberName::from);
         for value in values() {
-            let mut record = built(|into| {
+            let build = |into: &mut Building<'_>| {
                 names.iter().for_each(|name| into.value(name, value.clone()));
                 into.object(&"empty".into(), |_| {});
                 into.object(&"within_it".into(), |into| {
                     names.iter().for_each(|name| into.value(name, value.clone()));
                     into.text(&"last".into(), b"{");
                 });
-            });
+            };
+            let mut record = built(build);
             let members = || NAMES.map(|name| (KeyString::from(name), value.clone()));
             let last = |name: &str, value: Value| [(KeyString::from(name), value)];
             let within: ObjectMap =
@@ -316,6 +351,10 @@ mod tests {
                 last("empty", value!({})).into_iter().chain(last("within_it", within.into()));
             let expected = Value::Object(members().into_iter().chain(more).collect());
             assert_eq!(record.to_value(), expected);
+            // Nor does it show in the text whether a record was made of it.
+            let mut alone = b"before".to_vec();
+            assert!(TextWriter::default().append(&mut alone, build));
+            assert_eq!(String::from_utf8(alone).unwrap(), format!("before{}", written(&record)));
             // Both parse to the same; members come in the order in which they were built.
             let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
             let mut text = Vec::new();
@@ -352,10 +391,13 @@ mod tests {
     #[test]
     fn what_is_set_by_its_path_comes_behind_all_else() {
         let tag = parse_value_path("tags[1]").unwrap();
-        let record = built(|into| {
+        let build = |into: &mut Building<'_>| {
             into.insert(&tag, value!("late"));
             into.value(&"count".into(), value!(2));
-        });
-        assert_eq!(written(&record), "{\"count\":2,\"tags\":[null,\"late\"]}");
+        };
+        assert_eq!(written(&built(build)), "{\"count\":2,\"tags\":[null,\"late\"]}");
+        let mut alone = b"before".to_vec();
+        assert!(!TextWriter::default().append(&mut alone, build));
+        assert_eq!(alone, b"before");
     }
 }

@@ -51,7 +51,7 @@ mod write;
 #[cfg(test)]
 pub(crate) mod model;
 
-pub use derived::{Building, MemberName};
+pub use derived::{Building, MemberName, TextWriter};
 pub use journal::Mark;
 pub use path::{Path, Steps};
 pub use read::{Look, TextRange};

@@ -91,6 +91,12 @@ pub trait Encoder: Send {
         let _ = (record, name);
         Ok(())
     }
+
+    /// Whether it writes every record as its JSON text with a line feed behind it, and all into the
+    /// partition without a name. What is JSON text already need not become a record then.
+    fn is_json_lines(&self) -> bool {
+        false
+    }
 }
 
 /// A built sink, ready to run.
