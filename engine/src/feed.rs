@@ -39,7 +39,8 @@ use crate::epoch_record::{EpochDecision, TakenTo};
 use crate::event_clock::{EventClock, Observation, Streams};
 use crate::intake::{ReaderIndex, Ring, Taken};
 use crate::limits::{
-    BLOCKS_PER_ACTIVATION, EPOCH_AGE, EPOCH_BYTES, EPOCHS_IN_FLIGHT_MAX, QUANTUM_BYTES,
+    BLOCKS_PER_ACTIVATION, EPOCH_AGE, EPOCH_AGE_BEHIND, EPOCH_BYTES, EPOCHS_IN_FLIGHT_MAX,
+    QUANTUM_BYTES,
 };
 use crate::log::{Log, LogPosition};
 use crate::spill::Ledger;
@@ -130,6 +131,8 @@ struct State {
     open: Epoch,
     /// When the open epoch took its first block, by the monotonic clock.
     opened_at: Option<Duration>,
+    /// Whether something in it came just now, and did not wait in the log.
+    fresh: bool,
     open_bytes: usize,
     /// Epochs under way, the open one last when it has blocks.
     epochs: VecDeque<EpochState>,
@@ -268,6 +271,7 @@ impl Feed {
             inboxes: bells.iter().map(|_| VecDeque::new()).collect(),
             open: first,
             opened_at: None,
+            fresh: false,
             open_bytes: 0,
             epochs: VecDeque::new(),
             in_flight_bytes: 0,
@@ -311,7 +315,7 @@ impl Feed {
             return None;
         }
         if let Some(opened) = state.opened_at {
-            return Some((opened + EPOCH_AGE).saturating_sub(monotonic));
+            return Some((opened + self.epoch_age(state)).saturating_sub(monotonic));
         }
         let now = self.clock.now();
         let timeline = state.timeline.as_ref()?;
@@ -583,7 +587,7 @@ impl Feed {
 
     /// Puts a block into the open epoch and its worker's inbox.
     fn assign(&self, state: &mut State, lane: usize, taken: Taken, worker: usize) {
-        let Taken { index, end, block } = taken;
+        let Taken { index, end, behind, block } = taken;
         let bytes = block.weight();
         if state.opened_at.is_none() {
             self.open(state);
@@ -599,6 +603,7 @@ impl Feed {
         let (epoch, late_before) = (open.epoch, Arc::clone(&open.late_before));
         state.in_flight_bytes += bytes;
         state.open_bytes += bytes;
+        state.fresh |= !behind;
         let owner = owner(&block, state.inboxes.len());
         state.inboxes[owner].push_back(Assigned { epoch, late_before, block });
         if owner != worker {
@@ -608,9 +613,16 @@ impl Feed {
 
     fn close_if_due(&self, state: &mut State) {
         let age = state.opened_at.map(|opened| self.clock.monotonic().saturating_sub(opened));
-        if age.is_some_and(|age| age >= EPOCH_AGE) {
+        if age.is_some_and(|age| age >= self.epoch_age(state)) {
             self.close(state);
         }
+    }
+
+    /// Says how long after it opened the open epoch is to be closed. It may take its time while all
+    /// that is in it waited in the log, and more of that can be taken.
+    fn epoch_age(&self, state: &State) -> Duration {
+        let grows = !state.fresh && !state.starved && self.available(state);
+        if grows { EPOCH_AGE_BEHIND } else { EPOCH_AGE }
     }
 
     /// Begins the open epoch: something is in it.
@@ -642,6 +654,7 @@ impl Feed {
         state.open += 1;
         state.open_bytes = 0;
         state.opened_at = None;
+        state.fresh = false;
         state.closed_at = self.clock.monotonic();
         // Every worker must move its frontier, or the epoch could not complete.
         self.bells.iter().for_each(Doorbell::ring);
@@ -699,6 +712,7 @@ fn owner(block: &Block, workers: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intake::{Acknowledge, logged};
     use azud_event::block::Layout;
     use azud_event::id::{SourceIndex, StreamId};
     use azud_plan::component::{Acknowledged, Intake};
@@ -734,6 +748,15 @@ mod tests {
             Arc::new(Ring::new(usize::MAX, Arc::clone(acknowledged), Gauge::noop(), None))
         };
         let rings: Vec<_> = acknowledged.iter().map(ring).collect();
+        fixture_of(rings, acknowledged, workers, credit_bytes)
+    }
+
+    fn fixture_of(
+        rings: Vec<Arc<Ring>>,
+        acknowledged: Vec<Arc<Acknowledged>>,
+        workers: usize,
+        credit_bytes: usize,
+    ) -> Fixture {
         let clock = Clock::manual(EventTime::EPOCH);
         let bells = (0..workers).map(|_| Doorbell::default()).collect();
         let source = |(key, ring): (u64, &Arc<Ring>)| FeedSource {
@@ -798,6 +821,35 @@ mod tests {
         fixture.feed.complete(1);
         assert_eq!(fixture.acknowledged[0].take(), [(StreamId(0), 3)]);
         assert_eq!(fixture.feed.pull(0).blocks.len(), 3);
+    }
+
+    #[test]
+    fn an_epoch_of_what_waited_in_the_log_may_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ring, _, log) = logged(folder.path(), Acknowledge::Logged);
+        let ring = Arc::new(ring);
+        let fixture = fixture_of(vec![Arc::clone(&ring)], Vec::new(), 1, usize::MAX);
+        // One fills a turn, and four an activation.
+        let bytes = Bytes::from(vec![b'x'; QUANTUM_BYTES]);
+        for end in 1..=10 {
+            ring.try_submit(Block { bytes: bytes.clone(), ..block(0, 0, end) }).unwrap();
+            log.wait_durable(log.next()).unwrap();
+            ring.durable(log.next());
+        }
+        let epochs = |pulled: Pulled| {
+            let epochs = pulled.blocks.iter().map(|it| it.epoch);
+            epochs.collect::<Vec<_>>()
+        };
+        assert_eq!(epochs(fixture.feed.pull(0)), [0; 4]);
+        fixture.clock.advance(EPOCH_AGE);
+        assert_eq!(epochs(fixture.feed.pull(0)), [0; 4]);
+        fixture.clock.advance(EPOCH_AGE_BEHIND - EPOCH_AGE);
+        // The last was in memory.
+        let last = fixture.feed.pull(0);
+        assert_eq!(last.again_in, Some(EPOCH_AGE));
+        assert_eq!(epochs(last), [1; 2]);
+        fixture.clock.advance(EPOCH_AGE);
+        assert_eq!(fixture.feed.pull(0).frontier, 2);
     }
 
     #[test]

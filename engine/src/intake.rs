@@ -98,6 +98,8 @@ pub struct Taken {
     pub index: u64,
     /// Where it ends in the log, if there is one.
     pub end: Option<LogPosition>,
+    /// Whether it was in memory no more and came from the log: the reader is behind.
+    pub behind: bool,
     /// The block.
     pub block: Block,
 }
@@ -144,6 +146,7 @@ impl Ring {
             let index = state.readers[reader.0].next;
             let slot = state.slots.get(usize::try_from(index - state.first).ok()?)?;
             let (mut block, ticket) = (slot.block.clone(), slot.ticket);
+            let behind = block.is_none();
             if let (None, Some(ticket), Some(log)) = (&block, ticket, &self.log) {
                 let from_log = Arc::clone(&state.readers[reader.0].log);
                 // The disk is not waited for under the lock that the source needs.
@@ -163,7 +166,7 @@ impl Ring {
             state.readers[reader.0].next += 1;
             self.trim(&mut state);
             if let Some(block) = block {
-                return Some(Taken { index, end: ticket.map(|ticket| ticket.end), block });
+                return Some(Taken { index, end: ticket.map(|ticket| ticket.end), behind, block });
             }
             // What is damaged is set aside by the log; the flow goes on behind it.
         }
@@ -363,6 +366,9 @@ impl Intake for Ring {
 }
 
 #[cfg(test)]
+pub(crate) use tests::logged;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::log::{Folder, Log, Options, Told, small_settings};
@@ -427,7 +433,10 @@ mod tests {
     }
 
     /// A ring whose log keeps what it is given, and says that it does when the test says so.
-    fn logged(folder: &Path, acknowledge: Acknowledge) -> (Ring, Arc<Acknowledged>, Arc<Log>) {
+    pub(crate) fn logged(
+        folder: &Path,
+        acknowledge: Acknowledge,
+    ) -> (Ring, Arc<Acknowledged>, Arc<Log>) {
         let (log, _) = Log::open(Options {
             disk: Arc::new(Folder::new(folder)),
             settings: small_settings(),

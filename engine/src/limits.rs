@@ -31,6 +31,10 @@ pub const EPOCH_BYTES: usize = 8 * 1024 * 1024;
 /// acknowledgement latency, and a hundred epochs a second cost less than a percent of a core.
 pub const EPOCH_AGE: Duration = Duration::from_millis(10);
 
+/// An epoch of blocks that waited in the log is closed this long after the first: they are late
+/// already, and the more keys are worked on at a time, the less each of them costs.
+pub const EPOCH_AGE_BEHIND: Duration = Duration::from_millis(40);
+
 /// A sink's buffer is handed over at this size at the latest; larger writes stop paying.
 pub const BATCH_BYTES: usize = 256 * 1024;
 
