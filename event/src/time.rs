@@ -137,21 +137,23 @@ fn nanoseconds_of(span: Duration) -> i64 {
 /// fraction; `None` when it is another, or no time.
 fn from_usual_form(text: &[u8]) -> Option<EventTime> {
     let (head, tail) = text.split_first_chunk::<19>()?;
-    let number = |range: std::ops::Range<usize>| {
-        head[range].iter().try_fold(0_i64, |number, byte| {
-            byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'))
-        })
-    };
+    // Everything is looked at before anything is decided: nearly all of what comes here is a time.
     let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
-    if marks.iter().any(|(at, mark)| head[*at] != *mark) {
+    let mut wrong = marks.iter().fold(false, |wrong, (at, mark)| wrong | (head[*at] != *mark));
+    let mut pair = |at: usize| {
+        let (tens, ones) = (head[at].wrapping_sub(b'0'), head[at + 1].wrapping_sub(b'0'));
+        wrong |= (tens > 9) | (ones > 9);
+        10 * u32::from(tens) + u32::from(ones)
+    };
+    let (year, month, day) = (100 * pair(0) + pair(2), pair(5), pair(8));
+    let (hour, minute, second) = (pair(11), pair(14), pair(17));
+    if wrong {
         return None;
     }
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days_of_month = match month {
         4 | 6 | 9 | 11 => 30,
-        2 => 28 + i64::from(leap),
+        2 => 28 + u32::from(leap),
         1..=12 => 31,
         _ => return None,
     };
@@ -170,12 +172,12 @@ fn from_usual_form(text: &[u8]) -> Option<EventTime> {
     };
     // Years that begin in March have their leap day at the end (Howard Hinnant, "chrono-Compatible
     // Low-Level Date Algorithms").
-    let year = year - i64::from(month < 3);
+    // 400 of them more, so that none is negative.
+    let year = year + 400 - u32::from(month < 3);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days =
-        365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year
-            - 719_468;
-    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + day_of_year;
+    let days = i64::from(days) - 719_468 - 146_097;
+    let seconds = days * 86_400 + i64::from(3_600 * hour + 60 * minute + second);
     seconds.checked_mul(1_000_000_000)?.checked_add(fraction).map(EventTime)
 }
 

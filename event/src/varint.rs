@@ -12,13 +12,28 @@ pub enum NoNumber {
     Form,
 }
 
+/// How many bytes the greatest number takes.
+const BYTES_MAX: usize = 10;
+
 /// Appends a number in groups of seven bits, the least first.
-pub fn push(mut number: u64, out: &mut Vec<u8>) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
+pub fn push(number: u64, out: &mut Vec<u8>) {
+    if number < 0x80 {
+        return out.push(number as u8);
     }
-    out.push(number as u8);
+    let (mut bytes, mut rest, mut length) = ([0; BYTES_MAX], number, 0);
+    for byte in &mut bytes {
+        length += 1;
+        *byte = rest as u8 | 0x80;
+        rest >>= 7;
+        if rest == 0 {
+            *byte &= 0x7f;
+            break;
+        }
+    }
+    // All of it at once, of which as many bytes stay as are meant.
+    let end = out.len() + length;
+    out.extend_from_slice(&bytes);
+    out.truncate(end);
 }
 
 /// Appends a number that may be negative; near zero is short.
