@@ -96,7 +96,7 @@ def flood(port):
 
 def delivered(api):
     with socket.create_connection(("127.0.0.1", api)) as asked:
-        asked.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        asked.sendall(b"GET /metrics HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
         text = b"".join(iter(lambda: asked.recv(65536), b"")).decode()
     wanted = [line for line in text.splitlines()
               if line.startswith("azud_component_sent_events_total") and 'id="out"' in line]

@@ -76,7 +76,7 @@ class Azud:
 
     def metric(self, name, having=""):
         with socket.create_connection(("127.0.0.1", self.api)) as asked:
-            asked.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            asked.sendall(b"GET /metrics HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
             text = b"".join(iter(lambda: asked.recv(65536), b"")).decode()
         lines = [line for line in text.splitlines() if line.startswith(name) and having in line]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)

@@ -619,9 +619,11 @@ impl Feed {
     }
 
     /// Says how long after it opened the open epoch is to be closed. It may take its time while all
-    /// that is in it waited in the log, and more of that can be taken.
+    /// that is in it waited in the log, more of that can be taken, and half of the credit is left:
+    /// what is made of an epoch does not leave before it is closed.
     fn epoch_age(&self, state: &State) -> Duration {
-        let grows = !state.fresh && !state.starved && self.available(state);
+        let has_credit = state.in_flight_bytes < self.credit_bytes / 2;
+        let grows = !state.fresh && has_credit && self.available(state);
         if grows { EPOCH_AGE_BEHIND } else { EPOCH_AGE }
     }
 
