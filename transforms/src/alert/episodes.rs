@@ -353,8 +353,8 @@ impl OfKey {
                 episode.supersedes.extend(later.supersedes.iter().copied());
             }
             episode.of = telling.rules.of(run);
-            (episode.start, episode.end) = (run.start, run.end);
             episode.tell(key, (run, pool, changed), telling, tell);
+            (episode.start, episode.end) = (run.start, run.end);
             episodes.push(episode);
         }
         for empty in left {
@@ -539,10 +539,14 @@ impl Episode {
     ) {
         let clock = telling.clock;
         let ended = clock.watermark == EventTime::MAX;
-        // The end of all input is no silence: nothing more is known then.
-        let silent = clock.watermark >= run.end.saturating_add(telling.rules.resolve_after);
+        // The end of all input is no silence: nothing more is known then. What was silent before
+        // stays so, unless a window that was still open has made it longer.
+        let silent = match ended {
+            true => self.resolved_at.is_some() && run.end <= self.end,
+            false => clock.watermark >= run.end.saturating_add(telling.rules.resolve_after),
+        };
         let calmed = run.is_calmed(clock);
-        let resolved = calmed || silent && (!ended || self.resolved_at.is_some());
+        let resolved = calmed || silent;
         let ends = resolved && self.resolved_at.is_none();
         let was_resolved = self.resolved_at.is_some();
         self.resolved_at = if resolved { self.resolved_at.or(Some(clock.now)) } else { None };

@@ -164,12 +164,12 @@ fn session(id: &str, revision: u64, (start, end): (i64, i64), events: Option<u64
 }
 
 fn epoch(state: &mut Episodes, rows: &[Row], now: i64, watermark: i64) -> Vec<Alert> {
-    let clock = EpochClock {
-        now: time(now),
-        watermark: time(watermark),
-        late_before: time(watermark),
-        missing: Arc::new([]),
-    };
+    epoch_to(state, rows, now, time(watermark))
+}
+
+fn epoch_to(state: &mut Episodes, rows: &[Row], now: i64, watermark: EventTime) -> Vec<Alert> {
+    let (now, missing) = (time(now), Arc::new([]));
+    let clock = EpochClock { now, watermark, late_before: watermark, missing };
     let mut told = Vec::new();
     assert_eq!(
         state.on_epoch(rows, &clock, &mut |one| {
@@ -202,6 +202,21 @@ fn windows_that_touch_are_one_alert_with_one_id() {
     // What is worse is told at once.
     let worse = epoch(&mut state, &[row(4, 0, &result(3, 1, 60))], 606, 780);
     assert_eq!((worse[0].change.as_str(), worse[0].severity), ("escalated", Severity::Critical));
+}
+
+#[test]
+fn the_end_of_all_input_leaves_what_was_silent_and_nothing_that_grows_in_it() {
+    let window = |start| row(start as u64, 0, &result(start, 1, 20));
+    for (grows, expected) in [(None, "resolved"), (Some(window(5)), "firing")] {
+        let mut state = episodes(rules());
+        epoch(&mut state, &[window(0)], 600, 600);
+        let resolved = epoch(&mut state, &[], 1_200, 20 * MINUTE);
+        assert_eq!(resolved[0].state, "resolved");
+        let rows: Vec<Row> = grows.into_iter().collect();
+        let ended = epoch_to(&mut state, &rows, 1_300, EventTime::MAX);
+        let last = ended.last().unwrap_or(&resolved[0]);
+        assert_eq!((last.state.as_str(), &last.id), (expected, &resolved[0].id));
+    }
 }
 
 #[test]
