@@ -88,9 +88,7 @@ async fn look(
     if !credentials && !needs_store(plan, &connectors::declared(plan)) {
         return Ok(None);
     }
-    // The line is shown: not one with a password in it.
-    let open = instance.database.as_ref().filter(|database| !holds_password(&database.url));
-    let database = open.and_then(|_| places.find(&["database.url"]));
+    let database = places.find(&["database.url"]);
     let master = places.find(&["keys.master.path", "keys.master.name", "keys.master.key"]);
     let inside = master.is_none() || instance.database.is_none();
     if inside && resolve::writable(&instance.data_dir, "the instance").is_some() {
@@ -116,12 +114,6 @@ async fn look(
         Ok(keyring) => Ok(keyring.map(|keyring| (store, keyring))),
         Err(error) => Err(vec![keys::fault(&error).at(master)]),
     }
-}
-
-/// Whether an address may hold a password.
-fn holds_password(url: &str) -> bool {
-    let user = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
-    user.is_some_and(|(user, _)| user.contains(':')) || url.contains("password")
 }
 
 /// Opens a database that a start would open; `None` where it would make one.

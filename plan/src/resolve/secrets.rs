@@ -64,6 +64,10 @@ pub(super) fn review(
             let unfilled = file.unfilled.node(spec.name);
             walk(node, unfilled, &spec.kind, spec.name, &mut |found| review.found(&found));
         }
+        if let Some(text) = database_url(&file.document.root) {
+            let written = database_url(&file.unfilled);
+            review.database(text, written.is_some_and(|written| written.text.contains("${")));
+        }
     }
     for component in &graph.components {
         let Some(factory) = component.factory else { continue };
@@ -75,6 +79,11 @@ pub(super) fn review(
     let Review { named, masked, .. } = review;
     let named = named.into_iter().map(|(name, span)| NamedSecret { name, span }).collect();
     Secrets { named, masked }
+}
+
+/// Gives the address of the database. It names no secrets, and may hold one.
+fn database_url(root: &Table) -> Option<&Text> {
+    root.node("database")?.as_table()?.node("url")?.as_text()
 }
 
 fn backend_names(documents: &Documents) -> Vec<String> {
@@ -123,6 +132,22 @@ impl Review<'_> {
                  and allow that variable with `limits.environment`",
             ));
         }
+    }
+
+    /// Looks for a password in the address of the database.
+    fn database(&mut self, text: &Text, filled: bool) {
+        let rest = text.text.split_once("://").map(|(_, rest)| rest);
+        if filled || rest.is_none_or(|rest| address(rest, false) != Clear::Secret) {
+            return;
+        }
+        self.masked.push(text.place(0..text.text.len()));
+        let title = "`database.url` holds a password in clear";
+        let label = "who may read this document has it";
+        let found = Diagnostic::warning(codes::SECRET_IN_CLEAR, text.span, title, label);
+        self.checker.report(found.help(
+            "write `database.password = \"SECRET[backend.key]\"` and keep it in a backend of \
+             `[secret]`",
+        ));
     }
 
     /// Checks that there is such a backend, and that it can be asked when this option needs it.
@@ -251,15 +276,16 @@ fn clear(option: &str, text: &str) -> Clear {
     }
 }
 
-/// Looks for what opens a door in an address: credentials, a parameter of a telling name, and on the
-/// web a part of the path that nobody would choose.
+/// Looks for what opens a door in an address: credentials, a parameter of a telling name, and on
+/// the web a part of the path that nobody would choose.
 fn address(rest: &str, is_web: bool) -> Clear {
     let (host, below) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (path, query) = below.split_once('?').unwrap_or((below, ""));
     let telling = |parameter: &str| {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let name = name.to_ascii_lowercase();
-        let words = |word: &str| TELLING.contains(&word) || word == "sig" || word == "code";
+        let words =
+            |word: &str| TELLING.contains(&word) || matches!(word, "code" | "sig" | "sslpassword");
         !value.is_empty() && name.split(['_', '-', '.']).any(words)
     };
     let random = |part: &str| {
@@ -267,8 +293,9 @@ fn address(rest: &str, is_web: bool) -> Clear {
         let digits = part.bytes().filter(u8::is_ascii_digit).count();
         part.len() >= WORD_BYTES_MAX && letters > 0 && digits > 0
     };
-    // Databases are told the name of a user alone, too.
-    let credentials = host.rsplit_once('@').is_some_and(|(user, _)| is_web || user.contains(':'));
+    // Databases are told the name of a user alone, too; and what stands there may be faulty.
+    let place = if is_web { host } else { rest.split('?').next().unwrap_or(rest) };
+    let credentials = place.rsplit_once('@').is_some_and(|(user, _)| is_web || user.contains(':'));
     let opens = credentials
         || query.split('&').any(telling)
         || is_web && path.split(['/', ':']).any(random);
@@ -440,6 +467,7 @@ mod tests {
             ("database.url", "sqlite:///var/lib/azud/production-2026-eu-west.db", Clear::Harmless),
             ("database.url", "postgres://azud@db/azud_production_eu_1", Clear::Harmless),
             ("database.url", "postgres://azud:hunter2@db/azud", Clear::Secret),
+            ("database.url", "postgres://azud:hun/ter2@db/azud", Clear::Secret),
             ("database.url", "postgres://db/azud?user=azud&password=hunter2", Clear::Secret),
         ] {
             assert_eq!(clear(option, text), kind, "{option} = {text:?}");
