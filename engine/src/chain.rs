@@ -318,8 +318,9 @@ impl Chain {
         }
     }
 
-    /// Writes what a keyed transform gave where it leaves, if one sink alone reads it and takes JSON
-    /// text as it is. Whether that was so; else it has to become a record, for [`Chain::value`].
+    /// Writes what a keyed transform gave where it leaves, if one sink alone reads it and takes
+    /// JSON text as it is. Whether that was so; else it has to become a record, for
+    /// [`Chain::value`].
     pub fn write(&mut self, port: usize, build: impl FnOnce(&mut Building<'_>)) -> bool {
         let readers = self.entry.get(port).map(|readers| &**readers);
         let written = match readers {

@@ -110,8 +110,8 @@ pub(crate) fn special_bytes(word: u64) -> u64 {
 #[inline]
 fn count_digits(word: u64) -> usize {
     let number = word ^ (ONES * b'0' as u64);
-    // Sets the high bit of what is ten or more. Where it carries into the byte above, it has set the
-    // one below: the lowest mark is exact.
+    // Sets the high bit of what is ten or more. Where it carries into the byte above, it has set
+    // the one below: the lowest mark is exact.
     let marks = (number.wrapping_add(ONES * (0x80 - 10)) | number) & HIGH;
     marks.trailing_zeros() as usize / 8
 }
