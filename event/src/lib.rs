@@ -13,6 +13,7 @@ pub mod codec;
 pub mod dead_letter;
 pub mod id;
 pub mod limits;
+mod padded;
 pub mod parts;
 pub mod record;
 pub mod row;

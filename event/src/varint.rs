@@ -1,6 +1,8 @@
 //! Numbers of few bytes when they are small (LEB128): for rows, snapshots and segments. A number
 //! has one form only, so equal states have equal bytes.
 
+use crate::padded::append_first;
+
 /// Why bytes are no number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoNumber {
@@ -30,10 +32,7 @@ pub fn push(number: u64, out: &mut Vec<u8>) {
             break;
         }
     }
-    // All of it at once, of which as many bytes stay as are meant.
-    let end = out.len() + length;
-    out.extend_from_slice(&bytes);
-    out.truncate(end);
+    append_first(&bytes, length, out);
 }
 
 /// Appends a number that may be negative; near zero is short.

@@ -6,6 +6,7 @@ use crate::codec::json::{
     Day, encode_event_time, encode_string, encode_usual_time, encode_value, quote,
 };
 use crate::id::SourceIndex;
+use crate::padded::append_first;
 use crate::row::Place;
 use crate::time::EventTime;
 use bytes::Bytes;
@@ -165,11 +166,11 @@ impl Building<'_> {
         self.text.push(b'{');
         build(self);
         self.text.push(b'}');
-        let Open { node, last, names } = self.here;
+        let Open { node, names, .. } = self.here;
         self.lies_at(node, Kind::Object, start, self.text.len());
         if let Some(tree) = &mut self.tree {
             let node = tree.node_mut(node);
-            (node.last_child, node.names, node.dirty) = (last, names, false);
+            (node.names, node.dirty) = (names, false);
         }
     }
 
@@ -194,10 +195,7 @@ impl Building<'_> {
         if self.text.last() == Some(&b'{') {
             self.text.extend_from_slice(&written[1..]);
         } else if let Some(padded) = padded {
-            // All of it at once, of which as many bytes stay as are meant.
-            let end = self.text.len() + written.len();
-            self.text.extend_from_slice(padded);
-            self.text.truncate(end);
+            append_first(padded, written.len(), self.text);
         } else {
             self.text.extend_from_slice(written);
         }

@@ -3,7 +3,7 @@
 use super::Record;
 use super::path::Steps;
 use super::read::{Found, TextRange};
-use super::tree::{Key, Kind, NODES_FULL, NODES_LAZY_MAX, NONE, Name, Node, ROOT};
+use super::tree::{Key, Kind, NODES_FULL, NODES_LAZY_MAX, NONE, Node, ROOT};
 use crate::limits::OBJECT_FIELDS_LAZY_MAX;
 use crate::time::EventTime;
 use bytes::Bytes;
@@ -255,10 +255,6 @@ impl Record {
 
     pub(super) fn append_child(&mut self, parent: u32, key: Key, name: &[u8]) -> u32 {
         let name = self.tree.intern(key, name);
-        self.append_named(parent, key, name)
-    }
-
-    pub(super) fn append_named(&mut self, parent: u32, key: Key, name: Name) -> u32 {
         let node = self.tree.node_mut(parent);
         node.names |= key.bit();
         let last = node.last_child;
@@ -290,7 +286,7 @@ impl Record {
     }
 
     /// Lets a node that was saved hold `value`.
-    pub(super) fn hold(&mut self, index: u32, value: Value) {
+    fn hold(&mut self, index: u32, value: Value) {
         *self.cell_mut(index) = OnceCell::from(value);
         let node = self.tree.node_mut(index);
         node.kind = Kind::Owned;

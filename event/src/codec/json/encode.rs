@@ -6,6 +6,7 @@
 //! There is never a line break in the text.
 
 use super::scan::{has_high_bytes, padded_word, special_bytes, special_or_high, word_at};
+use crate::padded::append_first;
 use crate::record::Record;
 use crate::record::tree::{Kind, NONE, Name, Node, ROOT};
 use crate::time::EventTime;
@@ -108,9 +109,7 @@ fn encode_name(record: &Record, name: Name, comma: bool, out: &mut Vec<u8>) {
         text[2..10].copy_from_slice(&word.to_le_bytes());
         text[2 + length..4 + length].copy_from_slice(b"\":");
         let text = u128::from_le_bytes(text) >> (8 * (1 - lead));
-        let end = out.len() + lead + length + 3;
-        out.extend_from_slice(&text.to_le_bytes());
-        return out.truncate(end);
+        return append_first(&text.to_le_bytes(), lead + length + 3, out);
     }
     if comma {
         out.push(b',');
@@ -193,10 +192,7 @@ pub(crate) fn quote(text: &[u8], out: &mut Vec<u8>) -> bool {
     if text.len() <= COPIED_BY_WORDS_MAX
         && let Some(quoted) = quoted_by_words(text)
     {
-        // All of it at once, of which as many bytes stay as are meant.
-        let end = out.len() + text.len() + 2;
-        out.extend_from_slice(&quoted);
-        out.truncate(end);
+        append_first(&quoted, text.len() + 2, out);
         return true;
     }
     let plain = is_plain(text);
@@ -333,7 +329,7 @@ pub fn encode_time(time: &DateTime<Utc>, out: &mut Vec<u8>) {
 
 /// Appends a time between quotes, if it is one that [`read_time`] reads; whether it is.
 pub(crate) fn encode_usual_time(time: &DateTime<Utc>, out: &mut Vec<u8>) -> bool {
-    quoted_time(time).map(|quoted| append_quoted(quoted, out)).is_some()
+    quoted_time(time).map(|(text, length)| append_first(&text, length, out)).is_some()
 }
 
 /// The day of the last time that was written, as it was written: the next is mostly of the same.
@@ -360,14 +356,8 @@ pub(crate) fn encode_event_time(time: EventTime, last: &mut Day, out: &mut Vec<u
         *last = Day { number, date };
     }
     let of_day = seconds.rem_euclid(86_400) as u32;
-    append_quoted(quoted(last.date, of_day, nanoseconds), out);
-}
-
-fn append_quoted((text, length): Quoted, out: &mut Vec<u8>) {
-    // All of it at once, of which as many bytes stay as are meant.
-    let end = out.len() + length;
-    out.extend_from_slice(&text);
-    out.truncate(end);
+    let (text, length) = quoted(last.date, of_day, nanoseconds);
+    append_first(&text, length, out);
 }
 
 /// Reads what [`encode_usual_time`] wrote, without the quotes.
