@@ -1,5 +1,5 @@
-//! Appending few bytes whose number is not known before: a copy of fixed length costs no call and no
-//! loop.
+//! Appending few bytes whose number is not known before: a copy of fixed length costs no call and
+//! no loop.
 
 /// Appends the first `length` of some bytes: all at once, of which as many stay as are meant.
 #[inline]
